@@ -1,0 +1,64 @@
+"""Entry point: the cron line `perftrack record` goes straight to recording, everything else to the CLI."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+from perftrack.errors import ClosedPipeError, PerftrackError
+
+
+def main() -> None:
+    """Run the command line and exit; an error is one line on stderr."""
+    exit_code = 0
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # some service managers start programs without
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
+    try:
+        if sys.argv[1:] == ["record"]:
+            # typer alone would cost several times what the tick does
+            from perftrack.recording.recorder import record_one
+            from perftrack.settings import load
+
+            line = record_one(load())
+            if sys.stdout.isatty():
+                print(line, flush=True)
+            # Everything is written and closed. Taking the interpreter apart would cost a tenth of the tick more.
+            os._exit(0)
+        else:
+            from perftrack.cli import run
+
+            exit_code = run()
+        sys.stdout.flush()
+    except PerftrackError as error:
+        exit_code = _failed(str(error), error.exit_code)
+    except (ClosedPipeError, BrokenPipeError):  # the reader has seen enough
+        _forget_stdout()
+    except OSError as error:
+        exit_code = _failed(f"{error.filename or 'cannot write the output'}: {error.strerror}", 1)
+    except KeyboardInterrupt:
+        exit_code = 130
+    except Exception as error:
+        if "PERFTRACK_DEBUG" in os.environ:
+            raise
+        what = f"{type(error).__name__}: {error}"
+        exit_code = _failed(f"unexpected {what}; PERFTRACK_DEBUG=1 shows where it happened", 1)
+    sys.exit(exit_code)
+
+
+def _failed(message: str, exit_code: int) -> int:
+    print(f"perftrack: {' '.join(message.split())}", file=sys.stderr)
+    return exit_code
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from flushing into the closed pipe once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""`perftrack config`: what is set and where, and a config file to begin with."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import typer
+
+from perftrack.cli import options
+from perftrack.errors import PerftrackError, UsageError
+from perftrack.settings import SETTINGS, default_config_file, expand, load
+
+app = typer.Typer(help="Show the settings, or write a config file.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def show(database: options.Database = None, config: options.Config = None) -> None:
+    """Print each setting, its value, and where that came from.
+
+    Defaults give way to the config file, that to PERFTRACK_* environment variables, those to options.
+    """
+    settings = load({"database": database}, config)
+    for name in SETTINGS:
+        print(f"{name} = {json.dumps(getattr(settings, name), ensure_ascii=False)}  # {settings.origins[name]}")
+    print(f"# config file: {settings.config_file}{'' if os.path.exists(settings.config_file) else ' (none)'}")
+
+
+@app.command()
+def init(config: options.Config = None) -> None:
+    """Write a config file in which every setting is explained, and commented out."""
+    path = expand(config or os.environ.get("PERFTRACK_CONFIG") or default_config_file(), "--config")
+    lines = ["# perftrack's settings. Remove the # from a line to change one; `perftrack config show` tells them."]
+    for name, (_, default, meaning) in SETTINGS.items():
+        value = "in the user's data folder" if default is None else json.dumps(default)
+        example = '"/var/lib/perftrack/perftrack.db"' if default is None else json.dumps(default)
+        lines += ["", f"# {meaning}", f"# Default: {value}", f"# {name} = {example}"]
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
+        with open(path, "x", encoding="utf-8") as file:
+            try:
+                file.write("\n".join(lines) + "\n")
+                file.flush()
+            except OSError:
+                os.unlink(path)
+                raise
+    except FileExistsError:
+        raise UsageError(f"{path} exists already; edit it, or remove it first") from None
+    except OSError as error:
+        raise PerftrackError(f"cannot write {path}: {error.strerror}") from None
+    if sys.stdout.isatty():
+        print(f"wrote {path}")

@@ -1,0 +1,33 @@
+"""`perftrack database`: where it is, and bringing it up to date."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from perftrack.cli import options
+from perftrack.settings import load
+
+app = typer.Typer(help="Find the database, and bring it up to date.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def path(database: options.Database = None, config: options.Config = None) -> None:
+    """Print the path of the database: `sqlite3 "$(perftrack database path)"`."""
+    print(load({"database": database}, config).database)
+
+
+@app.command()
+def upgrade(database: options.Database = None, config: options.Config = None) -> None:
+    """Create the database, or bring one of an older perftrack to this one's schema.
+
+    Recording does this by itself; use it to choose the moment.
+    """
+    from perftrack.storage import inserts
+    from perftrack.storage.schema import upgrade as upgrade_database
+
+    settings = load({"database": database}, config)
+    upgrade_database(settings.database)
+    if sys.stdout.isatty():
+        print(f"database {settings.database} is at revision {inserts.REVISION}")

@@ -1,0 +1,99 @@
+"""`perftrack export`: the two CSV files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from perftrack.cli import options
+from perftrack.cli.progress import progress_bar
+from perftrack.errors import UsageError
+from perftrack.settings import expand, load
+
+if TYPE_CHECKING:
+    from perftrack.reading.export import Exported
+
+
+def export(
+    since: options.Since = None,
+    until: options.Until = None,
+    directory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="The folder of files that are not named in full.", show_default="this folder"
+        ),
+    ] = None,
+    system_csv: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The system's rows; - is stdout.",
+            show_default="system_log.csv, or as configured",
+        ),
+    ] = None,
+    process_csv: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The processes' rows; - is stdout.",
+            show_default="process_log.csv, or as configured",
+        ),
+    ] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Add every further column of the views system_log and process_log.")
+    ] = False,
+    time: Annotated[
+        Literal["local", "utc", "epoch"],
+        typer.Option(
+            help="The column datetime: the recorded machine's wall clock, ISO 8601 in UTC, or seconds since 1970."
+        ),
+    ] = "local",
+    database: options.Database = None,
+    config: options.Config = None,
+) -> None:
+    """Write what was recorded to two CSV files, one of the system and one of the processes.
+
+    The columns and the format are those of the original PerformanceTrack. The range is half open, since <= t <
+    until, so that consecutive exports fit together. With - for one file, the other is written only if it is named
+    too, or --directory is.
+    """
+    only_named = "-" in {system_csv, process_csv} and directory is None
+    settings = load({"database": database, "system_csv": system_csv, "process_csv": process_csv}, config)
+    targets = [
+        None if only_named and named is None else _target(setting, directory)
+        for named, setting in ((system_csv, settings.system_csv), (process_csv, settings.process_csv))
+    ]
+    if len({None if target is None else os.path.realpath(target) for target in targets}) == 1:
+        raise UsageError("both files would go to the same place; name two with --system-csv and --process-csv")
+    first, last = options.instants(since, until)
+
+    from perftrack.reading import export as exporting
+    from perftrack.reading.queries import TimeRange
+
+    span = TimeRange(first, last)
+    with progress_bar("exporting samples", shown="-" not in targets) as progress:
+        done = exporting.export(
+            settings.database, targets[0], targets[1], span, wide=wide, time_format=time, progress=progress
+        )
+    if done.in_range.samples == 0:
+        print(f"perftrack: {_nothing_in_range(done, settings.database)}", file=sys.stderr)
+    elif sys.stdout.isatty() and "-" not in targets:
+        rows = zip((done.system_rows, done.process_rows), targets, strict=True)
+        print("wrote", " and ".join(f"{count} rows to {target}" for count, target in rows if target is not None))
+
+
+def _target(setting: str, directory: str | None) -> str:
+    return setting if setting == "-" else os.path.join(directory or "", expand(setting, "the file's name"))
+
+
+def _nothing_in_range(done: Exported, database: str) -> str:
+    held = done.everything
+    if held.first is None or held.last is None:
+        return f"database {database} holds no samples yet"
+    return (
+        f"no samples in this range; database {database} holds {held.samples}, "
+        f"from {held.first.astimezone():%Y-%m-%d %H:%M:%S} to {held.last.astimezone():%Y-%m-%d %H:%M:%S}"
+    )

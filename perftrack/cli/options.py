@@ -1,0 +1,39 @@
+"""Options that several commands share, and what every command does with them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from perftrack.errors import UsageError
+from perftrack.timerange import parse_instant
+
+Database = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="The database, instead of the configured one.", show_default=False),
+]
+Config = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="The config file, instead of the usual one.", show_default=False),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="T",
+        help="Only samples from this time on: 2026-11-20, '2026-11-20 14:30', 14:30, yesterday, 2h, "
+        "'2 hours ago', @1790000000, ISO 8601. Local time unless it says otherwise.",
+        show_default=False,
+    ),
+]
+Until = Annotated[str | None, typer.Option(metavar="T", help="Only samples before this time.", show_default=False)]
+
+
+def instants(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return --since and --until as instants. Raises: UsageError."""
+    now = datetime.now(UTC)
+    first, last = (None if text is None else parse_instant(text, now) for text in (since, until))
+    if first is not None and last is not None and first > last:
+        raise UsageError(f"--since {since} is later than --until {until}")
+    return first, last

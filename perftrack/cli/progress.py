@@ -1,0 +1,22 @@
+"""A progress bar for long work: on a terminal's stderr, and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar(what: str, *, shown: bool = True) -> Generator[Callable[[int, int], None]]:
+    """Yield a function that is told how much is done, of how much."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda done, total: None
+        return
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,54 @@
+"""The errors that a user sees: one line each, with what to do, and an exit code. Imported by every stage."""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+class PerftrackError(Exception):
+    """Something failed; the message is the whole line that the user sees."""
+
+    exit_code = 1
+
+
+class UsageError(PerftrackError):
+    """A wrong option, argument, setting or environment variable."""
+
+    exit_code = 2
+
+
+class PassingError(PerftrackError):
+    """Something outside is in the way now, and may be gone at the next sample: a loop goes on."""
+
+
+class ClosedPipeError(Exception):
+    """Whoever reads stdout has seen enough (`| head`)."""
+
+
+class BusyError(PassingError):
+    """Somebody else holds what is needed; the same command can succeed later (EX_TEMPFAIL of sysexits.h)."""
+
+    exit_code = 75
+
+
+# SQLite's primary result codes (https://sqlite.org/rescode.html) and what to do about each.
+_BUSY = (5, 6)
+_PASSING = (10, 13)
+_ADVICE = {
+    3: "permission denied: run as its owner or change its permissions",
+    8: "it is read-only for this user: run as its owner or change the permissions of the file and its folder",
+    10: "the disk reported an error: check the disk and the system log",
+    11: "it is damaged: keep a copy, then try `sqlite3 FILE .recover`, or move it away to start a new one",
+    13: "the disk is full: make room and run again",
+    14: "it cannot be opened: check that its folder exists and that this user may read and write there",
+    26: "it is not a SQLite database: name another file, or move this one away",
+}
+
+
+def explain(error: sqlite3.Error, database: str) -> PerftrackError:
+    """Return *error* of SQLite as the error that a user of *database* sees."""
+    code = getattr(error, "sqlite_errorcode", 1) & 0xFF
+    if code in _BUSY:
+        return BusyError(f"database {database} is locked by another program; try again later")
+    kind = PassingError if code in _PASSING else PerftrackError
+    return kind(f"database {database}: {_ADVICE.get(code, error)}")

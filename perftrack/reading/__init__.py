@@ -1,0 +1,1 @@
+"""Third stage: questions asked of the database, and the files made of the answers."""

@@ -1,0 +1,111 @@
+"""Files that people read: nobody ever sees half of one, and a failure leaves the one that was there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+from perftrack.errors import ClosedPipeError, PerftrackError
+
+STDOUT = "-"
+_STDOUT_NAMES = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+class OutputFile:
+    """A text file that is written beside its target and takes its place in one step; '-' is stdout.
+
+    Mode 0600. A symbolic link at the target is replaced, not followed; a device or a pipe is written to directly.
+    """
+
+    stream: TextIO
+
+    def __init__(self, path: str) -> None:
+        """Open for writing. Raises: PerftrackError where the folder does not allow it."""
+        self.path = path
+        self._temporary: str | None = None
+        with self._explained():
+            if path in _STDOUT_NAMES:
+                self.stream = open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False)
+            elif _is_special(path):
+                self.stream = open(path, "w", encoding="utf-8", newline="")
+            else:
+                folder, name = os.path.split(os.path.abspath(path))
+                descriptor, self._temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
+                self.stream = open(descriptor, "w", encoding="utf-8", newline="")
+                os.chmod(self._temporary, 0o600)
+
+    def sync(self) -> None:
+        """Put everything on the disk."""
+        with self._explained():
+            self.stream.flush()
+            if self._temporary is not None:
+                os.fsync(self.stream.fileno())
+            self.stream.close()
+
+    def publish(self) -> None:
+        """Take the target's place."""
+        if self._temporary is not None:
+            with self._explained():
+                os.replace(self._temporary, self.path)
+                self._temporary = None
+
+    def discard(self) -> None:
+        """Drop what is not published."""
+        with suppress(OSError):
+            self.stream.close()
+        if self._temporary is not None:
+            with suppress(OSError):
+                os.unlink(self._temporary)
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise ClosedPipeError from None
+        except OSError as error:
+            raise PerftrackError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+@contextmanager
+def output_files(*paths: str | None) -> Generator[list[TextIO | None]]:
+    """Yield a stream for each path (None for None); at the end all take their targets' places, or on failure none.
+
+    Raises: PerftrackError; ClosedPipeError where stdout alone was written to, and its reader has seen enough.
+    """
+    files: list[OutputFile | None] = []
+    try:
+        for path in paths:
+            files += [None if path is None else OutputFile(path)]
+        try:
+            yield [None if file is None else file.stream for file in files]
+        except BrokenPipeError:
+            raise ClosedPipeError from None
+        except OSError as error:
+            raise PerftrackError(f"cannot write the export: {error.strerror}") from error
+        opened = [file for file in files if file is not None]
+        for file in opened:
+            file.sync()
+        for file in opened:
+            file.publish()
+    except ClosedPipeError:
+        unwritten = [path for path in paths if path not in {None, *_STDOUT_NAMES}]
+        if unwritten:
+            raise PerftrackError(f"stdout was closed before its end; {unwritten[0]} is as it was") from None
+        raise
+    finally:
+        for leftover in files:
+            if leftover is not None:
+                leftover.discard()
+
+
+def _is_special(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,157 @@
+"""Linux only: processes straight from /proc, and what psutil does not give of the system.
+
+psutil reads /proc/PID/stat two or three times a process; one read serves here, which is most of what a tick costs.
+`portable.py` does the same through psutil alone; a test compares the two. Fields: proc_pid_stat(5), proc_pid_io(5).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+
+import psutil
+
+from perftrack.sample import COMPUTED_BOOT_KEY
+from perftrack.text import readable, shortened
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perftrack.sample import Row
+
+COMMAND_MAX_BYTES = 4096
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_MS_PER_TICK = 1000 // TICKS_PER_SECOND
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_NAME_MAX_BYTES = 15  # the kernel keeps no more of a program's name (TASK_COMM_LEN)
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD in the flags field
+_usernames: dict[int, str] = {}
+
+
+def boot_key() -> str:
+    """Return the kernel's ID of this boot, or one made from the boot time where it has none (gVisor)."""
+    try:
+        return _read("/proc/sys/kernel/random/boot_id", 64).decode("ascii").strip()
+    except OSError:
+        return f"{COMPUTED_BOOT_KEY}{time.time() - uptime_seconds():.0f}"
+
+
+def uptime_seconds() -> float:
+    """Return the time since boot, suspend included (CLOCK_BOOTTIME, the clock of process start times too)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def pressure_ms(resource: str) -> int | None:
+    """Return how long some task has waited for *resource* (cpu, memory, io) since boot; None: no PSI here."""
+    try:
+        some = _read(f"/proc/pressure/{resource}", 256).split(b"\n", 1)[0]
+    except OSError:
+        return None
+    return int(some.rpartition(b"total=")[2]) // 1000 if some.startswith(b"some") else None
+
+
+def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Row | None:
+    """Return what /proc/PID/stat says: identity, CPU counters, threads and memory.
+
+    None: it has ended, or its name is not *wanted*. `read_at` is the instant of the reading (uptime_seconds),
+    `denied` whether some field was refused. Raises: PermissionError where all of it is.
+    """
+    try:
+        stat = _read(f"/proc/{pid}/stat", 1024)
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+    end_of_name = stat.rfind(b")")
+    comm = stat[stat.find(b"(") + 1 : end_of_name]
+    name = readable(comm) if len(comm) < _NAME_MAX_BYTES else _full_name(pid, comm, stat[end_of_name + 2 :])
+    if wanted is not None and not wanted(name):
+        return None
+    fields = stat[end_of_name + 2 :].split(None, 22)
+    return {
+        "pid": pid,
+        "started_ticks": int(fields[19]),
+        "name": name,
+        "ppid": int(fields[1]),
+        "cpu_user_ms": int(fields[11]) * _MS_PER_TICK,
+        "cpu_system_ms": int(fields[12]) * _MS_PER_TICK,
+        "rss_bytes": int(fields[21]) * _PAGE_BYTES,
+        "vms_bytes": int(fields[20]),
+        "num_threads": int(fields[17]),
+        "read_at": uptime_seconds(),
+        "zombie": fields[0] == b"Z",
+        "denied": False,
+    }
+
+
+def read_memory_and_io(row: Row) -> None:
+    """Add exact memory (stat's is a cached estimate) and disk counters; keep what is known if it has ended."""
+    pid = row["pid"]
+    row["read_bytes"] = row["write_bytes"] = None
+    try:
+        size, resident = _read(f"/proc/{pid}/statm", 128).split()[:2]
+        row["vms_bytes"], row["rss_bytes"] = int(size) * _PAGE_BYTES, int(resident) * _PAGE_BYTES
+        io = _read(f"/proc/{pid}/io", 512)
+        row["read_bytes"], row["write_bytes"] = _field(io, b"\nread_bytes:"), _field(io, b"\nwrite_bytes:")
+    except PermissionError:
+        row["denied"] = True
+    except OSError:
+        pass
+
+
+def read_owner_and_command(row: Row) -> None:
+    """Add the real user's name and the command line; None for what is refused or gone."""
+    pid = row["pid"]
+    row["username"] = row["command"] = None
+    try:
+        row["username"] = _username(_field(_read(f"/proc/{pid}/status", 4096), b"\nUid:"))
+        command = _read(f"/proc/{pid}/cmdline", COMMAND_MAX_BYTES + 64).rstrip(b"\0 ")
+    except PermissionError:
+        row["denied"] = True
+    except OSError:
+        pass
+    else:
+        if not row["zombie"]:  # a zombie has given its command line back
+            row["command"] = shortened(command.replace(b"\0", b" "), COMMAND_MAX_BYTES)
+
+
+def seconds_since_start(row: Row) -> float | None:
+    """Return the age of a process when it was read."""
+    return float(row["read_at"]) - float(row["started_ticks"]) / TICKS_PER_SECOND
+
+
+def _full_name(pid: int, comm: bytes, fields: bytes) -> str:
+    """Return the name that psutil gives a process whose name the kernel has cut."""
+    if not int(fields.split(None, 7)[6]) & _KERNEL_THREAD:
+        try:
+            return readable(psutil.Process(pid).name())
+        except psutil.Error:
+            pass
+    return readable(comm)
+
+
+def _field(text: bytes, label: bytes) -> int | None:
+    """Return the first number behind *label*, or None where there is no such line."""
+    found = text.find(label)
+    return None if found < 0 else int(text[found + len(label) :].split(None, 1)[0])
+
+
+def _username(uid: int | None) -> str | None:
+    if uid is None:
+        return None
+    if uid not in _usernames:
+        try:
+            _usernames[uid] = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            _usernames[uid] = str(uid)
+    return _usernames[uid]
+
+
+def _read(path: str, size: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,224 @@
+"""The settings: defaults < config file < PERFTRACK_* environment < options. Cheap to import: every tick needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from perftrack.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+FILE_NAME = "perftrack.toml"
+DATABASE_NAME = "perftrack.db"
+# https://specifications.freedesktop.org/basedir-spec/
+_XDG = {
+    "user_data_dir": ("XDG_DATA_HOME", ".local/share"),
+    "user_config_dir": ("XDG_CONFIG_HOME", ".config"),
+}
+
+# name: (kind, default, meaning). A kind's values are described in _KINDS; None stands for a default made at run time.
+SETTINGS: dict[str, tuple[str, Any, str]] = {
+    "database": (
+        "path",
+        None,
+        "The SQLite file that samples are recorded in. A relative path starts at the folder of this file.",
+    ),
+    "process_filter": (
+        "strings",
+        ["java", "python"],
+        "A process is recorded when its name contains one of these (case-sensitive, the first match counts).",
+    ),
+    "top": (
+        "count",
+        0,
+        "Record this many of the largest processes by CPU, and as many by memory, whatever their names.",
+    ),
+    "all": ("flag", False, "Record every process."),
+    "cpu_window": (
+        "seconds",
+        1.0,
+        "How long to measure CPU percentages, in seconds. 0: do not wait, measure since the previous sample.",
+    ),
+    "memory_detail": ("flag", False, "Record uss, pss and swap of each process too (slow)."),
+    "system_csv": ("path", "system_log.csv", "Where `perftrack export` writes the system's rows."),
+    "process_csv": ("path", "process_log.csv", "Where `perftrack export` writes the processes' rows."),
+}
+_KINDS = {
+    "path": 'a path in quotes, e.g. "/var/lib/perftrack.db"',
+    "strings": 'a list of strings, none empty, e.g. ["java", "python"] (to record every process: all = true)',
+    "count": "a whole number, 0 or more",
+    "flag": "true or false",
+    "seconds": "a number of seconds from 0 to 3600",
+}
+
+
+class Settings:
+    """The settings in effect, and where each came from."""
+
+    database: str
+    process_filter: list[str]
+    top: int
+    all: bool
+    cpu_window: float
+    memory_detail: bool
+    system_csv: str
+    process_csv: str
+    origins: dict[str, str]
+    config_file: str
+
+    def __init__(self, values: Mapping[str, Any], origins: dict[str, str], config_file: str) -> None:
+        """*values*: one for each of SETTINGS. *config_file*: the file that was read, if it exists."""
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.origins = origins
+        self.config_file = config_file
+
+
+def load(
+    options: Mapping[str, Any] | None = None,
+    config_file: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Return the settings in effect. *options*: those given on the command line, by name; None where not given.
+
+    Raises: UsageError for a named config file that cannot be read, an unknown key or a wrong value.
+    """
+    named = config_file or environ.get("PERFTRACK_CONFIG")
+    path = expand(named, "PERFTRACK_CONFIG") if named else _usual_file()
+    values = {name: default for name, (_, default, _) in SETTINGS.items()}
+    origins = dict.fromkeys(SETTINGS, "default")
+    for name, (value, line) in _read_file(path, must_exist=bool(named)).items():
+        values[name], origins[name] = value, f"{path}, line {line}"
+    for name in SETTINGS:
+        variable = f"PERFTRACK_{name.upper()}"
+        if variable in environ:
+            values[name], origins[name] = (
+                _parse(name, environ[variable], variable),
+                f"environment, {variable}",
+            )
+    for name, value in (options or {}).items():
+        if value is not None:
+            values[name], origins[name] = _check(name, value, f"--{name.replace('_', '-')}"), "option"
+    if values["database"] is None:
+        values["database"] = default_database()
+    values["database"] = os.path.abspath(expand(values["database"], "the database's path"))
+    return Settings(values, origins, path)
+
+
+def _usual_file() -> str:
+    """Return the config file's path, empty where this user has no home folder to keep one in."""
+    try:
+        return default_config_file()
+    except UsageError:
+        return ""
+
+
+def default_database() -> str:
+    """Return the database's path when nothing names one: in the user's data folder."""
+    return os.path.join(_user_folder("user_data_dir", "PERFTRACK_DATABASE"), DATABASE_NAME)
+
+
+def default_config_file() -> str:
+    """Return the config file's path when nothing names one: in the user's config folder."""
+    return os.path.join(_user_folder("user_config_dir", "PERFTRACK_CONFIG"), FILE_NAME)
+
+
+def _user_folder(kind: str, instead: str) -> str:
+    """Return one of platformdirs' folders. Raises: UsageError where this user has no home folder."""
+    xdg_variable, below_home = _XDG[kind]
+    home = os.environ.get("HOME", "")
+    if sys.platform == "linux" and home.startswith("/") and xdg_variable not in os.environ:
+        # The usual case, which a tick meets every minute: importing platformdirs would be a sixth of its cost.
+        return os.path.join(home, below_home, "perftrack")
+
+    import platformdirs
+
+    try:
+        return expand(getattr(platformdirs, kind)("perftrack", appauthor=False), instead)
+    except RuntimeError:  # platformdirs 4.11 and later say it themselves
+        raise UsageError(f"the home folder of this user is not known; set HOME or {instead}") from None
+
+
+def expand(path: str, what: str) -> str:
+    """Return *path* with a leading ~ replaced. Raises: UsageError where this user has no home folder."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise UsageError(f"{path}: the home folder of this user is not known; set HOME or give {what} in full")
+    return expanded
+
+
+def _read_file(path: str, *, must_exist: bool) -> dict[str, tuple[Any, int]]:
+    """Return the settings of a config file, each with its line. Raises: UsageError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        if must_exist:
+            raise UsageError(f"config file {path} does not exist; `perftrack config init` writes one") from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file {path} cannot be read: {error}") from None
+
+    import tomllib
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"config file {path}: {error}") from None
+    found = {}
+    for name, value in table.items():
+        line = _line_of(name, text)
+        where = f"config file {path}, line {line}"
+        if name not in SETTINGS:
+            raise UsageError(f"{where}: unknown setting {name!r}; the settings are {', '.join(SETTINGS)}")
+        checked = _check(name, value, f"{where}, {name}")
+        if name == "database" and not checked.startswith("~"):
+            checked = os.path.join(os.path.dirname(os.path.abspath(path)), checked)
+        found[name] = (checked, line)
+    return found
+
+
+def _line_of(name: str, text: str) -> int:
+    """Return the number of the line that *name* is set in; 1 where it is not written in a plain way."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.replace('"', "").replace("[", "").strip().startswith(name):
+            return number
+    return 1
+
+
+def _parse(name: str, text: str, where: str) -> Any:
+    """Return the value that *text* of an environment variable stands for. Raises: UsageError."""
+    kind = SETTINGS[name][0]
+    value: Any = text
+    if kind == "strings":
+        value = [part.strip() for part in text.split(",") if part.strip()]
+    elif kind == "flag":
+        value = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text.lower())
+    elif kind in {"count", "seconds"}:
+        try:
+            value = int(text) if kind == "count" else float(text)
+        except ValueError:
+            value = None
+    if value is None:
+        raise UsageError(f"{where}={text!r} is not {_KINDS[kind]}")
+    return _check(name, value, where)
+
+
+def _check(name: str, value: Any, where: str) -> Any:
+    """Return *value* if it fits the setting *name*. Raises: UsageError."""
+    kind = SETTINGS[name][0]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        "path": isinstance(value, str) and value != "" and "\0" not in value,
+        "strings": isinstance(value, list) and all(isinstance(text, str) and text for text in value),
+        "count": isinstance(value, int) and number and value >= 0,
+        "flag": isinstance(value, bool),
+        "seconds": number and 0 <= value <= 3600,
+    }[kind]
+    if not fits:
+        raise UsageError(f"{where}: {value!r} is not {_KINDS[kind]}")
+    return float(value) if kind == "seconds" else value

@@ -1,0 +1,213 @@
+"""The SQLite file: opening it, and writing one sample into it. Standard library only: every tick pays for it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sqlite3
+from contextlib import contextmanager, suppress
+
+from perftrack.errors import PerftrackError, explain
+from perftrack.sample import COMPUTED_BOOT_KEY, CPU_COUNTERS, Baseline
+from perftrack.storage import inserts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from perftrack.sample import Row, Sample
+
+# An import of millions of rows holds the lock for some seconds; the next tick of a crontab is due in a minute.
+BUSY_TIMEOUT_SECONDS = 30.0
+# "perf", by which file(1) and perftrack know such a file; PRAGMA application_id.
+APPLICATION_ID = 0x70657266
+# Boot times that a system computes from its clock wander by a second or two; two real boots are further apart.
+SAME_BOOT_SECONDS = 60
+
+
+def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the existing database at *path*, in autocommit mode: transactions are written out.
+
+    Raises: PerftrackError where there is no such file or it cannot be opened.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise PerftrackError(f"database {path} is a link to {os.readlink(path)}, which does not exist") from None
+        raise PerftrackError(
+            f"no database at {path}; `perftrack record` creates it, --database names another"
+        ) from None
+    except OSError as error:
+        raise PerftrackError(f"database {path} cannot be opened: {error.strerror}") from None
+    if found.st_size == 0:
+        raise PerftrackError(
+            f"database {path} is empty (0 bytes): if it held samples, restore it from a copy; if it is new (sqlite3 "
+            "makes such a file where there is none), remove it"
+        )
+    location = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace(os.sep, "/")
+    uri = f"file:{'/' if os.name == 'nt' else ''}{location}?mode={'ro' if read_only else 'rw'}"
+    with explained(path):
+        connection = sqlite3.connect(uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=True)
+        # What SQLite does not keep in the file, as it does WAL mode: commits survive a power cut, keys are checked.
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def open_current(path: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database with the schema of this perftrack: upgraded if need be, and created unless *read_only*.
+
+    Raises: PerftrackError where it is another program's, a newer perftrack's, or cannot be opened.
+    """
+    missing = not read_only and not os.path.lexists(path)
+    connection = None if missing else connect(path, read_only=read_only)
+    try:
+        if connection is None or not is_current(connection, path):
+            from perftrack.storage.schema import upgrade
+
+            upgrade(path)
+            connection = connection or connect(path)
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    return connection
+
+
+def close_completely(connection: sqlite3.Connection) -> None:
+    """Close with everything in the database file itself, also if that was moved away from its write-ahead log.
+
+    SQLite would leave such a log where it is, to be taken for that of the next database of the same name.
+    """
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def file_id(path: str) -> tuple[int, int] | None:
+    """Return what tells the file at *path* from one that takes its place, or None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def is_current(connection: sqlite3.Connection, path: str) -> bool:
+    """Return whether the database still has the schema of this perftrack."""
+    return _revision(connection, path) == inserts.REVISION
+
+
+def _revision(connection: sqlite3.Connection, path: str) -> str | None:
+    with explained(path):
+        try:
+            row = connection.execute(
+                "SELECT version_num FROM alembic_version, pragma_application_id WHERE application_id = ?",
+                (APPLICATION_ID,),
+            ).fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return None
+            raise
+        return row and str(row[0])
+
+
+@contextmanager
+def explained(path: str) -> Generator[None]:
+    """Turn an error of SQLite, also as SQLAlchemy wraps it, into the one line that a user of *path* sees."""
+    try:
+        yield
+    except Exception as error:
+        cause = getattr(error, "orig", error)
+        if isinstance(cause, sqlite3.Error):
+            raise explain(cause, path) from error
+        raise
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Generator[None]:
+    """Write all or nothing. The lock is taken at once, so that what was read inside cannot be out of date."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def insert_sample(connection: sqlite3.Connection, sample: Sample) -> int:
+    """Write one sample in one transaction and return its id. Raises: sqlite3.Error, and then nothing is written."""
+    with transaction(connection):
+        boot_id = _boot_id(connection, sample)
+        sample_id = _insert(connection, inserts.INSERT_SYSTEM_SAMPLE, sample.system | {"boot_id": boot_id})
+        filter_ids: dict[str, int] = {}
+        for row in sample.processes:
+            text = row["filter"]
+            if text not in filter_ids:
+                filter_ids[text] = _found_or_new(
+                    connection,
+                    inserts.SELECT_NAME_FILTER,
+                    inserts.INSERT_NAME_FILTER,
+                    {"text": text, "rank": 0},
+                )
+            row |= {"sample_id": sample_id, "boot_id": boot_id, "filter_id": filter_ids[text]}
+            row["process_id"] = _found_or_new(connection, inserts.SELECT_PROCESS, inserts.INSERT_PROCESS, row)
+        connection.executemany(inserts.INSERT_PROCESS_SAMPLE, sample.processes)
+    return sample_id
+
+
+def stored_baseline(connection: sqlite3.Connection, host: Row, boot: Row) -> Baseline | None:
+    """Return the counters of the newest sample of *boot* on *host*, or None where there is none."""
+    host_id = _id(connection, inserts.SELECT_HOST, host)
+    boot_id = None if host_id is None else _find_boot(connection, boot | {"host_id": host_id})
+    if boot_id is None:
+        return None
+    newest = connection.execute(inserts.SELECT_NEWEST_SAMPLE, {"boot_id": boot_id}).fetchone()
+    if newest is None:
+        return None
+    sample_id, uptime_seconds, *counters = newest
+    processes = connection.execute(inserts.SELECT_PROCESS_COUNTERS, {"sample_id": sample_id})
+    return Baseline(
+        uptime_seconds,
+        dict(zip(CPU_COUNTERS, counters, strict=True)),
+        {(pid, started): (cpu_ms, uptime_seconds) for pid, started, cpu_ms in processes},
+    )
+
+
+def _boot_id(connection: sqlite3.Connection, sample: Sample) -> int:
+    host_id = _found_or_new(connection, inserts.SELECT_HOST, inserts.INSERT_HOST, sample.host)
+    boot = sample.boot | {"host_id": host_id}
+    return _find_boot(connection, boot) or _insert(connection, inserts.INSERT_BOOT, boot)
+
+
+def _find_boot(connection: sqlite3.Connection, boot: Row) -> int | None:
+    """Return the id of *boot*: by its key, or where that is made from the boot time, by nearness in time."""
+    found = _id(connection, inserts.SELECT_BOOT, boot)
+    if found is None and boot["key"] is not None and boot["key"].startswith(COMPUTED_BOOT_KEY):
+        newest = connection.execute(inserts.SELECT_NEWEST_BOOT, boot).fetchone()
+        if newest is not None and abs(_seconds(newest[1]) - _seconds(boot["booted_at"])) < SAME_BOOT_SECONDS:
+            return int(newest[0])
+    return found
+
+
+def _seconds(instant: str) -> float:
+    return datetime.datetime.fromisoformat(instant + "+00:00").timestamp()
+
+
+def _found_or_new(connection: sqlite3.Connection, select: str, insert: str, row: Row) -> int:
+    found = _id(connection, select, row)
+    return _insert(connection, insert, row) if found is None else found
+
+
+def _id(connection: sqlite3.Connection, select: str, row: Row) -> int | None:
+    found = connection.execute(select, row).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _insert(connection: sqlite3.Connection, insert: str, row: Row) -> int:
+    row_id = connection.execute(insert, row).lastrowid
+    assert row_id is not None
+    return row_id

@@ -1,0 +1,62 @@
+"""The tick's SQL. Generated from models.py by `python -m perftrack.storage.statements`; do not edit."""
+
+# The newest revision in migrations/, which the INSERTs fit.
+REVISION = "0001"
+SELECT_HOST = """
+SELECT host.id FROM host WHERE host.name = :name
+"""
+SELECT_BOOT = """
+SELECT boot.id FROM boot WHERE boot.host_id = :host_id AND boot."key" IS :key
+"""
+SELECT_NEWEST_BOOT = """
+SELECT boot.id, boot.booted_at FROM boot WHERE boot.host_id = :host_id AND boot."key" IS NOT NULL ORDER BY
+boot.id DESC
+"""
+SELECT_PROCESS = """
+SELECT process.id FROM process WHERE process.boot_id = :boot_id AND process.pid = :pid AND
+process.started_ticks IS :started_ticks AND process.name = :name
+"""
+SELECT_NAME_FILTER = """
+SELECT name_filter.id FROM name_filter WHERE name_filter.text = :text AND name_filter.rank = :rank
+"""
+SELECT_NEWEST_SAMPLE = """
+SELECT system_sample.id, system_sample.uptime_seconds, system_sample.cpu_user_ms, system_sample.cpu_system_ms,
+system_sample.cpu_idle_ms, system_sample.cpu_iowait_ms, system_sample.cpu_steal_ms FROM system_sample WHERE
+system_sample.boot_id = :boot_id ORDER BY system_sample.id DESC
+"""
+SELECT_PROCESS_COUNTERS = """
+SELECT process.pid, process.started_ticks, process_sample.cpu_user_ms + process_sample.cpu_system_ms AS cpu_ms
+FROM process_sample JOIN process ON process.id = process_sample.process_id WHERE process_sample.sample_id =
+:sample_id AND process_sample.cpu_user_ms IS NOT NULL
+"""
+INSERT_HOST = """
+INSERT INTO host (name) VALUES (:name)
+"""
+INSERT_BOOT = """
+INSERT INTO boot (host_id, "key", booted_at) VALUES (:host_id, :key, :booted_at)
+"""
+INSERT_SYSTEM_SAMPLE = """
+INSERT INTO system_sample (boot_id, taken_at, taken_at_local, uptime_seconds, window_seconds, cpu_percent,
+cpu_user_ms, cpu_system_ms, cpu_idle_ms, cpu_iowait_ms, cpu_steal_ms, cpu_count, load_1min, load_5min,
+load_15min, mem_total_bytes, mem_available_bytes, mem_used_bytes, swap_total_bytes, swap_used_bytes,
+disk_read_bytes, disk_write_bytes, net_sent_bytes, net_received_bytes, pressure_cpu_ms, pressure_memory_ms,
+pressure_io_ms, processes_seen, processes_denied, recorder_cpu_ms) VALUES (:boot_id, :taken_at,
+:taken_at_local, :uptime_seconds, :window_seconds, :cpu_percent, :cpu_user_ms, :cpu_system_ms, :cpu_idle_ms,
+:cpu_iowait_ms, :cpu_steal_ms, :cpu_count, :load_1min, :load_5min, :load_15min, :mem_total_bytes,
+:mem_available_bytes, :mem_used_bytes, :swap_total_bytes, :swap_used_bytes, :disk_read_bytes,
+:disk_write_bytes, :net_sent_bytes, :net_received_bytes, :pressure_cpu_ms, :pressure_memory_ms,
+:pressure_io_ms, :processes_seen, :processes_denied, :recorder_cpu_ms)
+"""
+INSERT_PROCESS = """
+INSERT INTO process (boot_id, pid, started_ticks, started_at, name, ppid, username, command) VALUES (:boot_id,
+:pid, :started_ticks, :started_at, :name, :ppid, :username, :command)
+"""
+INSERT_NAME_FILTER = """
+INSERT INTO name_filter (text, rank) VALUES (:text, :rank)
+"""
+INSERT_PROCESS_SAMPLE = """
+INSERT INTO process_sample (sample_id, process_id, filter_id, cpu_percent, cpu_user_ms, cpu_system_ms,
+rss_bytes, vms_bytes, num_threads, read_bytes, write_bytes, uss_bytes, pss_bytes, swap_bytes) VALUES
+(:sample_id, :process_id, :filter_id, :cpu_percent, :cpu_user_ms, :cpu_system_ms, :rss_bytes, :vms_bytes,
+:num_threads, :read_bytes, :write_bytes, :uss_bytes, :pss_bytes, :swap_bytes)
+"""

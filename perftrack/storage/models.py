@@ -1,0 +1,244 @@
+"""The tables: name, type, unit, meaning and NULL of every column, and the only place where they are written down.
+
+Everything else derives from here: migrations, the tick's INSERTs, views, the README's table of columns.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from sqlalchemy import DateTime, Float, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
+
+
+class Base(DeclarativeBase):
+    """Declarative base; named constraints, so that a later migration can refer to them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def _unit(unit: str, kind: type[TypeEngine[Any]]) -> object:
+    return mapped_column(kind, info={"unit": unit})
+
+
+Id = Annotated[int, mapped_column(Integer, info={"unit": "id"})]
+Count = Annotated[int, _unit("count", Integer)]
+Bytes = Annotated[int, _unit("bytes", Integer)]
+Milliseconds = Annotated[int, _unit("ms", Integer)]
+Ticks = Annotated[int, _unit("1/100 s", Integer)]
+Seconds = Annotated[float, _unit("s", Float)]
+Percent = Annotated[float, _unit("%", Float)]
+Load = Annotated[float, _unit("processes", Float)]
+String = Annotated[str, _unit("text", Text)]
+# Instants are text, "2026-11-20 14:30:05.123456", which sorts by time and reads well at a sqlite3 prompt.
+UtcInstant = Annotated[datetime, _unit("UTC", DateTime)]
+LocalInstant = Annotated[datetime, _unit("local time", DateTime)]
+
+
+class Host(Base):
+    """A machine, by its host name."""
+
+    __tablename__ = "host"
+
+    id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
+    name: Mapped[String] = mapped_column(unique=True, doc="Host name, as `hostname` prints it.")
+
+
+class Boot(Base):
+    """One run of one kernel: from a boot to the shutdown. Counters are comparable within a boot only."""
+
+    __tablename__ = "boot"
+    __table_args__ = (UniqueConstraint("host_id", "key"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
+    host_id: Mapped[Id] = mapped_column(ForeignKey("host.id"), doc="The machine: host.id.")
+    key: Mapped[String | None] = mapped_column(
+        doc="Linux: /proc/sys/kernel/random/boot_id. Elsewhere made from the boot time. "
+        "NULL: data of the original PerformanceTrack, which did not note it."
+    )
+    booted_at: Mapped[UtcInstant | None] = mapped_column(
+        doc="When the kernel started, by the clock of its first sample. NULL: not known (imported data)."
+    )
+
+
+class SystemSample(Base):
+    """The machine as a whole at one instant. Counters are cumulative since boot, as the kernel gives them."""
+
+    __tablename__ = "system_sample"
+    __table_args__ = (
+        Index(None, "taken_at", "boot_id", unique=True),
+        Index(None, "taken_at_local"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
+    boot_id: Mapped[Id] = mapped_column(ForeignKey("boot.id"), doc="The run of the kernel: boot.id.")
+    taken_at: Mapped[UtcInstant] = mapped_column(doc="When the values were read: the end of the window.")
+    taken_at_local: Mapped[LocalInstant] = mapped_column(
+        doc="The same instant as that machine's wall clock showed it."
+    )
+    uptime_seconds: Mapped[Seconds | None] = mapped_column(
+        doc="Time since boot, suspend included; never steps with the clock. NULL: imported data."
+    )
+    window_seconds: Mapped[Seconds | None] = mapped_column(
+        doc="The span that the percentages were measured over. NULL: there was none (with cpu_window = 0 the "
+        "first sample after a boot), or imported data."
+    )
+    cpu_percent: Mapped[Percent | None] = mapped_column(
+        doc="Busy time (all but idle and iowait) of all CPUs together in the window, 0 to 100. NULL: no window."
+    )
+    cpu_user_ms: Mapped[Milliseconds | None] = mapped_column(
+        doc="Counter, all CPUs: user and nice time, guests included. NULL: imported data."
+    )
+    cpu_system_ms: Mapped[Milliseconds | None] = mapped_column(
+        doc="Counter, all CPUs: kernel time, interrupts included. NULL: imported data."
+    )
+    cpu_idle_ms: Mapped[Milliseconds | None] = mapped_column(doc="Counter, all CPUs: idle. NULL: imported data.")
+    cpu_iowait_ms: Mapped[Milliseconds | None] = mapped_column(
+        doc="Counter, all CPUs: idle while a disk request was pending. NULL: not on this system."
+    )
+    cpu_steal_ms: Mapped[Milliseconds | None] = mapped_column(
+        doc="Counter, all CPUs: time the hypervisor gave to others. NULL: not on this system."
+    )
+    cpu_count: Mapped[Count | None] = mapped_column(doc="Logical CPUs online. NULL: not known (imported data).")
+    load_1min: Mapped[Load | None] = mapped_column(doc="Load average over 1 minute. NULL: not known.")
+    load_5min: Mapped[Load | None] = mapped_column(doc="Load average over 5 minutes. NULL: not known.")
+    load_15min: Mapped[Load | None] = mapped_column(doc="Load average over 15 minutes. NULL: not known.")
+    mem_total_bytes: Mapped[Bytes | None] = mapped_column(doc="Physical memory. NULL: not known.")
+    mem_available_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Memory that programs can get without swapping (psutil: available). NULL: not known."
+    )
+    mem_used_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Memory in use (psutil: used; on Linux total less available). NULL: not known."
+    )
+    swap_total_bytes: Mapped[Bytes | None] = mapped_column(doc="Swap space. NULL: not known.")
+    swap_used_bytes: Mapped[Bytes | None] = mapped_column(doc="Swap space in use. NULL: not known.")
+    disk_read_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Counter: read from all disks, as psutil adds them up: whole devices, those of LVM, LUKS and RAID and "
+        "also the disks below them. NULL: none seen, or not known."
+    )
+    disk_write_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Counter: written to all disks, added up likewise. NULL: none seen, or not known."
+    )
+    net_sent_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Counter: sent over all network interfaces, loopback included. NULL: none seen, or not known."
+    )
+    net_received_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Counter: received over all network interfaces. NULL: none seen, or not known."
+    )
+    pressure_cpu_ms: Mapped[Milliseconds | None] = mapped_column(
+        doc="Counter: time in which some task waited for a CPU (Linux /proc/pressure/cpu, some). "
+        "NULL: not on this system."
+    )
+    pressure_memory_ms: Mapped[Milliseconds | None] = mapped_column(
+        doc="Counter: time in which some task waited for memory (/proc/pressure/memory, some). "
+        "NULL: not on this system."
+    )
+    pressure_io_ms: Mapped[Milliseconds | None] = mapped_column(
+        doc="Counter: time in which some task waited for a disk (/proc/pressure/io, some). NULL: not on this system."
+    )
+    processes_seen: Mapped[Count | None] = mapped_column(
+        doc="Processes that the recorder could see, recorded or not, itself not counted. NULL: imported data."
+    )
+    processes_denied: Mapped[Count | None] = mapped_column(
+        doc="Recorded processes of which some field was refused to the recorder, and processes that were refused "
+        "altogether. NULL: imported data."
+    )
+    recorder_cpu_ms: Mapped[Milliseconds | None] = mapped_column(
+        doc="CPU time that this sample cost, from the start of the program (in a loop: from the end of the "
+        "sample before) until it was ready to be written. NULL: imported data."
+    )
+
+
+class Process(Base):
+    """A process: one program in one process ID. A reused ID is another row, and so is the same ID after exec."""
+
+    __tablename__ = "process"
+    __table_args__ = (UniqueConstraint("boot_id", "pid", "started_ticks", "name"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
+    boot_id: Mapped[Id] = mapped_column(ForeignKey("boot.id"), doc="The run of the kernel: boot.id.")
+    pid: Mapped[Id] = mapped_column(doc="Process ID.")
+    started_ticks: Mapped[Ticks | None] = mapped_column(
+        doc="Start time as clock ticks since boot (Linux: /proc/PID/stat, starttime), which a clock step does "
+        "not change; elsewhere as hundredths of a second since 1970. NULL: not known (imported data)."
+    )
+    started_at: Mapped[UtcInstant | None] = mapped_column(
+        doc="When it started, by the clock of its first sample. NULL: not known."
+    )
+    name: Mapped[String] = mapped_column(doc="Name, as psutil gives it.")
+    ppid: Mapped[Id | None] = mapped_column(doc="Process ID of its parent at its first sample. NULL: not known.")
+    username: Mapped[String | None] = mapped_column(
+        doc="Its real user's name, or number if that has no name. NULL: refused or not known."
+    )
+    command: Mapped[String | None] = mapped_column(
+        doc="Command line at its first sample, arguments joined by spaces, cut after 4096 bytes (then it ends "
+        "in …); empty for a kernel thread. NULL: refused or not known."
+    )
+
+
+class NameFilter(Base):
+    """A string that selects processes by their names."""
+
+    __tablename__ = "name_filter"
+    __table_args__ = (UniqueConstraint("text", "rank"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
+    text: Mapped[String] = mapped_column(
+        doc="The string that the name contains. Empty: recorded for another reason (--all, --top)."
+    )
+    rank: Mapped[Count] = mapped_column(
+        doc="0: the first string that matched. 1 and up: a further one that matched the same process in the "
+        "same sample, for which the original PerformanceTrack wrote a further row (imported data only)."
+    )
+
+
+class ProcessSample(Base):
+    """A process at the instant of a system sample. Counters are cumulative since the process started."""
+
+    __tablename__ = "process_sample"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    sample_id: Mapped[Id] = mapped_column(
+        ForeignKey("system_sample.id"), primary_key=True, doc="The sample: system_sample.id."
+    )
+    process_id: Mapped[Id] = mapped_column(
+        ForeignKey("process.id"), primary_key=True, doc="The process: process.id (not its pid)."
+    )
+    filter_id: Mapped[Id] = mapped_column(
+        ForeignKey("name_filter.id"), primary_key=True, doc="Why it was recorded: name_filter.id."
+    )
+    cpu_percent: Mapped[Percent | None] = mapped_column(
+        doc="CPU time in the window, percent of one CPU (above 100: several threads). NULL: it ended in the "
+        "window, or there was no window."
+    )
+    cpu_user_ms: Mapped[Milliseconds | None] = mapped_column(doc="Counter: user time. NULL: refused.")
+    cpu_system_ms: Mapped[Milliseconds | None] = mapped_column(doc="Counter: kernel time. NULL: refused.")
+    rss_bytes: Mapped[Bytes | None] = mapped_column(doc="Resident memory (psutil: rss). NULL: refused.")
+    vms_bytes: Mapped[Bytes | None] = mapped_column(doc="Address space (psutil: vms). NULL: refused.")
+    num_threads: Mapped[Count | None] = mapped_column(doc="Threads. NULL: refused.")
+    read_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Counter: read from disks (psutil: io_counters.read_bytes). NULL: refused or not on this system."
+    )
+    write_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Counter: written to disks. NULL: refused or not on this system."
+    )
+    uss_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Memory of its own that would be freed if it ended (psutil: uss). "
+        "NULL: not asked for (memory_detail) or refused."
+    )
+    pss_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Its own memory and its share of what it shares (psutil: pss). "
+        "NULL: not asked for, refused, or not on this system."
+    )
+    swap_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Its memory in swap (psutil: swap). NULL: not asked for, refused, or not on this system."
+    )

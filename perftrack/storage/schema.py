@@ -1,0 +1,161 @@
+"""Creating the database and carrying it from revision to revision, through Alembic. Not imported by the tick."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+import perftrack
+from perftrack.errors import PerftrackError
+from perftrack.storage.database import APPLICATION_ID, explained
+from perftrack.storage.engine import engine_for
+
+
+def migrations_folder() -> Path:
+    """Return where the migrations are: inside the installed package, or beside it in the repository."""
+    package = Path(perftrack.__file__).parent
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def alembic_config() -> Config:
+    """Return Alembic's configuration for the migrations of this perftrack."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def head_revision() -> str:
+    """Return the newest revision that this perftrack knows."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def upgrade(path: str) -> None:
+    """Bring the database to the newest revision; create it if it does not exist. Raises: PerftrackError."""
+    with migrating(path) as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def migrating(path: str) -> Generator[Connection]:
+    """Yield a connection for migrations of the database at *path*, which is created if it does not exist.
+
+    Everything is one transaction, which holds the write lock before the revision is read: whoever is killed, or
+    comes second, leaves or finds one whole revision. Raises: PerftrackError for a database that is not ours.
+    """
+    if os.path.lexists(path):
+        with _migration_transaction(path) as connection:
+            yield connection
+    else:
+        with _new_file(path) as new, _migration_transaction(new) as connection:
+            yield connection
+
+
+@contextmanager
+def _migration_transaction(path: str) -> Generator[Connection]:
+    # Rebuilding a table with its foreign keys on would delete the rows that refer to it.
+    engine = engine_for(path, write=True, foreign_keys=False)
+    with explained(path), engine.connect() as connection, connection.begin():
+        _refuse_unknown(connection, path)
+        yield connection
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if broken is not None:
+            raise PerftrackError(f"database {path}: a row of {broken[0]} refers to nothing; nothing was changed")
+
+
+def _refuse_unknown(connection: Connection, path: str) -> None:
+    """Raise PerftrackError for a database that is somebody else's or a newer perftrack's."""
+    tables = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master")}
+    ours = connection.exec_driver_sql("PRAGMA application_id").scalar_one() == APPLICATION_ID
+    if tables and not (ours and "alembic_version" in tables):
+        raise PerftrackError(f"{path} is the database of another program; name another with --database")
+    if tables:
+        revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        known = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
+        if revision is not None and revision not in known:
+            raise PerftrackError(
+                f"database {path} was written by a newer perftrack (its revision is {revision}, this one knows "
+                f"up to {known[0]}): upgrade perftrack"
+            )
+
+
+@contextmanager
+def _new_file(path: str) -> Generator[str]:
+    """Yield the path of an empty database that becomes *path* at the end, unless somebody else's did meanwhile.
+
+    So nobody ever meets half a database, and several first runs at the same moment end up with one. Folders are
+    0700 and the file is 0600, whatever the umask.
+    """
+    folder = os.path.dirname(path)
+    if _leftover_log(path):
+        raise PerftrackError(
+            f"database {path} is gone, but {path}-wal is still there and would be mixed into a new one: move it to "
+            "where the database is now, under its new name with -wal, or remove it if that is gone for good"
+        )
+    try:
+        _make_private_folder(folder)
+        descriptor, new = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".new", dir=folder)
+        os.close(descriptor)
+    except OSError as error:
+        raise PerftrackError(
+            f"database {path} cannot be created: {error.strerror}; --database or PERFTRACK_DATABASE names another"
+        ) from None
+    try:
+        os.chmod(new, 0o600)
+        with explained(path):
+            connection = sqlite3.connect(new)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
+        yield new
+        _put_in_place(new, path)
+    finally:
+        for leftover in (new, f"{new}-wal", f"{new}-shm", f"{new}-journal"):
+            if os.path.exists(leftover):
+                os.unlink(leftover)
+
+
+def _leftover_log(path: str) -> bool:
+    """Return whether a database's write-ahead log is there, with something in it, and the database is not."""
+    try:
+        size = os.path.getsize(f"{path}-wal")
+    except OSError:
+        return False
+    return size > 0 and not os.path.lexists(path)  # another first run may just have put it in place
+
+
+def _make_private_folder(folder: str) -> None:
+    if not os.path.isdir(folder):
+        _make_private_folder(os.path.dirname(folder))
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:  # another first run was quicker
+            return
+        os.chmod(folder, 0o700)
+
+
+def _put_in_place(new: str, path: str) -> None:
+    try:
+        os.link(new, path)  # unlike a rename, it never replaces a file
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not os.path.lexists(path):
+            os.rename(new, path)
+    if os.name == "posix":
+        descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)

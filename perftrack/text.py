@@ -1,0 +1,36 @@
+"""Names and command lines as text that SQLite, CSV and JSON can hold, without losing a byte."""
+
+from __future__ import annotations
+
+import re
+
+# Compiled when first needed, which most ticks never do.
+_LOOKS_ESCAPED = r"\\(?=x[0-9a-f]{2})"
+_UNSTORABLE = "[\0\ud800-\udfff]"
+
+
+def readable(raw: bytes | str) -> str:
+    r"""Return *raw* as valid text: each byte that is no valid UTF-8, and each NUL, becomes ``\xHH``.
+
+    A backslash that would read as such an escape becomes ``\x5c``: replacing each ``\xHH`` by its byte gives the
+    original bytes back. As a string, *raw* may hold surrogate escapes, as psutil and os.fsdecode return them.
+    """
+    text = raw.decode("utf-8", "surrogateescape") if isinstance(raw, bytes) else raw
+    if text.isprintable() and "\\" not in text:
+        return text
+    return re.sub(_UNSTORABLE, _escape, re.sub(_LOOKS_ESCAPED, r"\\x5c", text))
+
+
+def shortened(raw: bytes, max_bytes: int) -> str:
+    """Return *raw* as `readable` does; of more than *max_bytes*, whole characters and an ellipsis."""
+    if len(raw) <= max_bytes:
+        return readable(raw)
+    end = max_bytes
+    while raw[end] & 0xC0 == 0x80 and end > max_bytes - 3:  # UTF-8: a byte that goes on with a character
+        end -= 1
+    return readable(raw[:end]) + "…"
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code & 0xFF:02x}" if code == 0 or 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

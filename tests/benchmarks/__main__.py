@@ -1,0 +1,78 @@
+"""Measure every bar and print the table; --quick in two minutes, with less of everything."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.bars import Bar, Bench, MissingError
+from benchmarks.measure import Ratio
+
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """Run as `bin/bench [--quick] [--only TEXT] [--json FILE] [--cache DIR]`."""
+    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller databases, fewer repeats: under two minutes")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only rows with TEXT in them")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
+    default = Path(tempfile.gettempdir()) / f"perftrack-bench-{os.getuid()}"
+    parser.add_argument("--cache", metavar="DIR", type=Path, default=default, help="where the databases are kept")
+    options = parser.parse_args()
+    options.cache.mkdir(mode=0o700, exist_ok=True)
+
+    started = time.monotonic()
+    results: list[tuple[Bar, Ratio | str]] = []
+    with errors.status("starting") as status:
+        bench = Bench(options.cache, status.update, quick=options.quick)
+        bars = [bar for bar in bench.bars() if options.only in f"{bar.what} {bar.against}"]
+        for number, bar in enumerate(bars, 1):
+            status.update(f"{number} of {len(bars)}: {bar.what}, against {bar.against}")
+            try:
+                results.append((bar, bar.measure()))
+            except MissingError as missing:
+                results.append((bar, str(missing)))
+    Console().print(_table(results, time.monotonic() - started))
+    figures = json.dumps([_figures(bar, ratio) for bar, ratio in results], indent=2) + "\n"
+    (options.json or options.cache / "bench.json").write_text(figures)
+
+
+def _table(results: list[tuple[Bar, Ratio | str]], seconds: float) -> Table:
+    table = Table(
+        title=f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {seconds:.0f} s"
+    )
+    for heading in ("what", "against", "perftrack", "that", "ratio", "bar", ""):
+        table.add_column(heading, justify="left" if heading in {"what", "against", ""} else "right")
+    for bar, ratio in results:
+        if isinstance(ratio, str):
+            table.add_row(bar.what, bar.against, "", "", "", f"{bar.at_most:g}", ratio)
+        else:
+            table.add_row(
+                bar.what,
+                bar.against,
+                f"{ratio.ours:.3g} ± {ratio.ours_spread:.2g} {bar.unit}",
+                f"{ratio.theirs:.3g} ± {ratio.theirs_spread:.2g} {bar.unit}",
+                f"{ratio.value:.2f}",
+                f"{bar.at_most:g}",
+                "holds" if ratio.value <= bar.at_most else "MISSED",
+            )
+    return table
+
+
+def _figures(bar: Bar, ratio: Ratio | str) -> dict[str, object]:
+    row: dict[str, object] = {"what": bar.what, "against": bar.against, "unit": bar.unit, "bar": bar.at_most}
+    if isinstance(ratio, str):
+        return row | {"missing": ratio}
+    return row | ratio._asdict() | {"ratio": ratio.value, "holds": ratio.value <= bar.at_most}
+
+
+main()

@@ -1,0 +1,267 @@
+"""The table of bars: each row runs perftrack and something real in turn, and gives the ratio of their medians."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import data, machine, peers
+from benchmarks.measure import Cost, Ratio, run, take_turns
+from perftrack.storage import inserts
+
+BASE = [sys.executable, "-c", "import psutil, sqlite3"]
+READ_STATS = """
+import os
+for name in os.listdir("/proc"):
+    if name.isdigit():
+        with open(f"/proc/{name}/stat", "rb") as file:
+            file.read()
+"""
+SHELL_EXPORT = (
+    "SELECT cpu_usage, datetime, mem_available, mem_percent_used, mem_total, mem_used"
+    " FROM system_log ORDER BY taken_at;"
+    "SELECT cpu_usage, datetime, filter, name, pid, rss_memory, vms_memory"
+    " FROM process_log ORDER BY taken_at, pid, filter;"
+)
+LOAD_PICKLE = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
+
+
+class MissingError(Exception):
+    """A peer is not on this machine; the message names it."""
+
+
+class Bar(NamedTuple):
+    """A row of the table: *measure* gives ours and theirs in *unit*, their ratio should be *at_most* that."""
+
+    what: str
+    against: str
+    unit: str
+    at_most: float
+    measure: Callable[[], Ratio]
+
+
+class Bench:
+    """Where things are and how much of everything there is; *quick* makes do with less."""
+
+    def __init__(self, cache: Path, say: Callable[[str], None], *, quick: bool) -> None:
+        self._cache = cache
+        self._say = say
+        self._quick = quick
+        self._repeats = 7 if quick else 21
+        self._year = 2_000_000 if quick else 26_000_000
+        self._export = 1_000_000 if quick else 2_000_000
+        self._perftrack = str(Path(sys.executable).with_name("perftrack"))
+
+    def bars(self) -> list[Bar]:
+        """Return the rows of the table."""
+        year, export = f"{self._year / 1e6:.0f} million", f"{self._export / 1e6:.0f} million"
+        psutil = "python -c 'import psutil, sqlite3'"
+        return [
+            Bar(f"CPU of a tick, {year} rows in the database", psutil, "ms", 1.5, self._tick_and_imports),
+            Bar("the same", "Procpath record -r 1", "ms", 0.5, self._tick_and_procpath),
+            Bar("peak memory of a tick", psutil, "MB", 1.3, self._tick_memory),
+            Bar(f"CPU of a tick, {year} rows", "the same, empty database", "ms", 1.05, self._tick_full_and_empty),
+            Bar("CPU for 2,000 processes more", "reading their /proc/PID/stat", "ms", 3.0, self._many_processes),
+            Bar("CPU per further sample, --every", "Procpath", "ms", 0.5, self._loop_and_procpath),
+            Bar("the same", "atop -w", "ms", 0.5, self._loop_and_atop),
+            Bar("the same", "pidstat -u -r -p ALL", "ms", 1.5, self._loop_and_pidstat),
+            Bar(
+                f"wall time of a full export, {export} rows", "sqlite3 -csv -header", "s", 1.0, self._export_and_shell
+            ),
+            Bar(f"export of the last hour of {year} rows", "a database of that hour", "s", 1.1, self._export_hour),
+            Bar("peak memory of a full export", "export of an hour", "MB", 1.1, self._export_memory),
+            Bar("bytes on disk per process row", "Procpath", "B", 0.42, self._disk),
+            Bar("importing a pickle", "pickle.load of it", "s", 5.0, self._import),
+        ]
+
+    def _tick(self, database: Path, cpu_window: str = "0.1") -> Cost:
+        settings = {
+            "PERFTRACK_DATABASE": str(database),
+            "PERFTRACK_PROCESS_FILTER": machine.NAME,
+            "PERFTRACK_CPU_WINDOW": cpu_window,
+        }
+        return run([self._perftrack, "record"], settings)
+
+    def _tick_and_imports(self) -> Ratio:
+        year = self._database(self._year)
+        with machine.processes():
+            return take_turns(lambda: _cpu_ms(self._tick(year)), lambda: _cpu_ms(run(BASE)), self._repeats)
+
+    def _tick_and_procpath(self) -> Ratio:
+        year, procpath = self._database(self._year), self._procpath(1, "0.1")
+        with machine.processes():
+            return take_turns(lambda: _cpu_ms(self._tick(year)), lambda: _cpu_ms(procpath()), self._repeats)
+
+    def _tick_memory(self) -> Ratio:
+        year = self._database(self._year)
+        with machine.processes():
+            return take_turns(lambda: _peak_mb(self._tick(year)), lambda: _peak_mb(run(BASE)), self._repeats)
+
+    def _tick_full_and_empty(self) -> Ratio:
+        year, empty = self._database(self._year), self._new("empty.db")
+        with machine.processes():
+            return take_turns(
+                lambda: _cpu_ms(self._tick(year)), lambda: _cpu_ms(self._tick(empty)), 2 * self._repeats + 1
+            )
+
+    def _many_processes(self) -> Ratio:
+        empty = self._new("many.db")
+        with machine.processes():
+            few = take_turns(
+                lambda: _cpu_ms(self._tick(empty)),
+                lambda: _cpu_ms(run([sys.executable, "-c", READ_STATS])),
+                self._repeats,
+            )
+        with machine.processes(machine.TOTAL + 2000):
+            many = take_turns(
+                lambda: _cpu_ms(self._tick(empty)),
+                lambda: _cpu_ms(run([sys.executable, "-c", READ_STATS])),
+                self._repeats,
+            )
+        spread = (few.ours_spread + many.ours_spread, few.theirs_spread + many.theirs_spread)
+        return Ratio(many.ours - few.ours, spread[0], many.theirs - few.theirs, spread[1])
+
+    def _loop(self, samples: int) -> float:
+        options = ["--every", "0.3", "--cpu-window", "0.1", "--filter", machine.NAME, "--count", str(samples)]
+        return _cpu_ms(run([self._perftrack, "record", *options, "--database", str(self._cache / "loop.db")]))
+
+    def _loop_and(self, theirs: Callable[[int], float], samples: int) -> Ratio:
+        """Compare what a further sample costs: many less one, divided by how many more."""
+        ours = 20 if self._quick else 60
+
+        def per_sample(run_for: Callable[[int], float], count: int) -> float:
+            return (run_for(count + 1) - run_for(1)) / count
+
+        with machine.processes():
+            return take_turns(
+                lambda: per_sample(self._loop, ours), lambda: per_sample(theirs, samples), 3 if self._quick else 7
+            )
+
+    def _loop_and_procpath(self) -> Ratio:
+        return self._loop_and(lambda count: _cpu_ms(self._procpath(count, "0.3")()), 20 if self._quick else 60)
+
+    def _loop_and_atop(self) -> Ratio:
+        atop, target = _system("atop"), self._cache / "atop.raw"
+
+        def record(count: int) -> float:
+            target.unlink(missing_ok=True)
+            return _cpu_ms(run([atop, "-w", str(target), "1", str(count)]))
+
+        return self._loop_and(record, 5 if self._quick else 15)
+
+    def _loop_and_pidstat(self) -> Ratio:
+        pidstat = _system("pidstat")
+        return self._loop_and(
+            lambda count: _cpu_ms(run([pidstat, "-u", "-r", "-p", "ALL", "1", str(count)])), 5 if self._quick else 15
+        )
+
+    def _export_command(self, database: Path, *options: str) -> Cost:
+        return run(
+            [self._perftrack, "export", "--database", str(database), "--directory", str(self._cache), *options]
+        )
+
+    def _export_and_shell(self) -> Ratio:
+        database, shell = self._database(self._export), _system("sqlite3")
+        target = str(self._cache / "shell.csv")
+        return take_turns(
+            lambda: self._export_command(database).wall_seconds,
+            lambda: run([shell, "-csv", "-header", str(database), SHELL_EXPORT], stdout=target).wall_seconds,
+            3 if self._quick else 7,
+        )
+
+    def _export_hour(self) -> Ratio:
+        year = self._database(self._year)
+        since = data.last_hour(year)
+        hour = data.one_hour_of(year, since, self._cache / f"hour-of-{year.name}")
+        return take_turns(
+            lambda: self._export_command(year, "--since", since).wall_seconds,
+            lambda: self._export_command(hour, "--since", since).wall_seconds,
+            self._repeats,
+        )
+
+    def _export_memory(self) -> Ratio:
+        whole = self._database(self._export)
+        since = data.last_hour(whole)
+        return take_turns(
+            lambda: _peak_mb(self._export_command(whole)),
+            lambda: _peak_mb(self._export_command(whole, "--since", since)),
+            3,
+        )
+
+    def _disk(self) -> Ratio:
+        """Record every process as both do it, a transaction a sample; what the first samples take does not count."""
+        fewer, more = (20, 120) if self._quick else (50, 450)
+
+        def ours() -> float:
+            sizes = []
+            for count in (fewer, more):
+                database = self._new("disk.db")
+                options = ["--all", "--every", "0.05", "--cpu-window", "0", "--count", str(count)]
+                run([self._perftrack, "record", *options, "--database", str(database)])
+                sizes.append((database.stat().st_size, _count(database, "process_sample")))
+            return (sizes[1][0] - sizes[0][0]) / (sizes[1][1] - sizes[0][1])
+
+        def theirs() -> float:
+            sizes = []
+            for count in (fewer, more):
+                self._procpath(count, "0.05")()
+                database = self._cache / "procpath.db"
+                sizes.append((database.stat().st_size, _count(database, "record")))
+            return (sizes[1][0] - sizes[0][0]) / (sizes[1][1] - sizes[0][1])
+
+        self._procpath(1, "0.05")
+        with machine.processes():
+            return take_turns(ours, theirs, 1)
+
+    def _import(self) -> Ratio:
+        samples = 10_000 if self._quick else 43_200
+        pickle = data.original_pickle(self._cache / f"{samples}.pik", samples, 10)
+
+        def ours() -> float:
+            database = self._new("import.db")
+            return run([self._perftrack, "import", str(pickle), "--database", str(database)]).wall_seconds
+
+        load = [sys.executable, "-c", LOAD_PICKLE, str(pickle)]
+        return take_turns(ours, lambda: run(load).wall_seconds, 3)
+
+    def _database(self, rows: int) -> Path:
+        path = self._cache / f"{inserts.REVISION}-{rows}.db"
+        return data.recorded(path, rows, lambda done: self._say(f"making a database of {rows:,} rows: {done:.0%}"))
+
+    def _new(self, name: str) -> Path:
+        for leftover in self._cache.glob(f"{name}*"):
+            leftover.unlink()
+        return self._cache / name
+
+    def _procpath(self, count: int, interval: str) -> Callable[[], Cost]:
+        program = peers.procpath(self._cache)
+        if program is None:
+            raise MissingError("Procpath cannot be installed from the package index")
+
+        def record() -> Cost:
+            database = str(self._new("procpath.db"))
+            return run([program, "record", "-i", interval, "-r", str(count), "-d", database])
+
+        return record
+
+
+def _system(name: str) -> str:
+    program = peers.system(name)
+    if program is None:
+        raise MissingError(f"{name} is not installed")
+    return program
+
+
+def _count(database: Path, table: str) -> int:
+    with data.closing(data.database.sqlite3.connect(database)) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def _cpu_ms(cost: Cost) -> float:
+    return cost.cpu_seconds * 1000
+
+
+def _peak_mb(cost: Cost) -> float:
+    return cost.peak_bytes / 1e6

@@ -1,0 +1,179 @@
+"""Shared by all tests: an environment of one's own, the program as a user runs it, real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perftrack.sample import Sample
+from perftrack.storage import database as storage
+from perftrack.storage.models import SystemSample
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LEGACY = Path(__file__).parent / "legacy"
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests away from the user's own database and settings."""
+    for name in [name for name in os.environ if name.startswith(("PERFTRACK_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where a test's database is, or will be."""
+    return str(tmp_path / "data" / "perftrack.db")
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def perftrack(path: str, tmp_path: Path) -> Run:
+    """Run the program as a user does, in a folder of its own, with PERFTRACK_DATABASE set."""
+    folder = tmp_path / "work"
+    folder.mkdir(exist_ok=True)
+
+    def run(*arguments: str, expect: int = 0, **settings: Any) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0.05"} | settings.pop("env", {})
+        env = {name: value for name, value in env.items() if value is not None}
+        done = subprocess.run(
+            [sys.executable, "-m", "perftrack", *arguments],
+            env=env,
+            cwd=settings.pop("cwd", folder),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            **settings,
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def sqlite3_shell(path: str) -> Callable[..., str]:
+    """Ask the real sqlite3 shell, as a person at its prompt does."""
+    program = shutil.which("sqlite3")
+    if program is None:
+        pytest.skip("the sqlite3 shell is not installed")
+
+    def ask(sql: str, *options: str) -> str:
+        done = subprocess.run([program, *options, path, sql], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return ask
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a real process that sleeps, under a name of one's choice; the arguments are sleep's, 1000 by default."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str | bytes, *arguments: str | bytes) -> subprocess.Popen[bytes]:
+        folder = tmp_path / "programs" / str(len(started))
+        folder.mkdir(parents=True)
+        program = os.path.join(os.fsencode(folder), name if isinstance(name, bytes) else name.encode())
+        shutil.copy(b"/bin/sleep", program)
+        process = subprocess.Popen([program, *(arguments or ("1000",))])
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def connection(path: str) -> Iterator[sqlite3.Connection]:
+    """A fresh database, open for writing."""
+    opened = storage.open_current(path)
+    yield opened
+    opened.close()
+
+
+def until(happened: Callable[[], Any], *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait for something, ten seconds at most; also where a test has put something else in time.sleep's place."""
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline
+        sleep(0.005)
+
+
+def query(path: str | Path, sql: str) -> list[Any]:
+    """Return all rows of *sql*, or the values where it has one column; statements that write are committed."""
+    with closing(sqlite3.connect(path)) as opened, opened:
+        rows = opened.execute(sql).fetchall()
+    return [row[0] if len(row) == 1 else row for row in rows]
+
+
+def system_row(**values: Any) -> dict[str, Any]:
+    """Return a row of system_sample as the sampler makes it, made-up but for *values*."""
+    columns = SystemSample.__table__.columns.keys()
+    row: dict[str, Any] = dict.fromkeys(name for name in columns if name not in {"id", "boot_id"})
+    row |= {
+        "taken_at": "2026-11-20 12:00:00.000000",
+        "cpu_percent": 12.5,
+        "mem_total_bytes": 1000,
+        "mem_used_bytes": 250,
+        "mem_available_bytes": 750,
+        "processes_seen": 100,
+        **values,
+    }
+    row["taken_at_local"] = values.get("taken_at_local", row["taken_at"])
+    return row
+
+
+def process_row(**values: Any) -> dict[str, Any]:
+    """Return a process of a sample as the sampler makes it, made-up but for *values*."""
+    return {
+        "pid": 100,
+        "started_ticks": 5000,
+        "started_at": "2026-11-20 11:00:00.000000",
+        "name": "python3",
+        "ppid": 1,
+        "username": "root",
+        "command": "python3 job.py",
+        "filter": "python",
+        "cpu_percent": 3.0,
+        "cpu_user_ms": 1000,
+        "cpu_system_ms": 500,
+        "rss_bytes": 4096,
+        "vms_bytes": 8192,
+        "num_threads": 1,
+        "read_bytes": 0,
+        "write_bytes": 0,
+        "uss_bytes": None,
+        "pss_bytes": None,
+        "swap_bytes": None,
+        **values,
+    }
+
+
+def sample(*processes: dict[str, Any], host: str = "here", boot: str | None = "boot-1", **system: Any) -> Sample:
+    """Return a made-up sample."""
+    return Sample(
+        {"name": host},
+        {"key": boot, "booted_at": "2026-11-20 10:00:00.000000"},
+        system_row(**system),
+        list(processes),
+    )

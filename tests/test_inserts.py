@@ -1,0 +1,141 @@
+"""The tick's SQL: generated from the models, and the same rows whether it or a SQLAlchemy Session writes them."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import process_row, sample
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy.orm import Session
+
+from perftrack.sample import Sample
+from perftrack.storage import database, inserts, statements
+from perftrack.storage.database import insert_sample
+from perftrack.storage.engine import current_engine
+from perftrack.storage.models import Base, Boot, Host, NameFilter, Process, ProcessSample, SystemSample
+
+
+def test_the_generated_module_is_what_the_models_say_now() -> None:
+    assert statements.TARGET.read_text() == statements.module_text()
+
+
+def test_every_statement_is_generated() -> None:
+    assert {name for name in vars(inserts) if name.startswith(("SELECT_", "INSERT_"))} == set(statements.STATEMENTS)
+
+
+def test_a_forgotten_sampler_line_fails_loudly(connection: sqlite3.Connection) -> None:
+    incomplete = sample(process_row())
+    del incomplete.system["swap_used_bytes"]
+    with pytest.raises(sqlite3.ProgrammingError, match="swap_used_bytes"):
+        insert_sample(connection, incomplete)
+    assert connection.execute("SELECT count(*) FROM host").fetchone() == (0,)
+
+
+instants = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)).map(
+    lambda moment: moment.isoformat(" ", "microseconds")
+)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "DATETIME": instants,
+    "TEXT": texts,
+    "INTEGER": st.integers(0, 2**63 - 1),
+    "FLOAT": st.floats(0, 1e6),
+}
+
+
+def rows(model: type[Base], **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Rows as the sampler makes them: every column but ids, from its type; NULL where that is allowed."""
+    columns = [column for column in model.__table__.columns if column.name != "id" and not column.foreign_keys]
+    by_type = {
+        column.name: st.none() | VALUES[str(column.type)] if column.nullable else VALUES[str(column.type)]
+        for column in columns
+    }
+    return st.fixed_dictionaries(by_type | fixed)
+
+
+processes = st.builds(
+    lambda process, counters, text: process | counters | {"filter": text},
+    rows(Process, pid=st.integers(1, 3), started_ticks=st.none() | st.integers(0, 2), name=st.sampled_from("ab")),
+    rows(ProcessSample),
+    st.sampled_from(["", "java", "python"]),
+)
+samples = st.lists(
+    st.builds(
+        Sample,
+        st.fixed_dictionaries({"name": st.sampled_from(["here", "there"])}),
+        st.fixed_dictionaries(
+            {"key": st.none() | st.sampled_from(["one", "two"]), "booted_at": st.none() | instants}
+        ),
+        rows(SystemSample),
+        st.lists(processes, max_size=4, unique_by=lambda row: (row["pid"], row["started_ticks"], row["name"])),
+    ),
+    max_size=4,
+    unique_by=lambda sample: sample.system["taken_at"],
+)
+
+
+@settings(max_examples=30, deadline=timedelta(seconds=5))
+@given(samples)
+def test_a_tick_and_a_session_write_identical_databases(taken: list[Sample]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ticked, added = f"{folder}/ticked.db", f"{folder}/added.db"
+        with closing(database.open_current(ticked)) as connection:
+            for one in taken:
+                insert_sample(connection, one)
+        with Session(current_engine(added, write=True)) as session, session.begin():
+            for one in taken:
+                add_through_session(session, one)
+        assert dump(ticked) == dump(added)
+
+
+def add_through_session(session: Session, one: Sample) -> None:
+    host = found_or_new(session, Host, **one.host)
+    key = {"host_id": host.id, "key": one.boot["key"]}
+    boot = found_or_new(session, Boot, key, booted_at=parsed(one.boot["booted_at"]))
+    system = SystemSample(boot_id=boot.id, **{name: parsed(value) for name, value in one.system.items()})
+    session.add(system)
+    session.flush()
+    for row in one.processes:
+        name_filter = found_or_new(session, NameFilter, text=row["filter"], rank=0)
+        identity = {"boot_id": boot.id} | {name: row[name] for name in ("pid", "started_ticks", "name")}
+        about = {name: parsed(row[name]) for name in ("started_at", "ppid", "username", "command")}
+        process = found_or_new(session, Process, identity, **about)
+        counters = {
+            column.name: row[column.name] for column in ProcessSample.__table__.columns if not column.foreign_keys
+        }
+        session.add(ProcessSample(sample_id=system.id, process_id=process.id, filter_id=name_filter.id, **counters))
+        session.flush()
+
+
+def found_or_new(session: Session, model: Any, identity: dict[str, Any] | None = None, **values: Any) -> Any:
+    found = session.query(model).filter_by(**(identity or values)).first()
+    if found is None:
+        found = model(**(identity or {}), **values)
+        session.add(found)
+        session.flush()
+    return found
+
+
+def parsed(value: Any) -> Any:
+    """Give a Session the datetimes that the sampler gives as text."""
+    looks_like_an_instant = isinstance(value, str) and len(value) == 26 and value[4] == "-" and value[19] == "."
+    return datetime.fromisoformat(value) if looks_like_an_instant else value
+
+
+def dump(path: str) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def test_the_dump_that_is_compared_holds_the_rows(path: str, connection: sqlite3.Connection) -> None:
+    insert_sample(connection, sample(process_row(name="needle")))
+    connection.close()
+    assert any("needle" in line for line in dump(path))
+    assert Path(path).exists()

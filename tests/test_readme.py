@@ -1,0 +1,135 @@
+"""README.md keeps its word: generated parts are up to date, and every query and command in it is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import readme
+import typer
+from conftest import LEGACY, Run, process_row, sample
+
+from perftrack.cli import app
+from perftrack.storage import database
+
+TEXT = readme.README.read_text(encoding="utf-8")
+COOKBOOK = re.findall(r"\n([^\n]+\?)[^\n]*(?:\n[^\n`]+)*\n\n```sql\n(.*?)```", TEXT, re.DOTALL)
+SHELL = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+
+
+def test_the_generated_parts_are_up_to_date() -> None:
+    assert readme.text() == TEXT, "run: python tests/readme.py"
+
+
+def test_every_command_is_documented() -> None:
+    group = typer.main.get_command(app)
+    found = set()
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        subcommands = getattr(command, "commands", {"": None})
+        found |= {f"{name} {subcommand}".strip() for subcommand in subcommands}
+    assert found == set(readme.COMMANDS)
+
+
+@pytest.fixture
+def a_busy_week(path: str) -> None:
+    """Made-up samples of the last hours, with a reboot and a gap in them, a growing process and a busy one."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    with closing(database.open_current(path)) as connection:
+        for number in range(40):
+            taken_at = now - timedelta(minutes=60 * (number < 20) + 2 * (40 - number) + 60 * 24 * (number < 2))
+            values = {
+                "taken_at": taken_at.isoformat(" ", "microseconds"),
+                "uptime_seconds": 1000.0 + 120 * number,
+                "load_1min": 1.5,
+                "recorder_cpu_ms": 50,
+                **dict.fromkeys(("disk_read_bytes", "disk_write_bytes", "net_received_bytes"), number * 1000000),
+            }
+            grows = process_row(pid=10, rss_bytes=number << 20, cpu_user_ms=number * 10)
+            busy = process_row(pid=11, name="java", command="java -jar app.jar", cpu_user_ms=number * 60_000)
+            boot = "boot-1" if number < 20 else "boot-2"
+            database.insert_sample(connection, sample(grows, busy, boot=boot, **values))
+
+
+def test_the_cookbook_is_found() -> None:
+    assert len(COOKBOOK) == len(re.findall("```sql", TEXT)) == 9
+
+
+@pytest.mark.usefixtures("a_busy_week")
+@pytest.mark.parametrize(("question", "sql"), COOKBOOK, ids=[question for question, _ in COOKBOOK])
+def test_a_query_of_the_cookbook_runs_in_the_sqlite3_shell_and_answers(
+    sqlite3_shell: Callable[..., str], question: str, sql: str
+) -> None:
+    answer = sqlite3_shell(sql, "-header", "-csv").splitlines()
+    assert len(answer) > 1, question
+    assert any(field not in {"", "0", "0.0"} for field in answer[-1].split(","))
+
+
+@pytest.mark.usefixtures("a_busy_week")
+def test_the_cookbook_names_the_busy_process_and_the_growing_one(sqlite3_shell: Callable[..., str]) -> None:
+    answers = {question: sqlite3_shell(sql, "-csv").splitlines() for question, sql in COOKBOOK}
+    assert answers["Which recorded processes used most CPU time?"][0].startswith("java,11,root,")
+    assert answers["Which processes grew?"][0].startswith("python3,10,")
+    assert len(answers["When did it boot?"]) == 2
+
+
+@pytest.mark.usefixtures("a_busy_week")
+@pytest.mark.parametrize(("question", "sql"), COOKBOOK, ids=[question for question, _ in COOKBOOK])
+def test_a_query_of_the_cookbook_reads_no_more_than_its_range(path: str, question: str, sql: str) -> None:
+    """Its condition on the time uses an index, and nothing scans the process rows."""
+    with closing(sqlite3.connect(path)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert not [step for step in plan if step.startswith("SCAN process_sample")], plan
+    if "'now'" in sql:
+        assert re.search(r"SEARCH system_sample USING (COVERING )?INDEX ix_system_sample_", "\n".join(plan)), plan
+
+
+@pytest.mark.usefixtures("a_busy_week")
+def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "perftrack"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m perftrack "$@"\n')
+    program.chmod(0o755)
+    work = tmp_path / "work"
+    (work / "bin").mkdir(parents=True)
+    (work / "bin" / "perftrack").symlink_to(program)
+    shutil.copy(LEGACY / "data.pik", work)
+    env = {
+        **os.environ,
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "PERFTRACK_DATABASE": path,
+        "PERFTRACK_CPU_WINDOW": "0",
+    }
+    assert len(SHELL) == 7
+    for line in SHELL:
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=work, env=env, input="SELECT 1;", capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, line
+        assert done.stderr == "" or "no samples in this range" in done.stderr, line
+
+
+def test_the_settings_named_in_the_text_are_real(perftrack: Run) -> None:
+    named = re.findall(r"`(\w+) = ([\w.]+)`", TEXT)
+    assert ("top", "5") in named
+    for name, value in named:
+        assert f"{name} = " in perftrack("config", "show", env={f"PERFTRACK_{name.upper()}": value}).stdout
+
+
+def test_the_crontab_line_runs_what_it_should() -> None:
+    line = re.search(r"```crontab\n(.*?)\n```", TEXT)
+    assert line is not None
+    minute, hour, day, month, weekday, *command = shlex.split(line[1])
+    assert [minute, hour, day, month, weekday] == ["*"] * 5
+    assert command[0].endswith("/bin/perftrack")
+    assert command[1:] == ["record"]

@@ -1,0 +1,71 @@
+"""A wheel built from the repository works anywhere: the migrations travel inside it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, query
+from test_schema import LATER
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(REPOSITORY)]
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty environment elsewhere, with nothing but the wheel and what it asks for."""
+    venv = tmp_path_factory.mktemp("installed") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    subprocess.run(
+        [venv / "bin" / "python", "-m", "pip", "install", "--quiet", str(wheel)], check=True, capture_output=True
+    )
+    return venv
+
+
+def test_holds_the_migrations_and_nothing_of_the_workshop(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "perftrack/migrations/env.py" in names
+    assert "perftrack/migrations/versions/0001_tables_and_views.py" in names
+    assert {name.split("/")[0] for name in names if not name.startswith("perftrack-")} == {"perftrack"}
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_records_upgrades_and_exports_from_any_folder(installed: Path, tmp_path: Path, path: str) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0"}
+
+    def perftrack(*arguments: str) -> None:
+        done = subprocess.run(
+            [installed / "bin" / "perftrack", *arguments],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    perftrack("record")
+    assert query(path, "SELECT version_num FROM alembic_version") == ["0001"]
+
+    # The next release, installed over this one, meets the database of this one.
+    (package,) = installed.glob("lib/python3*/site-packages/perftrack")
+    (package / "migrations" / "versions" / "0002_later.py").write_text(LATER)
+    generated = package / "storage" / "inserts.py"
+    # of another length, so that Python compiles it anew even within the second that it was installed in
+    generated.write_text(generated.read_text().replace('REVISION = "0001"', 'REVISION = "0002"  # the next'))
+    perftrack("record")
+    assert query(path, "SELECT version_num FROM alembic_version") == ["0002"]
+
+    perftrack("export")
+    assert len((tmp_path / "system_log.csv").read_text().splitlines()) == 3
