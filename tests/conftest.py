@@ -112,8 +112,8 @@ def connection(path: str) -> Iterator[sqlite3.Connection]:
 
 
 def until(happened: Callable[[], Any], *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait for something, ten seconds at most; also where a test has put something else in time.sleep's place."""
-    deadline = time.monotonic() + 10
+    """Wait for something, a minute at most; also where a test has put something else in time.sleep's place."""
+    deadline = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < deadline
         sleep(0.005)

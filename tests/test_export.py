@@ -23,7 +23,8 @@ from sqlalchemy import CursorResult
 
 from perftrack.errors import PerftrackError
 from perftrack.reading import export as exporting
-from perftrack.reading import process_csv, queries
+from perftrack.reading import queries
+from perftrack.reading.process_lines import ProcessLines
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import database
 from perftrack.storage.database import insert_sample
@@ -362,13 +363,13 @@ class TestMemory:
         self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         held: list[int] = []
-        of_sample = process_csv._Lines.of_sample
+        of_sample = ProcessLines._of_sample
 
         def watched(lines: Any, taken_at: str, keys: Any, *values: Any) -> str:
             held.append(len(keys))
             return of_sample(lines, taken_at, keys, *values)
 
-        monkeypatch.setattr(process_csv._Lines, "of_sample", watched)
+        monkeypatch.setattr(ProcessLines, "_of_sample", watched)
         exporting.export(path, None, str(tmp_path / "p.csv"), TimeRange())
         assert held == [200] * 200
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TextIO
 
@@ -11,13 +12,15 @@ from sqlalchemy import Connection, Select
 
 from perftrack.reading import queries
 from perftrack.reading.output import output_files
-from perftrack.reading.process_csv import write_processes
+from perftrack.reading.process_csv import statements, write_processes
 from perftrack.reading.queries import Extent, TimeRange
+from perftrack.reading.second_process import SecondProcess, same_snapshot, second_process
 from perftrack.storage.database import explained
 from perftrack.storage.engine import current_engine
 
 TimeFormat = Literal["local", "utc", "epoch"]
 ROWS_AT_ONCE = 1000
+LONG_SAMPLES = 2000  # from here on a second process saves more time than it takes to start
 
 
 class Exported(NamedTuple):
@@ -52,7 +55,7 @@ def export(
     with (
         explained(database),
         current_engine(database).connect() as connection,
-        connection.begin(),
+        _snapshot(connection, database, None if process_csv is None or wide else span) as second,
         output_files(system_csv, process_csv) as streams,
     ):
         in_range = queries.extent(connection, span)
@@ -75,10 +78,32 @@ def export(
                 statement = queries.process_log(span, wide=True, instant=instant)
                 process_rows = _write(connection, statement, process_stream, time_format, second_half)
             else:
+                formatted = _Instants(time_format).formatted
                 process_rows = write_processes(
-                    connection, span, process_stream, instant, _Instants(time_format).formatted, second_half
+                    connection, second, span, process_stream, instant, formatted, second_half
                 )
     return Exported(system_rows, process_rows, in_range, everything)
+
+
+@contextmanager
+def _snapshot(connection: Connection, database: str, span: TimeRange | None) -> Generator[SecondProcess | None]:
+    """Begin to read, and where the processes of *span* are many, begin so in a second process too."""
+    long = False
+    if span is not None:
+        with connection.begin():
+            long = queries.extent(connection, span).samples >= LONG_SAMPLES
+    with second_process() if long else nullcontext() as second:
+
+        def begin() -> Callable[[], None]:
+            transaction = connection.begin()
+            connection.execute(queries.revision())  # the first statement takes the snapshot
+            return transaction.rollback
+
+        if second is None:
+            begin()
+            yield None
+        else:
+            yield second if same_snapshot(database, begin, second, statements()) else None
 
 
 def _write(

@@ -8,15 +8,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Label,
-    Row,
     Select,
     String,
     Table,
+    TextClause,
     bindparam,
     func,
     literal_column,
     select,
+    text,
     type_coerce,
 )
 
@@ -82,14 +84,20 @@ def process_values() -> Select[Any]:
     return select(key, *values).where(ProcessSample.sample_id == bindparam("sample_id"))
 
 
-def process_of(connection: Connection, key: int) -> Row[int, int, str, str]:
-    """Return pid, filter rank, filter text and name of what *key* of `process_values` stands for."""
-    process_id, filter_id = key >> _KEY_SHIFT, key & (1 << _KEY_SHIFT) - 1
-    return connection.execute(
+def process_of() -> Select[int, int, str, str]:
+    """Select pid, filter rank, filter text and name of what :key of `process_values` stands for."""
+    key = bindparam("key", type_=Integer)
+    filter_id = key.bitwise_and(literal_column(str((1 << _KEY_SHIFT) - 1)))
+    return (
         select(Process.pid, NameFilter.rank, NameFilter.text, Process.name)
         .join(NameFilter, NameFilter.id == filter_id)
-        .where(Process.id == process_id)
-    ).one()
+        .where(Process.id == key.bitwise_rshift(literal_column(str(_KEY_SHIFT))))
+    )
+
+
+def revision() -> TextClause:
+    """Select the database's revision."""
+    return text("SELECT version_num FROM alembic_version")
 
 
 def extent(connection: Connection, span: TimeRange) -> Extent:
