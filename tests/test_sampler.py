@@ -216,9 +216,9 @@ print(json.dumps(events))
             ["awake", ""],
             ["open", "/proc/stat"],
         ]
-        process_counters = ["open", f"/proc/{process.pid}/stat"]
-        assert process_counters in events[:middle]
-        assert events[middle + 3] == process_counters
+        # the second counters of processes come from files that are open since the first
+        assert ["open", f"/proc/{process.pid}/stat"] in events[:middle]
+        assert events[middle + 3] == ["open", f"/proc/{process.pid}/statm"]
 
 
 def timestamp(utc_text: str) -> float:
@@ -554,14 +554,14 @@ print(json.dumps([sample.system, sample.processes]))
 
     def test_to_a_whole_process_is_counted(self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
         """As `mount -o hidepid=1` does: its PID is all that is seen of it."""
-        process, read = spawn(OWN + "sleeper"), linux._read
+        process, opened = spawn(OWN + "sleeper"), os.open
 
-        def read_what_is_allowed(path: str, size: int) -> bytes:
-            if path.startswith(f"/proc/{process.pid}/"):
+        def open_what_is_allowed(path: str, *arguments: Any, **options: Any) -> int:
+            if str(path).startswith(f"/proc/{process.pid}/"):
                 raise PermissionError(path)
-            return read(path, size)
+            return opened(path, *arguments, **options)
 
-        monkeypatch.setattr(linux, "_read", read_what_is_allowed)
+        monkeypatch.setattr(os, "open", open_what_is_allowed)
         sample = take(OWN)
         assert (sample.processes, sample.system["processes_denied"]) == ([], 1)
 
@@ -570,20 +570,87 @@ print(json.dumps([sample.system, sample.processes]))
         self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch, refused: str
     ) -> None:
         """As a security module may do."""
-        process, read = spawn(OWN + "sleeper"), linux._read
+        process, opened = spawn(OWN + "sleeper"), os.open
 
-        def read_what_is_allowed(path: str, size: int) -> bytes:
+        def open_what_is_allowed(path: str, *arguments: Any, **options: Any) -> int:
             if path == f"/proc/{process.pid}/{refused}":
                 raise PermissionError(path)
-            return read(path, size)
+            return opened(path, *arguments, **options)
 
-        monkeypatch.setattr(linux, "_read", read_what_is_allowed)
+        monkeypatch.setattr(os, "open", open_what_is_allowed)
         sample = take(OWN)
         row = row_of(process, sample)
         assert (row["rss_bytes"] > 0, row["cpu_percent"] is None) == (True, False)
         assert (row["username"] is None, row["command"] is None) == (False, refused == "cmdline")
         assert (row["read_bytes"] is None, row["write_bytes"] is None) == (refused == "io", refused == "io")
         assert sample.system["processes_denied"] == 1
+
+
+class TestOpenFiles:
+    """What a loop reads again and again stays open: opening costs more than reading."""
+
+    @pytest.fixture
+    def opened(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The paths that are opened below /proc/PID."""
+        paths, real = [], os.open
+
+        def watched(path: str, *arguments: Any, **options: Any) -> int:
+            if re.match(r"/proc/\d+/", str(path)):
+                paths.append(path)
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(os, "open", watched)
+        return paths
+
+    def test_are_opened_once(self, spawn: Spawn, opened: list[str]) -> None:
+        wanted, unwanted, described = spawn(OWN + "wanted"), spawn("pt-unwanted"), {}
+
+        def opened_of(process: subprocess.Popen[bytes]) -> list[str]:
+            take(OWN, described=described)
+            return [path.rpartition("/")[2] for path in opened if f"/{process.pid}/" in path]
+
+        opened_of(wanted)
+        assert opened_of(wanted) == ["stat", "status", "cmdline", "statm", "io"]
+        assert opened_of(unwanted) == ["stat", "comm"]
+
+    def test_are_closed_when_the_process_has_ended(self, spawn: Spawn) -> None:
+        processes = [spawn(OWN + "wanted"), spawn("pt-unwanted")]
+        take(OWN)
+        take(OWN)
+        held = {os.readlink(f"/proc/self/fd/{fd}") for fd in linux._descriptors}
+        assert held >= {f"/proc/{processes[0].pid}/stat", f"/proc/{processes[1].pid}/comm"}
+        before = len(os.listdir("/proc/self/fd"))
+        for process in processes:
+            process.kill()
+            process.wait()
+        take(OWN)
+        assert len(os.listdir("/proc/self/fd")) == before - 4
+
+    def test_are_no_more_than_a_limit(self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+        linux.forget_all_but([])
+        monkeypatch.setattr(linux, "_OPEN_FILES_MAX", 4)
+        processes = [spawn(f"{OWN}{number}") for number in range(3)]
+        for _ in range(3):
+            sample = take(OWN)
+            assert len(linux._descriptors) == 4
+            assert {process.pid for process in processes} == {row["pid"] for row in sample.processes}
+            assert None not in {row["cpu_percent"] for row in sample.processes}
+
+    def test_that_show_another_name_are_believed(self) -> None:
+        """A process takes another name: from one that is not wanted to one that is, and back."""
+        script = (
+            "import sys\nfor name in sys.stdin: open('/proc/self/comm', 'w').write(name.strip()); print(flush=True)"
+        )
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            for name in ("pt-unwanted", OWN + "wanted", "pt-unwanted", OWN + "again"):
+                print(name, file=process.stdin, flush=True)
+                process.stdout.readline()
+                for _ in range(2):
+                    sample = take(OWN)
+                    names = [row["name"] for row in sample.processes if row["pid"] == process.pid]
+                    assert names == ([name] if name.startswith(OWN) else [])
+            process.stdin.close()
 
 
 class TestDescriptions:

@@ -28,6 +28,13 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _NAME_MAX_BYTES = 15  # the kernel keeps no more of a program's name (TASK_COMM_LEN)
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD in the flags field
 _usernames: dict[int, str] = {}
+# What is read of a process again and again stays open, by PID and name: reading takes a third of opening, reading and
+# closing, and where a PID is another process's by now, the open file says that its own has ended.
+_open_files: dict[int, dict[str, int]] = {}
+_descriptors: set[int] = set()
+_OPEN_FILES_MAX = min(2000, os.sysconf("SC_OPEN_MAX") - 256)
+# Processes that were not wanted the last time: their names are read first, and mostly nothing else.
+_unwanted: set[int] = set()
 
 
 def boot_key() -> str:
@@ -52,6 +59,12 @@ def pressure_ms(resource: str) -> int | None:
     return int(some.rpartition(b"total=")[2]) // 1000 if some.startswith(b"some") else None
 
 
+def forget_all_but(pids: list[int]) -> None:
+    """Close what is open of processes that are gone."""
+    for pid in (_open_files.keys() | _unwanted).difference(pids):
+        _forget(pid)
+
+
 def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Row | None:
     """Return what /proc/PID/stat says: identity, CPU counters, threads and memory.
 
@@ -59,7 +72,11 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Row |
     `denied` whether some field was refused. Raises: PermissionError where all of it is.
     """
     try:
-        stat = _read(f"/proc/{pid}/stat", 1024)
+        if wanted is not None and pid in _unwanted:
+            comm = _read_again(pid, "comm", 64).removesuffix(b"\n")
+            if len(comm) < _NAME_MAX_BYTES and not wanted(readable(comm)):
+                return None
+        stat = _read_again(pid, "stat", 1024)
     except PermissionError:
         raise
     except OSError:
@@ -68,6 +85,8 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Row |
     comm = stat[stat.find(b"(") + 1 : end_of_name]
     name = readable(comm) if len(comm) < _NAME_MAX_BYTES else _full_name(pid, comm, stat[end_of_name + 2 :])
     if wanted is not None and not wanted(name):
+        _forget(pid)
+        _unwanted.add(pid)
         return None
     fields = stat[end_of_name + 2 :].split(None, 22)
     return {
@@ -91,9 +110,9 @@ def read_memory_and_io(row: Row) -> None:
     pid = row["pid"]
     row["read_bytes"] = row["write_bytes"] = None
     try:
-        size, resident = _read(f"/proc/{pid}/statm", 128).split()[:2]
+        size, resident = _read_again(pid, "statm", 128).split()[:2]
         row["vms_bytes"], row["rss_bytes"] = int(size) * _PAGE_BYTES, int(resident) * _PAGE_BYTES
-        io = _read(f"/proc/{pid}/io", 512)
+        io = _read_again(pid, "io", 512)
         row["read_bytes"], row["write_bytes"] = _field(io, b"\nread_bytes:"), _field(io, b"\nwrite_bytes:")
     except PermissionError:
         row["denied"] = True
@@ -155,3 +174,26 @@ def _read(path: str, size: int) -> bytes:
         return os.read(descriptor, size)
     finally:
         os.close(descriptor)
+
+
+def _read_again(pid: int, name: str, size: int) -> bytes:
+    """Return the beginning of /proc/PID/*name*, and keep the file open if there are not too many."""
+    files = _open_files.get(pid)
+    if files is not None and name in files:
+        try:
+            return os.pread(files[name], size, 0)
+        except ProcessLookupError:  # this PID may be another process's
+            _forget(pid)
+    if len(_descriptors) >= _OPEN_FILES_MAX:
+        return _read(f"/proc/{pid}/{name}", size)
+    descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    _open_files.setdefault(pid, {})[name] = descriptor
+    _descriptors.add(descriptor)
+    return os.read(descriptor, size)
+
+
+def _forget(pid: int) -> None:
+    _unwanted.discard(pid)
+    for descriptor in _open_files.pop(pid, {}).values():
+        os.close(descriptor)
+        _descriptors.remove(descriptor)

@@ -37,6 +37,10 @@ def pressure_ms(_resource: str) -> int | None:
     return None
 
 
+def forget_all_but(_pids: list[int]) -> None:
+    """Nothing is kept of processes from one sample to the next."""
+
+
 def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Row | None:
     """Return identity, CPU counters, threads and memory of a process; see linux.read_process."""
     try:

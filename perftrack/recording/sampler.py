@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from perftrack.sample import Row
 
-    # By pid, started_ticks and name: username, command and whether either was refused.
-    Descriptions = dict[tuple[int, int | None, str], tuple[str | None, str | None, bool]]
+    # By pid, started_ticks and name: what does not change of a process, as columns of its row, and whether some of it
+    # was refused.
+    Descriptions = dict[tuple[int, int | None, str], tuple[Row, bool]]
 
 
 def take_sample(
@@ -54,12 +55,14 @@ def take_sample(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # psutil warns of each metric that a container hides
         host = {"name": readable(socket.gethostname())}
-        boot = {"key": platform.boot_key(), "booted_at": utc_text(time.time() - platform.uptime_seconds())}
+        booted_at = time.time() - platform.uptime_seconds()
+        boot = {"key": platform.boot_key(), "booted_at": utc_text(booted_at)}
         pids = [pid for pid in psutil.pids() if pid != os.getpid()]
+        platform.forget_all_but(pids)
         baseline: Baseline | None
         ranking: Baseline | None
         if cpu_window > 0:
-            rows, unreadable = _read_candidates(pids, selection, described)
+            rows, unreadable = _read_candidates(pids, selection, booted_at, described)
             baseline = _baseline(rows)
             time.sleep(cpu_window)
             cpu, uptime, taken_at = _cpu_counters(), platform.uptime_seconds(), time.time()
@@ -67,15 +70,15 @@ def take_sample(
             ranking = baseline
         else:
             baseline = stored_baseline(host, boot)
-            ranking = _ranking_baseline(pids) if selection.top else None
+            ranking = _ranking_baseline(pids, booted_at) if selection.top else None
             cpu, uptime, taken_at = _cpu_counters(), platform.uptime_seconds(), time.time()
-            rows, unreadable = _read_candidates(pids, selection, described)
+            rows, unreadable = _read_candidates(pids, selection, booted_at, described)
 
         for row in rows:
             row["cpu_percent"] = _process_cpu_percent(row, baseline)
         chosen = selection.choose(rows, lambda row: _process_cpu_percent(row, ranking) or 0.0)
         for row in chosen:
-            _complete(row, taken_at, uptime, described, memory_detail=memory_detail)
+            _complete(row, booted_at, described, memory_detail=memory_detail)
         _keep_only(chosen, described)
         system = _system(taken_at, uptime, cpu, baseline)
         system["processes_seen"] = len(pids)
@@ -90,10 +93,12 @@ def utc_text(timestamp: float) -> str:
     return instant.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-def _read_candidates(pids: list[int], selection: Selection, described: Descriptions) -> tuple[list[Row], int]:
+def _read_candidates(
+    pids: list[int], selection: Selection, booted_at: float, described: Descriptions
+) -> tuple[list[Row], int]:
     """Return the processes that can be chosen, and how many are kept from us altogether.
 
-    Those that certainly are chosen come with owner and command.
+    Those that certainly are chosen come with what _describe adds.
     """
     rows = []
     unreadable = 0
@@ -106,32 +111,39 @@ def _read_candidates(pids: list[int], selection: Selection, described: Descripti
         if row is not None:
             row["ended"] = False
             if selection.everything or selection.matching_filter(row["name"]) is not None:
-                _describe(row, described)
+                _describe(row, booted_at, described)
             rows.append(row)
     return rows, unreadable
 
 
-def _ranking_baseline(pids: list[int]) -> Baseline:
+def _ranking_baseline(pids: list[int], booted_at: float) -> Baseline:
     """Return counters of all processes from a moment ago: what --top goes by where no window is waited for.
 
     The stored counters are of the processes that were recorded, and the one that just began to spin is none of them.
     """
-    rows, _ = _read_candidates(pids, Selection((), top=1), {})
+    rows, _ = _read_candidates(pids, Selection((), top=1), booted_at, {})
     baseline = _baseline(rows)
     time.sleep(RANKING_SECONDS)
     return baseline
 
 
-def _describe(row: Row, described: Descriptions) -> None:
-    """Add owner and command line, which do not change as long as a process is the same to the database."""
+def _describe(row: Row, booted_at: float, described: Descriptions) -> None:
+    """Add what does not change as long as a process is the same to the database: owner, command line, start."""
     identity = _identity(row)
-    known = described.get(identity)
-    if known is None:
+    if identity not in described:
+        denied_before, row["denied"] = row["denied"], False
         platform.read_owner_and_command(row)
-        described[identity] = (row["username"], row["command"], row["denied"])
-    else:
-        row["username"], row["command"], denied = known
-        row["denied"] = row["denied"] or denied
+        constant = {"username": row["username"], "command": row["command"], "started_at": _started_at(row, booted_at)}
+        described[identity] = (constant, row["denied"])
+        row["denied"] = denied_before
+    constant, denied = described[identity]
+    row |= constant
+    row["denied"] = row["denied"] or denied
+
+
+def _started_at(row: Row, booted_at: float) -> str | None:
+    age = platform.seconds_since_start(row)
+    return None if age is None else utc_text(booted_at + row["read_at"] - age)
 
 
 def _keep_only(chosen: list[Row], described: Descriptions) -> None:
@@ -187,15 +199,13 @@ def _percent(part: float, whole: float) -> float | None:
     return round(100 * part / whole, 1) if whole > 0 and part >= 0 else None
 
 
-def _complete(row: Row, taken_at: float, uptime: float, described: Descriptions, *, memory_detail: bool) -> None:
+def _complete(row: Row, booted_at: float, described: Descriptions, *, memory_detail: bool) -> None:
     """Add what only a chosen process's row needs."""
-    if row["ended"]:  # its PID may be another's by now
-        row.setdefault("username")
-        row.setdefault("command")
-    elif "command" not in row:
-        _describe(row, described)
-    age = platform.seconds_since_start(row)
-    row["started_at"] = None if age is None else utc_text(taken_at - uptime + row["read_at"] - age)
+    if "command" not in row:
+        if row["ended"]:  # its PID may be another's by now
+            row |= {"username": None, "command": None, "started_at": _started_at(row, booted_at)}
+        else:
+            _describe(row, booted_at, described)
     row["uss_bytes"] = row["pss_bytes"] = row["swap_bytes"] = row["read_bytes"] = row["write_bytes"] = None
     if row["ended"]:
         return
