@@ -884,7 +884,7 @@ class TestAMetricThatFails:
     @pytest.mark.parametrize("metric", ["disk_io_counters", "net_io_counters", "cpu_count"])
     def test_by_being_none_is_null(self, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
         nulls_before = nulls(take())
-        monkeypatch.setattr(psutil, metric, lambda: None)
+        monkeypatch.setattr(psutil, metric, lambda **_: None)
         assert nulls(take()) == nulls_before | self.COLUMNS[metric]
 
     def test_because_the_system_has_no_load_average_is_null(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,8 +256,9 @@ def _system(taken_at: float, uptime: float, cpu: Row, baseline: Baseline | None)
     """Return a row of system_sample, but for what the processes tell."""
     memory = _known(psutil.virtual_memory)
     swap = _known(psutil.swap_memory)
-    disk = _known(psutil.disk_io_counters)
-    network = _known(psutil.net_io_counters)
+    # as the kernel has them, without what psutil adds in a loop when a device goes and its counters with it
+    disk = _known(lambda: psutil.disk_io_counters(nowrap=False))
+    network = _known(lambda: psutil.net_io_counters(nowrap=False))
     # psutil's emulation on Windows starts with zeros, which would not be true
     load = _known(os.getloadavg) if hasattr(os, "getloadavg") else None
     local = datetime.datetime.fromtimestamp(taken_at)  # noqa: DTZ006 - the wall clock's own reading is wanted

@@ -50,7 +50,7 @@ class Bench:
         self._say = say
         self._quick = quick
         self._repeats = 7 if quick else 21
-        self._year = 2_000_000 if quick else 26_000_000
+        self._year = 1_000_000 if quick else 26_000_000
         self._export = 1_000_000 if quick else 2_000_000
         self._perftrack = str(Path(sys.executable).with_name("perftrack"))
 
@@ -129,18 +129,21 @@ class Bench:
 
     def _loop_and(self, theirs: Callable[[int], float], samples: int) -> Ratio:
         """Compare what a further sample costs: many less one, divided by how many more."""
-        ours = 20 if self._quick else 60
+        ours = 12 if self._quick else 60
 
         def per_sample(run_for: Callable[[int], float], count: int) -> float:
             return (run_for(count + 1) - run_for(1)) / count
 
         with machine.processes():
             return take_turns(
-                lambda: per_sample(self._loop, ours), lambda: per_sample(theirs, samples), 3 if self._quick else 7
+                lambda: per_sample(self._loop, ours),
+                lambda: per_sample(theirs, samples),
+                2 if self._quick else 7,
+                warm_up=not self._quick,
             )
 
     def _loop_and_procpath(self) -> Ratio:
-        return self._loop_and(lambda count: _cpu_ms(self._procpath(count, "0.3")()), 20 if self._quick else 60)
+        return self._loop_and(lambda count: _cpu_ms(self._procpath(count, "0.3")()), 12 if self._quick else 60)
 
     def _loop_and_atop(self) -> Ratio:
         atop, target = _system("atop"), self._cache / "atop.raw"
@@ -149,12 +152,12 @@ class Bench:
             target.unlink(missing_ok=True)
             return _cpu_ms(run([atop, "-w", str(target), "1", str(count)]))
 
-        return self._loop_and(record, 5 if self._quick else 15)
+        return self._loop_and(record, 3 if self._quick else 15)
 
     def _loop_and_pidstat(self) -> Ratio:
         pidstat = _system("pidstat")
         return self._loop_and(
-            lambda count: _cpu_ms(run([pidstat, "-u", "-r", "-p", "ALL", "1", str(count)])), 5 if self._quick else 15
+            lambda count: _cpu_ms(run([pidstat, "-u", "-r", "-p", "ALL", "1", str(count)])), 3 if self._quick else 15
         )
 
     def _export_command(self, database: Path, *options: str) -> Cost:
@@ -187,7 +190,7 @@ class Bench:
         return take_turns(
             lambda: _peak_mb(self._export_command(whole)),
             lambda: _peak_mb(self._export_command(whole, "--since", since)),
-            3,
+            1 if self._quick else 3,
         )
 
     def _disk(self) -> Ratio:
@@ -213,7 +216,7 @@ class Bench:
 
         self._procpath(1, "0.05")
         with machine.processes():
-            return take_turns(ours, theirs, 1)
+            return take_turns(ours, theirs, 1, warm_up=False)
 
     def _import(self) -> Ratio:
         samples = 10_000 if self._quick else 43_200

@@ -66,10 +66,13 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None, stdout: st
     return Cost(float(cpu), float(wall), int(peak))
 
 
-def take_turns(ours: Callable[[], float], theirs: Callable[[], float], repeats: int) -> Ratio:
-    """Measure both *repeats* times in turn, after one run of each that does not count."""
-    ours()
-    theirs()
+def take_turns(
+    ours: Callable[[], float], theirs: Callable[[], float], repeats: int, *, warm_up: bool = True
+) -> Ratio:
+    """Measure both *repeats* times in turn, after one run of each that does not count (*warm_up*)."""
+    if warm_up:
+        ours()
+        theirs()
     pairs = [(ours(), theirs()) for _ in range(repeats)]
     first, second = zip(*pairs, strict=True)
     return Ratio(statistics.median(first), _spread(first), statistics.median(second), _spread(second))
