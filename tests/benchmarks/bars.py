@@ -16,8 +16,11 @@ READ_STATS = """
 import os
 for name in os.listdir("/proc"):
     if name.isdigit():
-        with open(f"/proc/{name}/stat", "rb") as file:
-            file.read()
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                file.read()
+        except OSError:  # it has ended
+            pass
 """
 SHELL_EXPORT = (
     "SELECT cpu_usage, datetime, mem_available, mem_percent_used, mem_total, mem_used"
