@@ -35,7 +35,7 @@ def main() -> None:
             exit_code = run()
         sys.stdout.flush()
     except PerftrackError as error:
-        exit_code = _failed(str(error), error.exit_code)
+        exit_code = _failed(str(error), error.exit_code, muted=error.muted)
     except (ClosedPipeError, BrokenPipeError):  # the reader has seen enough
         _forget_stdout()
     except OSError as error:
@@ -50,8 +50,9 @@ def main() -> None:
     sys.exit(exit_code)
 
 
-def _failed(message: str, exit_code: int) -> int:
-    print(f"perftrack: {' '.join(message.split())}", file=sys.stderr)
+def _failed(message: str, exit_code: int, *, muted: bool = False) -> int:
+    if sys.stderr.isatty() or not muted:
+        print(f"perftrack: {' '.join(message.split())}", file=sys.stderr)
     return exit_code
 
 

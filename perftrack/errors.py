@@ -6,9 +6,13 @@ import sqlite3
 
 
 class PerftrackError(Exception):
-    """Something failed; the message is the whole line that the user sees."""
+    """Something failed; the message is the whole line that the user sees.
+
+    *muted*: under cron, the same line was printed less than an hour ago (storage/failures.py).
+    """
 
     exit_code = 1
+    muted = False
 
 
 class UsageError(PerftrackError):
@@ -17,7 +21,11 @@ class UsageError(PerftrackError):
     exit_code = 2
 
 
-class PassingError(PerftrackError):
+class UnusableError(PerftrackError):
+    """The database takes no sample as it is; one that was taken is kept beside it (storage/pending.py)."""
+
+
+class PassingError(UnusableError):
     """Something outside is in the way now, and may be gone at the next sample: a loop goes on."""
 
 
@@ -34,6 +42,7 @@ class BusyError(PassingError):
 # SQLite's primary result codes (https://sqlite.org/rescode.html) and what to do about each.
 _BUSY = (5, 6)
 _PASSING = (10, 13)
+_UNUSABLE = (3, 8, 11, 14, 26)
 _ADVICE = {
     3: "permission denied: run as its owner or change its permissions",
     8: "it is read-only for this user: run as its owner or change the permissions of the file and its folder",
@@ -50,5 +59,5 @@ def explain(error: sqlite3.Error, database: str) -> PerftrackError:
     code = getattr(error, "sqlite_errorcode", 1) & 0xFF
     if code in _BUSY:
         return BusyError(f"database {database} is locked by another program; try again later")
-    kind = PassingError if code in _PASSING else PerftrackError
+    kind = PassingError if code in _PASSING else UnusableError if code in _UNUSABLE else PerftrackError
     return kind(f"database {database}: {_ADVICE.get(code, error)}")

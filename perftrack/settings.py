@@ -44,6 +44,11 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
         "How long to measure CPU percentages, in seconds. 0: do not wait, measure since the previous sample.",
     ),
     "memory_detail": ("flag", False, "Record uss, pss and swap of each process too (slow)."),
+    "disk_floor_mib": (
+        "count",
+        64,
+        "With less free disk space, in MiB, the database does not grow, for purging it needs room too. 0: no limit.",
+    ),
     "system_csv": ("path", "system_log.csv", "Where `perftrack export` writes the system's rows."),
     "process_csv": ("path", "process_log.csv", "Where `perftrack export` writes the processes' rows."),
 }
@@ -65,6 +70,7 @@ class Settings:
     all: bool
     cpu_window: float
     memory_detail: bool
+    disk_floor_mib: int
     system_csv: str
     process_csv: str
     origins: dict[str, str]

@@ -90,7 +90,7 @@ def record(
     for outcome in record_every(settings, seconds, count):
         if isinstance(outcome, str):
             _report(outcome)
-        else:
+        elif sys.stderr.isatty() or not outcome.muted:
             print(f"perftrack: {outcome}", file=sys.stderr)
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sqlite3
+import sys
 import threading
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 
-from perftrack.errors import PassingError
+from perftrack.errors import PassingError, PerftrackError, UnusableError
+from perftrack.recording import watchdog
 from perftrack.recording.sampler import take_sample
 from perftrack.recording.selection import Selection
 from perftrack.storage import database
 
+# How long reading /proc may take: nothing of it should. Beyond this, the tick is in the way of the next.
+HUNG_SECONDS = 60
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Generator, Iterator
 
     from perftrack.recording.sampler import Descriptions
@@ -23,34 +29,29 @@ if TYPE_CHECKING:
 
 
 def record_one(settings: Settings) -> str:
-    """Record one sample and return a line that says so. Raises: PerftrackError, and then nothing is recorded."""
-    with closing(database.open_current(settings.database)) as connection:
-        return _tick(connection, settings)
+    """Record one sample and return a line that says so.
+
+    Raises: PerftrackError, and then nothing is recorded; of UnusableError, the text says whether the sample is kept.
+    """
+    with closing(_Store(settings)) as store:
+        return _tick(store, settings)
 
 
 def record_every(settings: Settings, seconds: float, count: int | None) -> Iterator[str | PassingError]:
     """Record a sample every *seconds*, *count* times or until SIGTERM or SIGINT; yield a line for each.
 
     Beats are counted from the first, so they do not drift; one that passes while a sample is still being taken is
-    skipped. A database that is locked, or a disk that is full, costs that sample only: the error is yielded. One that
+    skipped. While a database is locked, or a disk is full, samples are kept beside it: the error is yielded. One that
     was moved, replaced or upgraded meanwhile is opened anew. Raises: PerftrackError where that fails.
     """
-    with _stop_event() as stop, ExitStack() as stack:
-        connection = stack.enter_context(closing(database.open_current(settings.database)))
-        file_id = database.file_id(settings.database)
+    with _stop_event() as stop, closing(_Store(settings)) as store:
         first_beat = time.monotonic()
         ticks = beat = 0
         described: Descriptions = {}
         charged_cpu_seconds = 0.0
         while True:
-            same_file = database.file_id(settings.database) == file_id
-            if not (same_file and database.is_current(connection, settings.database)):
-                database.close_completely(connection)
-                described.clear()  # the next one may not know these processes
-                connection = stack.enter_context(closing(database.open_current(settings.database)))
-                file_id = database.file_id(settings.database)
             try:
-                yield _tick(connection, settings, charged_cpu_seconds, described)
+                yield _tick(store, settings, charged_cpu_seconds, described)
             except PassingError as error:
                 yield error
             ticks += 1
@@ -63,16 +64,93 @@ def record_every(settings: Settings, seconds: float, count: int | None) -> Itera
                 return
 
 
+class _Store:
+    """The database of a tick or a loop: opened when needed, and anew where it was moved, replaced or upgraded."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = settings.database
+        self.disk_floor_mib = settings.disk_floor_mib
+        self.connection: sqlite3.Connection | None = None
+        self.file_id: tuple[int, int] | None = None
+
+    def prepare(self) -> None:
+        """Make ready for a sample: open, and insert what could not be inserted before. Raises: PerftrackError."""
+        if self.connection is not None and not (
+            self._is_in_place() and database.is_current(self.connection, self.path)
+        ):
+            self.close()
+        if self.connection is None:
+            self._open()
+        if os.path.isdir(database.pending_folder(self.path)):
+            from perftrack.storage import pending
+
+            assert self.connection is not None
+            database.refuse_nearly_full_disk(self.path, self.disk_floor_mib)
+            pending.insert(self.connection, self.path)
+
+    def baseline(self, host: Row, boot: Row) -> Baseline | None:
+        """Return the counters of the newest sample. Raises: PerftrackError."""
+        assert self.connection is not None
+        with database.explained(self.path):
+            return database.stored_baseline(self.connection, host, boot)
+
+    def insert(self, sample: Sample) -> None:
+        """Write *sample* into the database that is there now. Raises: PerftrackError, and then nothing is written."""
+        database.refuse_nearly_full_disk(self.path, self.disk_floor_mib)
+        if not self._is_in_place():  # SQLite would go on writing into the file that was moved away
+            self.close()
+            self._open()
+        assert self.connection is not None
+        with database.explained(self.path):
+            database.insert_sample(self.connection, sample)
+        if os.path.isdir(database.pending_folder(self.path)):
+            from perftrack.storage import failures
+
+            failures.note_success(self.path)
+
+    def close(self) -> None:
+        """Close, with everything in the database file itself."""
+        if self.connection is not None:
+            if self._is_in_place():
+                self.connection.close()
+            else:
+                database.close_completely(self.connection)
+            self.connection = None
+
+    def _open(self) -> None:
+        if not os.path.lexists(self.path):
+            database.refuse_nearly_full_disk(self.path, self.disk_floor_mib)
+        self.connection = database.open_current(self.path)
+        self.file_id = database.file_id(self.path)
+
+    def _is_in_place(self) -> bool:
+        return database.file_id(self.path) == self.file_id
+
+
 def _tick(
-    connection: sqlite3.Connection,
+    store: _Store,
     settings: Settings,
     charged_cpu_seconds: float = 0.0,
     described: Descriptions | None = None,
 ) -> str:
-    def stored_baseline(host: Row, boot: Row) -> Baseline | None:
-        return database.stored_baseline(connection, host, boot)
+    """Record one sample, or keep it for the next tick. Raises: PerftrackError."""
+    problem: UnusableError | None = None
 
-    with database.explained(settings.database):
+    def stored_baseline(host: Row, boot: Row) -> Baseline | None:
+        nonlocal problem
+        if problem is None:
+            try:
+                return store.baseline(host, boot)
+            except UnusableError as error:
+                problem = error
+        return None
+
+    try:
+        store.prepare()
+    except UnusableError as error:
+        problem = error
+    limit_seconds = settings.cpu_window + database.BUSY_TIMEOUT_SECONDS + HUNG_SECONDS
+    with watchdog.ended_after(limit_seconds, lambda file: _hung(settings.database, limit_seconds, file)):
         sample = take_sample(
             Selection(settings.process_filter, top=settings.top, everything=settings.all),
             settings.cpu_window,
@@ -81,8 +159,25 @@ def _tick(
             charged_cpu_seconds=charged_cpu_seconds,
             described=described,
         )
-        database.insert_sample(connection, sample)
+        if problem is None:
+            try:
+                store.insert(sample)
+            except UnusableError as error:
+                problem = error
+        if problem is not None:
+            from perftrack.storage import failures, pending
+
+            raise failures.note(settings.database, pending.keep(settings.database, sample, problem)) from problem
     return _summary(sample, settings.database)
+
+
+def _hung(path: str, seconds: float, file: str) -> str:
+    """Return the line of a tick that hangs, empty where it was told within the hour."""
+    from perftrack.storage import failures
+
+    reading = f" while reading {file}" if file else ""
+    error = PerftrackError(f"no sample was taken: it hung{reading} and was ended after {seconds:.0f} s")
+    return "" if failures.note(path, error).muted and not sys.stderr.isatty() else str(error)
 
 
 def _summary(sample: Sample, path: str) -> str:

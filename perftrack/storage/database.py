@@ -7,7 +7,7 @@ import os
 import sqlite3
 from contextlib import contextmanager, suppress
 
-from perftrack.errors import PerftrackError, explain
+from perftrack.errors import PassingError, PerftrackError, UnusableError, explain
 from perftrack.sample import COMPUTED_BOOT_KEY, CPU_COUNTERS, Baseline
 from perftrack.storage import inserts
 
@@ -23,6 +23,8 @@ BUSY_TIMEOUT_SECONDS = 30.0
 APPLICATION_ID = 0x70657266
 # Boot times that a system computes from its clock wander by a second or two; two real boots are further apart.
 SAME_BOOT_SECONDS = 60
+_FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
+_MIB = 1024 * 1024
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -34,14 +36,16 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
         found = os.stat(path)
     except FileNotFoundError:
         if os.path.islink(path):
-            raise PerftrackError(f"database {path} is a link to {os.readlink(path)}, which does not exist") from None
+            raise UnusableError(f"database {path} is a link to {os.readlink(path)}, which does not exist") from None
         raise PerftrackError(
             f"no database at {path}; `perftrack record` creates it, --database names another"
         ) from None
     except OSError as error:
-        raise PerftrackError(f"database {path} cannot be opened: {error.strerror}") from None
+        raise UnusableError(f"database {path} cannot be opened: {error.strerror}") from None
+    if found.st_mode & _FILE_TYPE != _REGULAR_FILE:  # opening a named pipe would wait for ever
+        raise PerftrackError(f"database {path}: it is not a file; name another with --database")
     if found.st_size == 0:
-        raise PerftrackError(
+        raise UnusableError(
             f"database {path} is empty (0 bytes): if it held samples, restore it from a copy; if it is new (sqlite3 "
             "makes such a file where there is none), remove it"
         )
@@ -83,6 +87,36 @@ def close_completely(connection: sqlite3.Connection) -> None:
     with suppress(sqlite3.Error):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
+
+
+def refuse_nearly_full_disk(path: str, floor_mib: int) -> None:
+    """Raise PassingError where less than *floor_mib* is free on the disk of *path*: purging needs room too.
+
+    0 never raises, and neither does a disk that does not tell.
+    """
+    try:
+        free_bytes = _free_bytes(os.path.dirname(path))
+    except OSError:
+        return
+    if free_bytes < floor_mib * _MIB:
+        raise PassingError(
+            f"database {path}: less than {floor_mib} MiB are free on its disk, so it is left as it is while purging "
+            "it is still possible; make room, or set disk_floor_mib lower"
+        )
+
+
+def _free_bytes(folder: str) -> int:
+    if hasattr(os, "statvfs"):
+        disk = os.statvfs(folder)
+        return disk.f_bavail * disk.f_frsize
+    import shutil
+
+    return shutil.disk_usage(folder).free
+
+
+def pending_folder(path: str) -> str:
+    """Return the folder of what cannot be in the database at *path*: storage/pending.py and storage/failures.py."""
+    return f"{path}-pending"
 
 
 def file_id(path: str) -> tuple[int, int] | None:
@@ -138,25 +172,52 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
         raise
 
 
-def insert_sample(connection: sqlite3.Connection, sample: Sample) -> int:
-    """Write one sample in one transaction and return its id. Raises: sqlite3.Error, and then nothing is written."""
+def insert_sample(connection: sqlite3.Connection, sample: Sample) -> None:
+    """Write one sample in one transaction. Raises: sqlite3.Error, and then nothing is written."""
     with transaction(connection):
-        boot_id = _boot_id(connection, sample)
-        sample_id = _insert(connection, inserts.INSERT_SYSTEM_SAMPLE, sample.system | {"boot_id": boot_id})
-        filter_ids: dict[str, int] = {}
-        for row in sample.processes:
-            text = row["filter"]
-            if text not in filter_ids:
-                filter_ids[text] = _found_or_new(
-                    connection,
-                    inserts.SELECT_NAME_FILTER,
-                    inserts.INSERT_NAME_FILTER,
-                    {"text": text, "rank": 0},
-                )
-            row |= {"sample_id": sample_id, "boot_id": boot_id, "filter_id": filter_ids[text]}
-            row["process_id"] = _found_or_new(connection, inserts.SELECT_PROCESS, inserts.INSERT_PROCESS, row)
-        connection.executemany(inserts.INSERT_PROCESS_SAMPLE, sample.processes)
-    return sample_id
+        add_sample(connection, sample)
+
+
+def add_sample(connection: sqlite3.Connection, sample: Sample) -> None:
+    """Write one sample inside a transaction, unless it is there already. Raises: sqlite3.Error."""
+    boot_id = _boot_id(connection, sample)
+    sample_id = _insert_system_sample(connection, sample.system | {"boot_id": boot_id})
+    if sample_id is None:
+        return
+    filter_ids: dict[str, int] = {}
+    for row in sample.processes:
+        text = row["filter"]
+        if text not in filter_ids:
+            filter_ids[text] = _found_or_new(
+                connection,
+                inserts.SELECT_NAME_FILTER,
+                inserts.INSERT_NAME_FILTER,
+                {"text": text, "rank": 0},
+            )
+        row |= {"sample_id": sample_id, "boot_id": boot_id, "filter_id": filter_ids[text]}
+        row["process_id"] = _found_or_new(connection, inserts.SELECT_PROCESS, inserts.INSERT_PROCESS, row)
+    connection.executemany(inserts.INSERT_PROCESS_SAMPLE, sample.processes)
+
+
+def _insert_system_sample(connection: sqlite3.Connection, row: Row) -> int | None:
+    """Return the id of *row*, which is now in system_sample, or None where it was there before.
+
+    A clock that was set back can give two samples of a boot the same microsecond: the second gets the next one.
+    """
+    while True:
+        try:
+            return _insert(connection, inserts.INSERT_SYSTEM_SAMPLE, row)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+                raise
+        if _id(connection, inserts.SELECT_SAME_SAMPLE, row) is not None:
+            return None
+        row = row | {name: _a_microsecond_later(row[name]) for name in ("taken_at", "taken_at_local")}
+
+
+def _a_microsecond_later(instant: str) -> str:
+    later = datetime.datetime.fromisoformat(instant) + datetime.timedelta(microseconds=1)
+    return later.isoformat(" ", "microseconds")
 
 
 def stored_baseline(connection: sqlite3.Connection, host: Row, boot: Row) -> Baseline | None:

@@ -24,6 +24,23 @@ SELECT system_sample.id, system_sample.uptime_seconds, system_sample.cpu_user_ms
 system_sample.cpu_idle_ms, system_sample.cpu_iowait_ms, system_sample.cpu_steal_ms FROM system_sample WHERE
 system_sample.boot_id = :boot_id ORDER BY system_sample.id DESC
 """
+SELECT_SAME_SAMPLE = """
+SELECT system_sample.id FROM system_sample WHERE system_sample.boot_id IS :boot_id AND system_sample.taken_at
+IS :taken_at AND system_sample.uptime_seconds IS :uptime_seconds AND system_sample.window_seconds IS
+:window_seconds AND system_sample.cpu_percent IS :cpu_percent AND system_sample.cpu_user_ms IS :cpu_user_ms
+AND system_sample.cpu_system_ms IS :cpu_system_ms AND system_sample.cpu_idle_ms IS :cpu_idle_ms AND
+system_sample.cpu_iowait_ms IS :cpu_iowait_ms AND system_sample.cpu_steal_ms IS :cpu_steal_ms AND
+system_sample.cpu_count IS :cpu_count AND system_sample.load_1min IS :load_1min AND system_sample.load_5min IS
+:load_5min AND system_sample.load_15min IS :load_15min AND system_sample.mem_total_bytes IS :mem_total_bytes
+AND system_sample.mem_available_bytes IS :mem_available_bytes AND system_sample.mem_used_bytes IS
+:mem_used_bytes AND system_sample.swap_total_bytes IS :swap_total_bytes AND system_sample.swap_used_bytes IS
+:swap_used_bytes AND system_sample.disk_read_bytes IS :disk_read_bytes AND system_sample.disk_write_bytes IS
+:disk_write_bytes AND system_sample.net_sent_bytes IS :net_sent_bytes AND system_sample.net_received_bytes IS
+:net_received_bytes AND system_sample.pressure_cpu_ms IS :pressure_cpu_ms AND system_sample.pressure_memory_ms
+IS :pressure_memory_ms AND system_sample.pressure_io_ms IS :pressure_io_ms AND system_sample.processes_seen IS
+:processes_seen AND system_sample.processes_denied IS :processes_denied AND system_sample.recorder_cpu_ms IS
+:recorder_cpu_ms
+"""
 SELECT_PROCESS_COUNTERS = """
 SELECT process.pid, process.started_ticks, process_sample.cpu_user_ms + process_sample.cpu_system_ms AS cpu_ms
 FROM process_sample JOIN process ON process.id = process_sample.process_id WHERE process_sample.sample_id =

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 import perftrack
-from perftrack.errors import PerftrackError
+from perftrack.errors import PerftrackError, UnusableError
 from perftrack.storage.database import APPLICATION_ID, explained
 from perftrack.storage.engine import engine_for
 
@@ -87,7 +87,7 @@ def _refuse_unknown(connection: Connection, path: str) -> None:
         revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
         known = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
         if revision is not None and revision not in known:
-            raise PerftrackError(
+            raise UnusableError(
                 f"database {path} was written by a newer perftrack (its revision is {revision}, this one knows "
                 f"up to {known[0]}): upgrade perftrack"
             )
@@ -102,7 +102,7 @@ def _new_file(path: str) -> Generator[str]:
     """
     folder = os.path.dirname(path)
     if _leftover_log(path):
-        raise PerftrackError(
+        raise UnusableError(
             f"database {path} is gone, but {path}-wal is still there and would be mixed into a new one: move it to "
             "where the database is now, under its new name with -wal, or remove it if that is gone for good"
         )
@@ -111,7 +111,7 @@ def _new_file(path: str) -> Generator[str]:
         descriptor, new = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".new", dir=folder)
         os.close(descriptor)
     except OSError as error:
-        raise PerftrackError(
+        raise UnusableError(
             f"database {path} cannot be created: {error.strerror}; --database or PERFTRACK_DATABASE names another"
         ) from None
     try:

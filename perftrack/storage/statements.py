@@ -32,6 +32,15 @@ def _insert(model: type[Base]) -> Insert:
     return insert(model).values({column.name: bindparam(column.name) for column in columns if column.name != "id"})
 
 
+def _same_sample() -> Select[*tuple[Any, ...]]:
+    """Find a sample of this boot and instant that is the same in every other column too, but for its wall clock."""
+    columns = SystemSample.__table__.columns
+    compared = [column for column in columns if column.name not in {"id", "taken_at_local"}]
+    return select(SystemSample.id).where(
+        *(column.is_not_distinct_from(bindparam(column.name)) for column in compared)
+    )
+
+
 STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
     "SELECT_HOST": select(Host.id).where(Host.name == bindparam("name")),
     "SELECT_BOOT": select(Boot.id).where(
@@ -54,6 +63,7 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
     )
     .where(SystemSample.boot_id == bindparam("boot_id"))
     .order_by(SystemSample.id.desc()),
+    "SELECT_SAME_SAMPLE": _same_sample(),
     "SELECT_PROCESS_COUNTERS": select(
         Process.pid,
         Process.started_ticks,

@@ -1,0 +1,425 @@
+"""A sample that cannot be written is kept beside the database, and is there once as soon as it can be."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import sqlite3
+import stat
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Run, process_row, query, sample
+
+from perftrack.errors import BusyError, PassingError, UnusableError
+from perftrack.recording.recorder import record_every, record_one
+from perftrack.settings import Settings, load
+from perftrack.storage import database, failures, inserts, pending
+
+PROBLEM = PassingError("it is full")
+
+
+@pytest.fixture
+def settings(path: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """The settings of a tick; it does not wait long for a lock."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.05)
+
+    def made(**options: object) -> Settings:
+        return load({"database": path, "cpu_window": 0.01, **options})
+
+    return made
+
+
+def kept(path: str) -> list[str]:
+    """Return the names of the files beside the database."""
+    return sorted(os.listdir(f"{path}-pending")) if os.path.isdir(f"{path}-pending") else []
+
+
+def instants(path: str) -> list[str]:
+    return query(path, "SELECT taken_at FROM system_sample ORDER BY id")
+
+
+def minute(number: int) -> str:
+    return f"2026-11-20 12:{number:02d}:00.000000"
+
+
+class TestALockedDatabase:
+    def test_gets_the_samples_of_that_time_first_in_order_and_once(
+        self, settings: Callable[..., Settings], path: str, connection: sqlite3.Connection
+    ) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        for number in range(1, 4):
+            with pytest.raises(BusyError, match=f"try again later; the sample is kept in {path}-pending") as error:
+                record_one(settings())
+            assert error.value.exit_code == 75
+            assert pending.count(path) == number
+        connection.execute("ROLLBACK")
+        assert instants(path) == []
+        record_one(settings())
+        record_one(settings())
+        assert len(instants(path)) == 5
+        assert instants(path) == sorted(instants(path))
+        assert pending.count(path) == 0
+
+    def test_costs_a_loop_nothing(
+        self, settings: Callable[..., Settings], path: str, connection: sqlite3.Connection
+    ) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        loop = record_every(settings(), 0.05, 3)
+        assert [type(next(loop)) for _ in range(2)] == [BusyError, BusyError]
+        connection.execute("ROLLBACK")
+        assert len(list(loop)) == 1
+        assert len(instants(path)) == 3
+
+    def test_is_measured_from_the_newest_sample_that_was_kept(
+        self, settings: Callable[..., Settings], path: str, connection: sqlite3.Connection
+    ) -> None:
+        """Without a window of its own, a sample covers the time since the one before it, wherever that was."""
+        record_one(settings(cpu_window=0))
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BusyError):
+            record_one(settings(cpu_window=0))
+        connection.execute("ROLLBACK")
+        record_one(settings(cpu_window=0))
+        rows = query(path, "SELECT uptime_seconds, window_seconds FROM system_sample ORDER BY id")
+        assert rows[2][1] == pytest.approx(rows[2][0] - rows[1][0], abs=0.002)
+
+
+class TestWhatCannotBeWritten:
+    """For each reason, the sample is there after all as soon as the reason is gone."""
+
+    @staticmethod
+    def refused(settings: Settings, path: str, says: str) -> None:
+        before = Path(path).read_bytes()
+        with pytest.raises(UnusableError, match=f"{says}.*; the sample is kept in {path}-pending until then$"):
+            record_one(settings)
+        assert Path(path).read_bytes() == before
+        assert pending.count(path) == 1
+
+    def test_because_the_disk_is_full(self, settings: Callable[..., Settings], path: str) -> None:
+        """The limit of a file's size, above what a kept sample takes, stands for the disk."""
+        record_one(settings())
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE padding AS SELECT zeroblob(3000000)")
+        connection.close()
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        try:
+            self.refused(settings(process_filter=["no such name"]), path, "the disk")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, ignored)
+        record_one(settings())
+        assert len(instants(path)) == 3
+
+    @pytest.mark.parametrize(
+        ("content", "says"),
+        [(b"", "is empty"), (b"not a database at all" * 100, "not a SQLite database")],
+    )
+    def test_because_it_is_no_database(
+        self, settings: Callable[..., Settings], path: str, content: bytes, says: str
+    ) -> None:
+        record_one(settings())
+        whole = Path(path).read_bytes()
+        Path(path).write_bytes(content)
+        self.refused(settings(), path, says)
+        Path(path).write_bytes(whole)
+        record_one(settings())
+        assert len(instants(path)) == 3
+
+    @pytest.mark.parametrize("what", ["truncated", "a page overwritten"])
+    def test_because_it_is_damaged(self, settings: Callable[..., Settings], path: str, what: str) -> None:
+        record_one(settings())
+        whole = Path(path).read_bytes()
+        root = query(path, "SELECT rootpage FROM sqlite_master WHERE name = 'system_sample'")[0] - 1
+        page = bytes(range(256)) * 16
+        broken = (
+            whole[: 2 * 4096] if what == "truncated" else whole[: root * 4096] + page + whole[(root + 1) * 4096 :]
+        )
+        Path(path).write_bytes(broken)
+        self.refused(settings(), path, "it is damaged")
+        Path(path).write_bytes(whole)
+        record_one(settings())
+        assert len(instants(path)) == 3
+
+    def test_because_a_newer_perftrack_has_upgraded_it(self, settings: Callable[..., Settings], path: str) -> None:
+        record_one(settings())
+        query(path, "UPDATE alembic_version SET version_num = '9999'")
+        self.refused(settings(), path, "newer perftrack")
+        query(path, f"UPDATE alembic_version SET version_num = '{inserts.REVISION}'")
+        record_one(settings())
+        assert len(instants(path)) == 3
+
+    def test_and_not_kept_either_says_that_it_is_lost(self, perftrack: Run, path: str) -> None:
+        perftrack("record")
+        whole = Path(path).read_bytes()
+        Path(path).write_bytes(b"")
+        Path(f"{path}-pending").write_text("in the way")
+        done = perftrack("record", expect=1)
+        assert done.stderr.endswith(
+            f"the sample is lost, for it cannot be kept in {path}-pending either: it is no folder\n"
+        )
+        assert done.stderr.count("\n") == 1
+        Path(path).write_bytes(whole)
+        perftrack("record")
+        assert Path(f"{path}-pending").read_text() == "in the way"
+
+    def test_because_it_is_another_programs_is_not_kept_beside_that(self, perftrack: Run, path: str) -> None:
+        os.makedirs(os.path.dirname(path))
+        query(path, "CREATE TABLE bookmarks (url TEXT)")
+        assert "another program" in perftrack("record", expect=1).stderr
+        assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
+
+
+class TestTheDiskFloor:
+    @pytest.fixture
+    def nearly_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(database, "_free_bytes", lambda folder: 63 * 1024 * 1024)
+
+    @pytest.mark.usefixtures("connection", "nearly_full")
+    def test_keeps_the_database_from_growing(
+        self, settings: Callable[..., Settings], path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop = record_every(settings(), 0.05, 2)
+        error = next(loop)
+        assert isinstance(error, PassingError)
+        assert "less than 64 MiB are free" in str(error)
+        assert "disk_floor_mib" in str(error)
+        assert (instants(path), pending.count(path)) == ([], 1)
+        monkeypatch.setattr(database, "_free_bytes", lambda folder: 65 * 1024 * 1024)
+        assert len(list(loop)) == 1
+        assert (len(instants(path)), pending.count(path)) == (2, 0)
+
+    @pytest.mark.usefixtures("nearly_full")
+    def test_keeps_one_from_being_created(self, settings: Callable[..., Settings], path: str) -> None:
+        os.makedirs(os.path.dirname(path))
+        with pytest.raises(PassingError, match="less than 64 MiB"):
+            record_one(settings())
+        assert not os.path.exists(path)
+
+    @pytest.mark.usefixtures("nearly_full")
+    @pytest.mark.parametrize("floor", [0, 63])
+    def test_is_what_one_sets(self, settings: Callable[..., Settings], path: str, floor: int) -> None:
+        record_one(settings(disk_floor_mib=floor))
+        assert len(instants(path)) == 1
+
+    def test_is_measured_on_the_databases_own_disk(self, tmp_path: Path) -> None:
+        disk = os.statvfs(tmp_path)
+        free_mib = disk.f_bavail * disk.f_frsize // 1024**2
+        database.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib - 1000)
+        with pytest.raises(PassingError):
+            database.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib + 1000)
+
+
+class TestTheFile:
+    @pytest.mark.usefixtures("connection")
+    def test_is_private_and_readable(self, path: str) -> None:
+        pending.keep(path, sample(process_row(command="grün")), PROBLEM)
+        (name,) = kept(path)
+        assert re.fullmatch(r"00000001-[0-9a-f]{8}\.json", name)
+        file = Path(f"{path}-pending") / name
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+        rows = json.loads(file.read_text())
+        assert rows["processes"][0]["command"] == "grün"
+        assert rows["system"]["taken_at"] == "2026-11-20 12:00:00.000000"
+
+    def test_brings_back_the_very_rows(self, path: str, connection: sqlite3.Connection, tmp_path: Path) -> None:
+        rows = [process_row(pid=1), process_row(pid=2, name="\\xff\n", username=None, cpu_percent=0.1 + 0.2)]
+        pending.keep(path, sample(*rows, uptime_seconds=1 / 3), PROBLEM)
+        pending.insert(connection, path)
+        other = str(tmp_path / "other.db")
+        directly = database.open_current(other)
+        database.insert_sample(directly, sample(*rows, uptime_seconds=1 / 3))
+        directly.close()
+        for view in ("system_log", "process_log", "process", "system_sample"):
+            assert query(path, f"SELECT * FROM {view}") == query(other, f"SELECT * FROM {view}") != []
+
+    def test_is_removed_with_its_folder(self, path: str, connection: sqlite3.Connection) -> None:
+        pending.keep(path, sample(), PROBLEM)
+        pending.insert(connection, path)
+        assert not os.path.exists(f"{path}-pending")
+
+    def test_found_again_after_a_crash_adds_nothing(self, path: str, connection: sqlite3.Connection) -> None:
+        """Killed between the commit and the removal: the same files are there once more."""
+        for number in range(3):
+            pending.keep(path, sample(process_row(), taken_at=minute(number)), PROBLEM)
+        again = {name: (Path(f"{path}-pending") / name).read_text() for name in kept(path)}
+        for _ in range(2):
+            pending.insert(connection, path)
+            assert instants(path) == [minute(0), minute(1), minute(2)]
+            assert query(path, "SELECT count(*) FROM process_sample") == [3]
+            os.makedirs(f"{path}-pending", exist_ok=True)
+            for name, text in again.items():
+                (Path(f"{path}-pending") / name).write_text(text)
+
+    def test_of_the_same_microsecond_is_another_sample(self, path: str, connection: sqlite3.Connection) -> None:
+        """The clock was set back, and samples of a boot have the same instant; found twice, each is there once."""
+        database.insert_sample(connection, sample(uptime_seconds=1.0))
+        for uptime in (2.0, 3.0):
+            pending.keep(path, sample(uptime_seconds=uptime), PROBLEM)
+        again = {name: (Path(f"{path}-pending") / name).read_text() for name in kept(path)}
+        for _ in range(2):
+            pending.insert(connection, path)
+            rows = query(
+                path, "SELECT substr(taken_at, -6), substr(taken_at_local, -6), uptime_seconds FROM system_sample"
+            )
+            assert rows == [("000000", "000000", 1.0), ("000001", "000001", 2.0), ("000002", "000002", 3.0)]
+            os.makedirs(f"{path}-pending", exist_ok=True)
+            for name, text in again.items():
+                (Path(f"{path}-pending") / name).write_text(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"",
+            b"{",
+            b"[]",
+            b"\xff\xfe",
+            b"[" * 100_000,
+            b'{"processes": [7]}',
+            b'{"host": {"name": "x"}, "boot": {}, "system": {}, "processes": []}',
+            b'{"host": {"name": []}, "boot": {}, "system": {}, "processes": []}',
+            b'{"host": {"name": "x"}, "boot": {"key": 99999999999999999999999}, "system": {}, "processes": []}',
+        ],
+    )
+    @pytest.mark.usefixtures("connection")
+    def test_that_is_no_sample_is_set_aside_and_stops_nothing(
+        self, settings: Callable[..., Settings], path: str, text: bytes
+    ) -> None:
+        pending.keep(path, sample(taken_at=minute(1)), PROBLEM)
+        pending.keep(path, sample(taken_at=minute(3)), PROBLEM)
+        file = Path(f"{path}-pending") / "00000001-zz.json"  # after the first
+        file.write_bytes(text)
+        record_one(settings())
+        assert instants(path)[:2] == [minute(1), minute(3)]
+        assert kept(path) == ["00000001-zz.json.refused"]
+        assert query(path, "SELECT name FROM host WHERE name = 'x'") == []
+
+    def test_of_an_earlier_perftrack_has_null_where_it_knew_no_column(
+        self, path: str, connection: sqlite3.Connection
+    ) -> None:
+        pending.keep(path, sample(), PROBLEM)
+        file = Path(f"{path}-pending") / kept(path)[0]
+        rows = json.loads(file.read_text())
+        del rows["system"]["swap_used_bytes"], rows["boot"]["booted_at"]
+        file.write_text(json.dumps(rows))
+        pending.insert(connection, path)
+        assert query(path, "SELECT mem_total_bytes, swap_used_bytes FROM system_sample") == [(1000, None)]
+
+    @pytest.mark.parametrize("limit", ["SAMPLES_MAX", "BYTES_MAX"])
+    def test_is_one_of_a_limited_number_and_size(
+        self, path: str, monkeypatch: pytest.MonkeyPatch, limit: str
+    ) -> None:
+        os.makedirs(os.path.dirname(path))
+        size = len(pending._text(sample()))
+        monkeypatch.setattr(pending, limit, 3 if limit == "SAMPLES_MAX" else 3 * size + 5)
+        told = [str(pending.keep(path, sample(), PROBLEM)) for _ in range(4)]
+        assert ["is kept" in line for line in told] == [True, True, True, False]
+        assert "lost" in told[3]
+        assert "3 are there already" in told[3]
+        assert len(kept(path)) == pending.count(path) == 3
+
+    def test_through_a_planted_link_is_not_written(self, path: str, tmp_path: Path) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        os.makedirs(os.path.dirname(path))
+        os.symlink(elsewhere, f"{path}-pending")
+        assert "lost" in str(pending.keep(path, sample(), PROBLEM))
+        assert os.listdir(elsewhere) == []
+
+    def test_left_unfinished_by_a_killed_tick_is_removed(self, path: str, connection: sqlite3.Connection) -> None:
+        pending.keep(path, sample(), PROBLEM)
+        for name, age in (("old", 3600), ("young", 0)):
+            file = Path(f"{path}-pending") / f"00000002-{name}.json.new"
+            file.write_text("{")
+            os.utime(file, (os.stat(file).st_mtime - age,) * 2)
+        pending.insert(connection, path)
+        assert kept(path) == ["00000002-young.json.new"]
+
+
+class TestTheSameFailureEveryMinute:
+    """What cron mails is what is printed."""
+
+    @pytest.fixture
+    def empty(self, perftrack: Run, path: str) -> str:
+        """A database that fails every tick; what it was is beside it."""
+        perftrack("record")
+        Path(f"{path}.whole").write_bytes(Path(path).read_bytes())
+        Path(path).write_bytes(b"")
+        return path
+
+    def test_is_one_line_an_hour(self, perftrack: Run, empty: str) -> None:
+        first, second, third = (perftrack("record", expect=1).stderr for _ in range(3))
+        assert first.count("\n") == 1
+        assert (second, third) == ("", "")
+        self.earlier(empty, hours=1)
+        assert perftrack("record", expect=1).stderr == first
+        assert perftrack("record", expect=1).stderr == ""
+        assert pending.count(empty) == 5
+
+    def test_is_told_at_once_when_it_changes(self, perftrack: Run, empty: str) -> None:
+        perftrack("record", expect=1)
+        Path(empty).write_bytes(b"no database at all" * 100)
+        assert "not a SQLite database" in perftrack("record", expect=1).stderr
+        assert perftrack("record", "--all", expect=1).stderr == ""
+
+    @pytest.mark.usefixtures("connection")
+    def test_is_told_in_a_loop_likewise(self, perftrack: Run, path: str) -> None:
+        done = perftrack("record", "--every", "0.1s", "--count", "3", env={"PERFTRACK_DISK_FLOOR_MIB": str(10**9)})
+        assert done.stderr.count("\n") == 1
+        assert pending.count(path) == 3
+
+    def test_that_comes_and_goes_is_one_line_an_hour_too(self, perftrack: Run, empty: str) -> None:
+        whole = Path(f"{empty}.whole").read_bytes()
+        printed = []
+        for _ in range(3):
+            Path(empty).write_bytes(b"")
+            printed.append(perftrack("record", expect=1).stderr)
+            Path(empty).write_bytes(whole)
+            perftrack("record")
+        assert [line.count("\n") for line in printed] == [1, 0, 0]
+
+    def test_is_known_to_whoever_asks(self, perftrack: Run, empty: str) -> None:
+        assert failures.last_failure(empty) is None
+        for _ in range(3):
+            perftrack("record", expect=1)
+        failure = failures.last_failure(empty)
+        assert failure is not None
+        assert failure.message.startswith(f"database {empty} is empty")
+        assert (failure.count, failure.recovered_at) == (3, None)
+        assert failure.first_at == failure.reported_at <= failure.last_at
+        Path(empty).write_bytes(Path(f"{empty}.whole").read_bytes())
+        perftrack("record")
+        failure = failures.last_failure(empty)
+        assert failure is not None
+        assert failure.recovered_at is not None
+        self.earlier(empty, hours=1)
+        perftrack("record")
+        assert failures.last_failure(empty) is None
+        assert not os.path.exists(f"{empty}-pending")
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"message": 1}', '{"message": "x", "reported_at": 5}'])
+    def test_is_told_where_the_memory_of_it_is_torn(self, perftrack: Run, empty: str, text: str) -> None:
+        first = perftrack("record", expect=1).stderr
+        Path(f"{empty}-pending/failure.json").write_text(text)
+        assert perftrack("record", expect=1).stderr == first
+
+    def test_after_the_clock_was_set_back_is_told(self, perftrack: Run, empty: str) -> None:
+        first = perftrack("record", expect=1).stderr
+        self.earlier(empty, hours=-1)
+        assert perftrack("record", expect=1).stderr == first
+
+    @staticmethod
+    def earlier(path: str, hours: int) -> None:
+        """Let the last report be that much older."""
+        file = Path(f"{path}-pending/failure.json")
+        state = json.loads(file.read_text())
+        state["reported_at"] = (datetime.fromisoformat(state["reported_at"]) - timedelta(hours=hours)).isoformat()
+        file.write_text(json.dumps(state))
