@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 
 from perftrack.errors import ClosedPipeError, PerftrackError
 
@@ -52,7 +53,8 @@ def main() -> None:
 
 def _failed(message: str, exit_code: int, *, muted: bool = False) -> int:
     if sys.stderr.isatty() or not muted:
-        print(f"perftrack: {' '.join(message.split())}", file=sys.stderr)
+        with suppress(OSError):  # the exit code says it too
+            sys.stderr.write(f"perftrack: {' '.join(message.split())}\n")
     return exit_code
 
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from alembic import command
@@ -58,17 +58,18 @@ def migrating(path: str) -> Generator[Connection]:
     comes second, leaves or finds one whole revision. Raises: PerftrackError for a database that is not ours.
     """
     if os.path.lexists(path):
-        with _migration_transaction(path) as connection:
+        with _migration_transaction(path, path) as connection:
             yield connection
     else:
-        with _new_file(path) as new, _migration_transaction(new) as connection:
+        with _new_file(path) as new, _migration_transaction(new, path) as connection:
             yield connection
 
 
 @contextmanager
-def _migration_transaction(path: str) -> Generator[Connection]:
+def _migration_transaction(file: str, path: str) -> Generator[Connection]:
+    """*file*: where the database *path* is until it is finished."""
     # Rebuilding a table with its foreign keys on would delete the rows that refer to it.
-    engine = engine_for(path, write=True, foreign_keys=False)
+    engine = engine_for(file, write=True, foreign_keys=False)
     with explained(path), engine.connect() as connection, connection.begin():
         _refuse_unknown(connection, path)
         yield connection
@@ -100,32 +101,37 @@ def _new_file(path: str) -> Generator[str]:
     So nobody ever meets half a database, and several first runs at the same moment end up with one. Folders are
     0700 and the file is 0600, whatever the umask.
     """
-    folder = os.path.dirname(path)
     if _leftover_log(path):
         raise UnusableError(
             f"database {path} is gone, but {path}-wal is still there and would be mixed into a new one: move it to "
             "where the database is now, under its new name with -wal, or remove it if that is gone for good"
         )
     try:
+        folder = os.path.dirname(path)
         _make_private_folder(folder)
         descriptor, new = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".new", dir=folder)
         os.close(descriptor)
+        try:
+            os.chmod(new, 0o600)
+            _execute(new, path, "PRAGMA journal_mode=WAL")
+            yield new
+            # Closing has tried this, but says nothing where it fails, and the log would stay behind.
+            _execute(new, path, "PRAGMA wal_checkpoint(TRUNCATE)")
+            _put_in_place(new, path)
+        finally:
+            for leftover in (new, f"{new}-wal", f"{new}-shm", f"{new}-journal"):
+                with suppress(OSError):
+                    os.unlink(leftover)
     except OSError as error:
         raise UnusableError(
             f"database {path} cannot be created: {error.strerror}; --database or PERFTRACK_DATABASE names another"
         ) from None
-    try:
-        os.chmod(new, 0o600)
-        with explained(path):
-            connection = sqlite3.connect(new)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
-        yield new
-        _put_in_place(new, path)
-    finally:
-        for leftover in (new, f"{new}-wal", f"{new}-shm", f"{new}-journal"):
-            if os.path.exists(leftover):
-                os.unlink(leftover)
+
+
+def _execute(file: str, path: str, pragma: str) -> None:
+    """Run *pragma* on *file*, where the database *path* is until it is finished. Raises: PerftrackError."""
+    with explained(path), closing(sqlite3.connect(file)) as connection:
+        connection.execute(pragma)
 
 
 def _leftover_log(path: str) -> bool:
