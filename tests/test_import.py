@@ -21,7 +21,9 @@ import pytest
 from conftest import LEGACY, Run, process_row, query, sample
 
 from perftrack.errors import PerftrackError
-from perftrack.legacy.importer import Imported, import_file
+from perftrack.legacy import importer
+from perftrack.legacy.importer import Imported
+from perftrack.legacy.source import reading
 from perftrack.reading.export import export
 from perftrack.reading.queries import TimeRange
 from perftrack.storage.database import insert_sample
@@ -48,6 +50,12 @@ def process(**values: Any) -> Entry:
     """An entry of the original's list 'processes', made-up but for *values*."""
     who = {"filter": "java", "name": "java", "pid": 7}
     return {"datetime": NOON, **who, "cpu_usage": 1.5, "rss_memory": 4096, "vms_memory": 8192, **values}
+
+
+def import_file(file: str, database: str, *arguments: Any, **options: Any) -> Imported:
+    """Import a file as the command does."""
+    with reading(file) as source:
+        return importer.import_file(source, database, *arguments, **options)
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 from conftest import Run
-from test_import import CSV_FILES, DATA_PIK, NOON, Entry, dump, extracted, process, system, use_zone
+from test_import import CSV_FILES, DATA_PIK, NOON, Entry, dump, extracted, import_file, process, system, use_zone
 
 from perftrack.__main__ import main
 from perftrack.errors import PerftrackError
-from perftrack.legacy.importer import Imported, import_file
-from perftrack.legacy.pickle_file import read_pickle
+from perftrack.legacy.importer import Imported
+from perftrack.legacy.pickle_file import read_pickle, unpickle
 
 Refused = Callable[..., str]
 
@@ -345,10 +345,17 @@ class TestAPickleThatExecutes:
         pickle.loads(whole(executing(tmp_path / "executed")[how]))
         assert (tmp_path / "executed").exists()
 
-    def test_is_refused_by_name_and_does_not(self, how: str, refused: Refused, tmp_path: Path) -> None:
+    def test_is_refused_by_name_and_does_not(self, how: str, tmp_path: Path) -> None:
+        with pytest.raises(
+            PerftrackError, match=r"^data\.pik: refused, it refers to .*, which the original's data never"
+        ):
+            unpickle(whole(executing(tmp_path / "executed")[how]), "data.pik")
+        assert not (tmp_path / "executed").exists()
+
+    def test_does_not_in_an_import(self, how: str, refused: Refused, tmp_path: Path) -> None:
         said = refused(whole(executing(tmp_path / "executed")[how]))
-        assert said.startswith(": refused, it refers to ")
-        assert said.endswith(", which the original's data never does")
+        # nobody has registered an extension where the file is read
+        assert said.startswith(": not a readable pickle (" if how.startswith("EXT") else ": refused, it refers to ")
         assert not (tmp_path / "executed").exists()
 
 

@@ -12,6 +12,7 @@ import typer
 from perftrack.cli import options
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import UsageError
+from perftrack.legacy.source import reading
 from perftrack.settings import load
 from perftrack.text import readable
 
@@ -44,12 +45,12 @@ def import_(
     zone = _zone(timezone)
     if host == "":
         raise UsageError("--host is empty; name the machine that the files are of")
-    from perftrack.legacy.importer import import_file
-
     for path in files:
-        with progress_bar(f"importing {path}") as progress:
+        with progress_bar(f"importing {path}") as progress, reading(path) as source:
+            from perftrack.legacy.importer import import_file  # takes as long as reading a file of months does
+
             done = import_file(
-                path,
+                source,
                 settings.database,
                 readable(socket.gethostname() if host is None else host),
                 zone,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from perftrack.errors import PerftrackError
-from perftrack.legacy.entries import (
-    PROCESS_KEYS,
-    SYSTEM_KEYS,
-    ProcessEntry,
-    SystemEntry,
-    process_entries,
-    system_entries,
-)
+from perftrack.legacy.columns import Unchecked
+from perftrack.legacy.entries import PROCESS_KEYS, SYSTEM_KEYS
+
+LONGEST_LINE = 2**20  # the csv module refuses a field of an eighth of this
 
 _VALUES: dict[str, Callable[[str], object]] = {
     "datetime": datetime.fromisoformat,
@@ -34,12 +31,12 @@ _VALUES: dict[str, Callable[[str], object]] = {
 
 def is_csv(content: bytes) -> bool:
     """Return whether *content* begins like a CSV file with the original's columns, or some of them."""
-    return _text(content[:200]).startswith(f"{SYSTEM_KEYS[0]},")
+    return content.removeprefix(codecs.BOM_UTF8).startswith(f"{SYSTEM_KEYS[0]},".encode())
 
 
-def read_csv(content: bytes, name: str) -> tuple[list[SystemEntry], list[ProcessEntry]]:
+def read_csv(content: bytes, name: str) -> Unchecked:
     """Return the entries of one of the two files, the other list empty. Raises: PerftrackError."""
-    lines = csv.reader(io.StringIO(_text(content), newline=""), strict=True)
+    lines = csv.reader(_lines(content, name), strict=True)
     places: list[str] = []
     entries: list[dict[str, object]] = []
     try:
@@ -58,9 +55,16 @@ def read_csv(content: bytes, name: str) -> tuple[list[SystemEntry], list[Process
             entries.append({key: _value(key, text, where) for key, text in zip(header, fields, strict=True)})
     except csv.Error as error:
         raise PerftrackError(f"{name}, line {lines.line_num}: {error}") from None
-    if header == SYSTEM_KEYS:
-        return system_entries(entries, places.__getitem__), []
-    return [], process_entries(entries, places.__getitem__)
+    of_system, of_processes = (entries, []) if header == SYSTEM_KEYS else ([], entries)
+    return Unchecked(of_system, of_processes, places.__getitem__, places.__getitem__)
+
+
+def _lines(content: bytes, name: str) -> Iterator[str]:
+    with io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", "surrogateescape", newline="") as text:
+        for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), 1):
+            if len(line) == LONGEST_LINE:
+                raise PerftrackError(f"{name}, line {number}: longer than any line of the original's")
+            yield line
 
 
 def _value(key: str, text: str, where: str) -> object:
@@ -68,7 +72,3 @@ def _value(key: str, text: str, where: str) -> object:
         return _VALUES[key](text)
     except ValueError:
         raise PerftrackError(f"{where}: {key} cannot be {text[:100]!r}") from None
-
-
-def _text(content: bytes) -> str:
-    return content.decode("utf-8-sig", "surrogateescape")

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from perftrack.errors import PerftrackError
-from perftrack.legacy.csv_file import is_csv, read_csv
 from perftrack.legacy.entries import ProcessEntry, SystemEntry
-from perftrack.legacy.pickle_file import read_pickle
+from perftrack.legacy.source import Source
 from perftrack.storage.database import explained
 from perftrack.storage.engine import current_engine
 from perftrack.storage.models import Boot, Host, NameFilter, Process, ProcessSample, SystemSample
@@ -37,7 +36,7 @@ class Imported(NamedTuple):
 
 
 def import_file(
-    path: str,
+    source: Source,
     database: str,
     host: str,
     zone: tzinfo | None = None,
@@ -54,13 +53,13 @@ def import_file(
         if gc.isenabled():  # there are no cycles to find in millions of entries, only time to lose
             gc.disable()
             stack.callback(gc.enable)
-        system, processes = _read(path)
+        system, processes = source.entries()
         if dry_run and not os.path.lexists(database):
             database = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "dry-run.db")
         stack.enter_context(explained(database))
         connection = stack.enter_context(current_engine(database, write=True).connect())
         transaction = connection.begin()
-        importer = _Importer(connection, path, host, zone)
+        importer = _Importer(connection, source.path, host, zone)
         imported = Imported(
             len(system),
             len(processes),
@@ -72,15 +71,6 @@ def import_file(
         else:
             transaction.commit()
         return imported
-
-
-def _read(path: str) -> tuple[list[SystemEntry], list[ProcessEntry]]:
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise PerftrackError(f"cannot read {path}: {error.strerror}") from None
-    return read_csv(content, path) if is_csv(content) else read_pickle(content, path)
 
 
 class _Sample:

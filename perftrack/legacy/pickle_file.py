@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from perftrack.errors import PerftrackError
-from perftrack.legacy.entries import ProcessEntry, SystemEntry, process_entries, system_entries
+from perftrack.legacy.columns import Unchecked
 
 
-def read_pickle(content: bytes, name: str) -> tuple[list[SystemEntry], list[ProcessEntry]]:
+def read_pickle(content: bytes, name: str) -> Unchecked:
     """Return the entries of the original's pickle, of any protocol. Raises: PerftrackError."""
     data = unpickle(content, name)
     if isinstance(data, dict):  # Python 2 wrote the keys as bytes
@@ -22,9 +22,11 @@ def read_pickle(content: bytes, name: str) -> tuple[list[SystemEntry], list[Proc
         or not all(isinstance(entries, list) for entries in data.values())
     ):
         raise PerftrackError(f"{name}: not the original's data: it should hold the lists 'system' and 'processes'")
-    return (
-        system_entries(data["system"], lambda index: f"{name}, system entry {index + 1}"),
-        process_entries(data["processes"], lambda index: f"{name}, process entry {index + 1}"),
+    return Unchecked(
+        data["system"],
+        data["processes"],
+        lambda index: f"{name}, system entry {index + 1}",
+        lambda index: f"{name}, process entry {index + 1}",
     )
 
 
@@ -39,7 +41,9 @@ def unpickle(content: bytes, name: str) -> Any:
     except _ForbiddenError as error:
         raise PerftrackError(f"{name}: refused, it refers to {error}, which the original's data never does") from None
     except MemoryError:
-        raise PerftrackError(f"{name}: refused, it asks for more memory than there is") from None
+        raise PerftrackError(
+            f"{name}: refused, it takes more memory than the original's data of its size does"
+        ) from None
     except Exception as error:  # noqa: BLE001 - a hostile pickle can raise anything, and has done nothing else
         raise PerftrackError(f"{name}: not a readable pickle ({type(error).__name__}: {error})") from None
     if file.read(1):
