@@ -51,6 +51,13 @@ def export(
             help="The column datetime: the recorded machine's wall clock, ISO 8601 in UTC, or seconds since 1970."
         ),
     ] = "local",
+    spreadsheet_safe: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet-safe",
+            help="Put an apostrophe before text that a spreadsheet would take for a formula (= + - @ tab CR first).",
+        ),
+    ] = False,
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
@@ -76,7 +83,14 @@ def export(
     span = TimeRange(first, last)
     with progress_bar("exporting samples", shown="-" not in targets) as progress:
         done = exporting.export(
-            settings.database, targets[0], targets[1], span, wide=wide, time_format=time, progress=progress
+            settings.database,
+            targets[0],
+            targets[1],
+            span,
+            wide=wide,
+            time_format=time,
+            spreadsheet_safe=spreadsheet_safe,
+            progress=progress,
         )
     if done.in_range.samples == 0:
         print(f"perftrack: {_nothing_in_range(done, settings.database)}", file=sys.stderr)

@@ -12,9 +12,11 @@ from sqlalchemy import Connection, Select
 
 from perftrack.reading import queries
 from perftrack.reading.output import output_files
-from perftrack.reading.process_csv import statements, write_processes
+from perftrack.reading.process_csv import instructions, write_processes
+from perftrack.reading.process_lines import Instructions
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.reading.second_process import SecondProcess, same_snapshot, second_process
+from perftrack.reading.spreadsheet import neutralised
 from perftrack.storage.database import explained
 from perftrack.storage.engine import current_engine
 
@@ -43,19 +45,23 @@ def export(
     *,
     wide: bool = False,
     time_format: TimeFormat = "local",
+    spreadsheet_safe: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Exported:
     """Write the rows of *span* to two files (None: not that one; '-': stdout) and return how many there were.
 
-    Both come from one snapshot: a sample is in both or in neither. *wide*: every column of the views. *progress* is
-    told how many samples are done, of how many. Raises: PerftrackError, ClosedPipeError; then both
+    Both come from one snapshot: a sample is in both or in neither. *wide*: every column of the views.
+    *spreadsheet_safe*: text that begins like a formula is behind an apostrophe. *progress* is told how many samples
+    are done, of how many. Raises: PerftrackError, ClosedPipeError; then both
     files are as before.
     """
     instant = "datetime" if time_format == "local" else "taken_at"
+    shown: Callable[[str], str] = neutralised if spreadsheet_safe else str
+    told = instructions(spreadsheet_safe=spreadsheet_safe)
     with (
         explained(database),
         current_engine(database).connect() as connection,
-        _snapshot(connection, database, None if process_csv is None or wide else span) as second,
+        _snapshot(connection, database, None if process_csv is None or wide else span, told) as second,
         output_files(system_csv, process_csv) as streams,
     ):
         in_range = queries.extent(connection, span)
@@ -67,7 +73,7 @@ def export(
         if system_stream is not None:
             statement = queries.system_log(span, wide=wide, instant=instant)
             system_rows = _write(
-                connection, statement, system_stream, time_format, lambda done: progress(done, total)
+                connection, statement, system_stream, time_format, lambda done: progress(done, total), shown
             )
         if process_stream is not None:
 
@@ -76,17 +82,19 @@ def export(
 
             if wide:
                 statement = queries.process_log(span, wide=True, instant=instant)
-                process_rows = _write(connection, statement, process_stream, time_format, second_half)
+                process_rows = _write(connection, statement, process_stream, time_format, second_half, shown)
             else:
                 formatted = _Instants(time_format).formatted
                 process_rows = write_processes(
-                    connection, second, span, process_stream, instant, formatted, second_half
+                    connection, second, told, span, process_stream, instant, formatted, second_half
                 )
     return Exported(system_rows, process_rows, in_range, everything)
 
 
 @contextmanager
-def _snapshot(connection: Connection, database: str, span: TimeRange | None) -> Generator[SecondProcess | None]:
+def _snapshot(
+    connection: Connection, database: str, span: TimeRange | None, told: Instructions
+) -> Generator[SecondProcess | None]:
     """Begin to read, and where the processes of *span* are many, begin so in a second process too."""
     long = False
     if span is not None:
@@ -103,7 +111,7 @@ def _snapshot(connection: Connection, database: str, span: TimeRange | None) -> 
             begin()
             yield None
         else:
-            yield second if same_snapshot(database, begin, second, statements()) else None
+            yield second if same_snapshot(database, begin, second, told) else None
 
 
 def _write(
@@ -112,8 +120,9 @@ def _write(
     stream: TextIO,
     time_format: TimeFormat,
     done: Callable[[int], None],
+    shown: Callable[[str], str],
 ) -> int:
-    """Write the header and the rows of *statement*; return the number of rows."""
+    """Write the header and the rows of *statement*, text as *shown* makes it; return the number of rows."""
     result = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(statement)
     header = list(result.keys())
     position = header.index("datetime")
@@ -122,9 +131,10 @@ def _write(
     writer.writerow(header)
     count = 0
     for partition in result.partitions():
-        writer.writerows(
-            (*row[:position], instants.formatted(row[position]), *row[position + 1 :]) for row in partition
-        )
+        rows = ((*row[:position], instants.formatted(row[position]), *row[position + 1 :]) for row in partition)
+        if shown is not str:
+            rows = (tuple(shown(value) if type(value) is str else value for value in row) for row in rows)
+        writer.writerows(rows)
         count += len(partition)
         done(instants.seen)
     stream.flush()

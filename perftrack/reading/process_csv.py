@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import sqlite
 
 from perftrack.reading import queries
-from perftrack.reading.process_lines import ProcessLines, Samples, Statements
+from perftrack.reading.process_lines import Instructions, ProcessLines, Samples
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.second_process import SecondProcess
 
@@ -19,17 +19,19 @@ SAMPLES_AT_ONCE = 20
 PARTS_AHEAD = 16  # what the second process has before it, so that neither waits for the other
 
 
-def statements() -> Statements:
-    """Return what both processes ask of SQLite."""
+def instructions(*, spreadsheet_safe: bool = False) -> Instructions:
+    """Return what both processes go by."""
     dialect = sqlite.dialect(paramstyle="named")
-    return Statements(
-        *(str(select.compile(dialect=dialect)) for select in (queries.process_values(), queries.process_of()))
+    values, process = (
+        str(select.compile(dialect=dialect)) for select in (queries.process_values(), queries.process_of())
     )
+    return Instructions(values, process, spreadsheet_safe)
 
 
 def write_processes(
     connection: Connection,
     second: SecondProcess | None,
+    told: Instructions,
     span: TimeRange,
     stream: TextIO,
     instant: str,
@@ -38,12 +40,12 @@ def write_processes(
 ) -> int:
     """Write the header and the rows of *span* to *stream*, and return how many.
 
-    *second* sees the same snapshot and does half of the work; None: nobody does. *instant* is the column that
-    *formatted* makes the field `datetime` of. *done* is told the samples written.
+    *second* sees the same snapshot, is *told* the same and does half of the work; None: nobody does. *instant* is
+    the column that *formatted* makes the field `datetime` of. *done* is given the number of samples written.
     """
     driver = connection.connection.driver_connection
     assert driver is not None
-    lines = ProcessLines(driver, statements())
+    lines = ProcessLines(driver, told)
     stream.write(HEADER)
     samples = rows = 0
     for part, text, lines_in_it in _texts(_parts(connection, span, instant, formatted), lines, second):

@@ -12,25 +12,29 @@ import sqlite3
 from itertools import chain
 from typing import Any, NamedTuple
 
+from perftrack.reading.spreadsheet import neutralised
+
 _PROCESSES_REMEMBERED = 10_000
 
 # The samples of a part of the file: the id of each, and its time as the file shows it.
 Samples = list[tuple[int, str]]
 
 
-class Statements(NamedTuple):
-    """What is asked of SQLite: `process_values` and `process_of` of queries.py."""
+class Instructions(NamedTuple):
+    """What to ask of SQLite, `process_values` and `process_of` of queries.py, and how to show text."""
 
     values: str
     process: str
+    spreadsheet_safe: bool
 
 
 class ProcessLines:
     """Assembles a sample's lines by a template, which holds as long as the same processes are in the samples."""
 
-    def __init__(self, connection: sqlite3.Connection, statements: Statements) -> None:
+    def __init__(self, connection: sqlite3.Connection, instructions: Instructions) -> None:
         self._connection = connection
-        self._statements = statements
+        self._instructions = instructions
+        self._shown = neutralised if instructions.spreadsheet_safe else str
         self._processes: dict[int, tuple[int, int, str, str]] = {}
         self._keys: tuple[int, ...] = ()
         self._order: list[int] | None = None
@@ -41,7 +45,7 @@ class ProcessLines:
         texts = []
         rows = 0
         for sample_id, taken_at in samples:
-            values = self._connection.execute(self._statements.values, {"sample_id": sample_id}).fetchall()
+            values = self._connection.execute(self._instructions.values, {"sample_id": sample_id}).fetchall()
             if values:
                 texts.append(self._of_sample(taken_at, *zip(*values, strict=True)))
                 rows += len(values)
@@ -71,8 +75,8 @@ class ProcessLines:
             self._processes.clear()
         for key in keys:
             if key not in self._processes:
-                pid, rank, text, name = self._connection.execute(self._statements.process, {"key": key}).fetchone()
-                self._processes[key] = (pid, rank, text, _quoted(text, name, pid))
+                pid, rank, text, name = self._connection.execute(self._instructions.process, {"key": key}).fetchone()
+                self._processes[key] = (pid, rank, text, _quoted(self._shown(text), self._shown(name), pid))
         processes = [self._processes[key] for key in keys]
         order = sorted(range(len(keys)), key=lambda index: processes[index][:3])
         self._keys = keys

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-from perftrack.reading.process_lines import ProcessLines, Samples, Statements
+from perftrack.reading.process_lines import Instructions, ProcessLines, Samples
 from perftrack.storage.database import connect
 
 ATTEMPTS = 10
@@ -30,9 +30,9 @@ class SecondProcess:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    def begin(self, database: str, statements: Statements) -> bool:
+    def begin(self, database: str, told: Instructions) -> bool:
         """Begin with a new snapshot of *database*; return whether there is one."""
-        self._send((database, tuple(statements)))
+        self._send((database, tuple(told)))
         return self._receive() is True
 
     def ask(self, samples: Samples) -> None:
@@ -71,7 +71,7 @@ def second_process() -> Generator[SecondProcess | None]:
 
 
 def same_snapshot(
-    database: str, begin: Callable[[], Callable[[], None]], second: SecondProcess, statements: Statements
+    database: str, begin: Callable[[], Callable[[], None]], second: SecondProcess, told: Instructions
 ) -> bool:
     """Begin in this process (*begin* returns how to end that again) and in the *second* one, on one snapshot.
 
@@ -81,7 +81,7 @@ def same_snapshot(
         for _ in range(ATTEMPTS):
             before = _data_version(witness)
             end = begin()
-            if not second.begin(database, statements):
+            if not second.begin(database, told):
                 return False
             if _data_version(witness) == before:
                 return True
@@ -98,11 +98,11 @@ def serve() -> None:
         while True:
             message = marshal.load(sys.stdin.buffer)  # noqa: S302 - from our own process
             if isinstance(message, tuple):
-                database, statements = message
+                database, told = message
                 connection = connect(database, read_only=True)
                 connection.execute("BEGIN")
                 connection.execute("SELECT * FROM alembic_version").fetchall()  # from here on, one snapshot
-                lines = ProcessLines(connection, Statements(*statements))
+                lines = ProcessLines(connection, Instructions(*told))
                 answer: Any = True
             else:
                 assert lines is not None
