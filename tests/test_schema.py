@@ -208,12 +208,13 @@ class TestRefusing:
 
 
 # A second revision that this perftrack does not have: what a later release will bring.
-LATER = '''
+NEXT = f"{int(inserts.REVISION) + 1:04d}"
+LATER = f'''
 """A later release."""
 import os, signal
 from alembic import op
 import sqlalchemy as sa
-revision, down_revision = "0002", "0001"
+revision, down_revision = "{NEXT}", "{inserts.REVISION}"
 
 def upgrade():
     op.add_column("system_sample", sa.Column("temperature", sa.Float()))
@@ -232,14 +233,14 @@ def later_release(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
     """Run one upgrade as a later release does, in a process of its own."""
     migrations = tmp_path / "migrations"
     shutil.copytree(schema.migrations_folder(), migrations)
-    (migrations / "versions" / "0002_later.py").write_text(LATER)
+    (migrations / "versions" / f"{NEXT}_later.py").write_text(LATER)
     program = tmp_path / "later.py"
     program.write_text(
         textwrap.dedent(f"""
         import pathlib, sys
         from perftrack.storage import database, inserts, schema
         schema.migrations_folder = lambda: pathlib.Path({str(migrations)!r})
-        inserts.REVISION = "0002"
+        inserts.REVISION = {NEXT!r}
         database.open_current(sys.argv[1]).close()
         """)
     )
@@ -263,7 +264,7 @@ class TestUpgrading:
 
     def test_happens_by_itself(self, path: str, later_release: LaterRelease) -> None:
         assert later_release(path).returncode == 0
-        assert revision(path) == "0002"
+        assert revision(path) == NEXT
         assert query(path, "SELECT name FROM host") == ["here!"]
         assert query(path, "SELECT count(*) FROM process_log") == [1]
 
@@ -276,15 +277,15 @@ class TestUpgrading:
             assert set(tables) == TABLES | {"alembic_version"}
             assert query(path, "SELECT name FROM host") == ["here"]
             assert query(path, "PRAGMA integrity_check") == ["ok"]
-            assert revision(path) == "0001"
+            assert revision(path) == inserts.REVISION
         assert later_release(path).returncode == 0
-        assert revision(path) == "0002"
+        assert revision(path) == NEXT
 
     def test_with_alembics_default_transaction_would_be_wedged(self, path: str, tmp_path: Path) -> None:
         """The control: the same kill, through Alembic's own env.py template, and no later run gets past it."""
         migrations = tmp_path / "default"
         shutil.copytree(schema.migrations_folder(), migrations)
-        (migrations / "versions" / "0002_later.py").write_text(LATER)
+        (migrations / "versions" / f"{NEXT}_later.py").write_text(LATER)
         template = Path(schema.command.__file__).parent / "templates" / "generic" / "env.py"
         shutil.copy(template, migrations / "env.py")
         ini = tmp_path / "default.ini"

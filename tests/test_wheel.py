@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, query
-from test_schema import LATER
+from test_schema import LATER, NEXT
+
+from perftrack.storage import inserts
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +58,16 @@ def test_records_upgrades_and_exports_from_any_folder(installed: Path, tmp_path:
         assert (done.returncode, done.stderr) == (0, "")
 
     perftrack("record")
-    assert query(path, "SELECT version_num FROM alembic_version") == ["0001"]
+    assert query(path, "SELECT version_num FROM alembic_version") == [inserts.REVISION]
 
     # The next release, installed over this one, meets the database of this one.
     (package,) = installed.glob("lib/python3*/site-packages/perftrack")
-    (package / "migrations" / "versions" / "0002_later.py").write_text(LATER)
+    (package / "migrations" / "versions" / f"{NEXT}_later.py").write_text(LATER)
     generated = package / "storage" / "inserts.py"
     # of another length, so that Python compiles it anew even within the second that it was installed in
-    generated.write_text(generated.read_text().replace('REVISION = "0001"', 'REVISION = "0002"  # the next'))
+    generated.write_text(generated.read_text().replace(f'"{inserts.REVISION}"', f'"{NEXT}"  # the next'))
     perftrack("record")
-    assert query(path, "SELECT version_num FROM alembic_version") == ["0002"]
+    assert query(path, "SELECT version_num FROM alembic_version") == [NEXT]
 
     perftrack("export")
     assert len((tmp_path / "system_log.csv").read_text().splitlines()) == 3

@@ -1,7 +1,7 @@
 """The tick's SQL. Generated from models.py by `python -m perftrack.storage.statements`; do not edit."""
 
 # The newest revision in migrations/, which the INSERTs fit.
-REVISION = "0001"
+REVISION = "0002"
 SELECT_HOST = """
 SELECT host.id FROM host WHERE host.name = :name
 """
@@ -22,7 +22,7 @@ SELECT name_filter.id FROM name_filter WHERE name_filter.text = :text AND name_f
 SELECT_NEWEST_SAMPLE = """
 SELECT system_sample.id, system_sample.uptime_seconds, system_sample.cpu_user_ms, system_sample.cpu_system_ms,
 system_sample.cpu_idle_ms, system_sample.cpu_iowait_ms, system_sample.cpu_steal_ms FROM system_sample WHERE
-system_sample.boot_id = :boot_id ORDER BY system_sample.id DESC
+system_sample.boot_id = :boot_id ORDER BY system_sample.uptime_seconds DESC
 """
 SELECT_SAME_SAMPLE = """
 SELECT system_sample.id FROM system_sample WHERE system_sample.boot_id IS :boot_id AND system_sample.taken_at

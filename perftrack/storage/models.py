@@ -77,6 +77,7 @@ class SystemSample(Base):
     __table_args__ = (
         Index(None, "taken_at", "boot_id", unique=True),
         Index(None, "taken_at_local"),
+        Index(None, "boot_id", "uptime_seconds"),  # finds the sample before, whatever the clock did
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")

@@ -62,7 +62,7 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
         SystemSample.id, SystemSample.uptime_seconds, *(getattr(SystemSample, name) for name in CPU_COUNTERS)
     )
     .where(SystemSample.boot_id == bindparam("boot_id"))
-    .order_by(SystemSample.id.desc()),
+    .order_by(SystemSample.uptime_seconds.desc()),
     "SELECT_SAME_SAMPLE": _same_sample(),
     "SELECT_PROCESS_COUNTERS": select(
         Process.pid,

@@ -1,4 +1,4 @@
-"""The views system_log and process_log: the original's CSV columns first, then every further column of the tables.
+"""The views. system_log and process_log: the original's CSV columns first, then every further column of the tables.
 
 Derived from models.py, so that a new metric shows up by itself; migrations hold the frozen text of each revision.
 """
@@ -12,6 +12,7 @@ from sqlalchemy import Float, Label, MetaData, Table, or_, select, type_coerce
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.ddl import CreateView
 
+from perftrack.storage import intervals
 from perftrack.storage.models import Base, Boot, Host, NameFilter, Process, ProcessSample, SystemSample
 
 metadata = MetaData()
@@ -93,15 +94,23 @@ _process_log = CreateView(
 
 SYSTEM_LOG: Table = _system_log.table
 PROCESS_LOG: Table = _process_log.table
-VIEWS: dict[str, CreateView] = {"system_log": _system_log, "process_log": _process_log}
+VIEWS: dict[str, CreateView | str] = {
+    "system_log": _system_log,
+    "process_log": _process_log,
+    "system_interval": intervals.SYSTEM_INTERVAL_SQL,
+    "process_interval": intervals.PROCESS_INTERVAL_SQL,
+    "gap": intervals.GAP_SQL,
+}
 
 
-def create_statement(view: CreateView) -> str:
+def create_statement(view: CreateView | str) -> str:
     """Return the CREATE VIEW statement of *view*, one column a line, as a person reads it in `.schema`.
 
     CROSS JOIN is SQLite's way to say that the tables are read in this order, https://sqlite.org/lang_select.html: by
     time, through system_sample's index. Left to itself it may begin with all of process_sample.
     """
+    if isinstance(view, str):
+        return view
     text = str(view.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
     for separator, broken in (
         ("SELECT ", "SELECT\n  "),

@@ -1,0 +1,252 @@
+"""The views of what happened between two samples, system_interval, process_interval and gap, at a sqlite3 prompt."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import readme
+from conftest import process_row, sample
+
+from perftrack.storage import database, intervals
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).replace(tzinfo=None)
+
+
+class Machine:
+    """A made-up machine, whose clock, uptime and counters a test moves; `tick` records a sample of it."""
+
+    def __init__(self, connection: sqlite3.Connection, boot: str = "boot-1", host: str = "here") -> None:
+        self.connection = connection
+        self.names = {"boot": boot, "host": host}
+        self.clock = NOON
+        self.uptime_seconds = 1000.0
+        self.counters = dict.fromkeys(intervals.SYSTEM_COUNTERS, 0)
+
+    def tick(self, *processes: dict[str, Any], after: float = 60, step: float = 0, **changed: int) -> None:
+        """Let *after* seconds pass, step the clock by *step* seconds, add *changed* to the counters, and record."""
+        self.clock += timedelta(seconds=after + step)
+        self.uptime_seconds += after
+        for name, change in changed.items():
+            self.counters[name] += change
+        instant = self.clock.isoformat(" ", "microseconds")
+        values = {"taken_at": instant, "uptime_seconds": self.uptime_seconds, "window_seconds": 1.0, "cpu_count": 2}
+        database.insert_sample(self.connection, sample(*processes, **self.names, **values, **self.counters))
+
+
+@pytest.fixture
+def machine(connection: sqlite3.Connection) -> Machine:
+    return Machine(connection)
+
+
+def rows(connection: sqlite3.Connection, view: str, columns: str) -> list[tuple[Any, ...]]:
+    return connection.execute(f"SELECT {columns} FROM {view} ORDER BY sample_id").fetchall()
+
+
+def process(cpu_ms: int | None, **values: Any) -> dict[str, Any]:
+    return process_row(cpu_user_ms=cpu_ms, cpu_system_ms=None if cpu_ms is None else 0, **values)
+
+
+class TestSystemInterval:
+    def test_has_what_the_counters_grew_by(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        machine.tick()
+        machine.tick(cpu_user_ms=30_000, cpu_system_ms=5_000, cpu_idle_ms=80_000, cpu_iowait_ms=5_000)
+        columns = "seconds, cpu_ms, cpu_user_ms, cpu_system_ms, cpu_idle_ms, cpu_percent"
+        assert rows(connection, "system_interval", columns) == [(60.0, 35_000, 30_000, 5_000, 80_000, 29.17)]
+
+    def test_counts_stolen_time_as_busy_but_not_as_used(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        machine.tick()
+        machine.tick(cpu_user_ms=30_000, cpu_steal_ms=30_000, cpu_idle_ms=60_000)
+        assert rows(connection, "system_interval", "cpu_ms, cpu_percent") == [(30_000, 50.0)]
+
+    def test_never_reaches_across_a_boot(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        machine.tick()
+        machine.names["boot"] = "boot-2"
+        machine.tick(cpu_user_ms=30_000)
+        assert rows(connection, "system_interval", "*") == []
+
+    def test_of_a_counter_that_went_backwards_is_null(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        machine.tick(cpu_user_ms=10, cpu_system_ms=10, net_sent_bytes=10)
+        machine.tick(cpu_user_ms=-5, cpu_system_ms=5, net_sent_bytes=-1)
+        columns = "cpu_user_ms, cpu_system_ms, net_sent_bytes, cpu_ms, cpu_percent"
+        assert rows(connection, "system_interval", columns) == [(None, 5, None, None, None)]
+
+    def test_follows_the_uptime_when_the_clock_steps_back(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        machine.tick()
+        machine.tick(step=-3600, cpu_user_ms=1000)
+        machine.tick(step=7200, cpu_user_ms=2000)
+        assert rows(connection, "system_interval", "seconds, cpu_user_ms") == [(60.0, 1000), (60.0, 2000)]
+
+    def test_of_two_samples_at_the_same_instant_is_counted_once(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        machine.tick()
+        machine.tick(cpu_user_ms=1000)
+        machine.tick(after=0, step=0.001)
+        machine.tick(cpu_user_ms=500)
+        assert rows(connection, "system_interval", "seconds, cpu_user_ms") == [(60.0, 1000), (0.0, 0), (60.0, 500)]
+
+    def test_keeps_machines_apart(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        other = Machine(connection, host="there", boot="boot-9")
+        for each in (machine, other, machine, other):
+            each.tick(cpu_user_ms=7 if each is machine else 9)
+        assert rows(connection, "system_interval", "host, cpu_user_ms") == [("here", 7), ("there", 9)]
+
+
+class TestProcessInterval:
+    def test_has_what_the_process_used(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        machine.tick(process(1000, read_bytes=10, write_bytes=20))
+        machine.tick(process(31_000, read_bytes=4106, write_bytes=20))
+        columns = "name, pid, seconds, cpu_ms, cpu_percent, read_bytes, write_bytes, rss_bytes"
+        assert rows(connection, "process_interval", columns) == [("python3", 100, 60.0, 30_000, 50.0, 4096, 0, 4096)]
+
+    def test_counts_a_process_that_began_since_from_its_start(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        machine.tick()
+        machine.tick(process(500, started_ticks=int(machine.uptime_seconds * 100) + 10))
+        assert rows(connection, "process_interval", "cpu_ms") == [(500,)]
+
+    def test_counts_one_that_began_while_the_sample_before_waited(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        machine.tick()
+        machine.tick(
+            process(500, started_ticks=int(machine.uptime_seconds * 100) - 90, pid=1),
+            process(500, started_ticks=int(machine.uptime_seconds * 100) - 110, pid=2),
+        )
+        assert rows(connection, "process_interval", "pid, cpu_ms") == [(1, 500), (2, None)]
+
+    def test_does_not_know_what_an_older_process_used_before_it_was_recorded(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        machine.tick()
+        machine.tick(process(500, started_ticks=10))
+        machine.tick(process(800, started_ticks=10))
+        assert rows(connection, "process_interval", "cpu_ms") == [(None,), (300,)]
+
+    def test_where_start_times_are_of_the_wall_clock(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        machine.tick()
+        epoch_ticks = 178_000_000_000
+        machine.tick(
+            process(500, pid=1, started_ticks=epoch_ticks, started_at=str(machine.clock + timedelta(seconds=5))),
+            process(500, pid=2, started_ticks=epoch_ticks, started_at=str(machine.clock - timedelta(seconds=5))),
+        )
+        assert rows(connection, "process_interval", "pid, cpu_ms") == [(1, 500), (2, None)]
+
+    def test_tells_a_reused_pid_from_the_process_before(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        machine.tick(process(9000))
+        machine.tick(process(500, started_ticks=int(machine.uptime_seconds * 100) + 10))
+        assert rows(connection, "process_interval", "cpu_ms") == [(500,)]
+
+    def test_goes_on_when_a_process_changes_its_name(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        machine.tick(process(9000, name="python3"))
+        machine.tick(process(9500, name="worker"))
+        assert rows(connection, "process_interval", "name, cpu_ms") == [("worker", 500)]
+
+    def test_of_a_counter_that_went_backwards_or_is_refused_is_null(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        machine.tick(process(9000, pid=1), process(None, pid=2))
+        machine.tick(process(8000, pid=1), process(100, pid=2))
+        assert rows(connection, "process_interval", "pid, cpu_ms") == [(1, None), (2, None)]
+
+    def test_never_reaches_across_a_boot(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        machine.tick(process(100))
+        machine.names["boot"] = "boot-2"
+        machine.tick(process(900))
+        assert rows(connection, "process_interval", "*") == []
+
+
+class TestGap:
+    def test_is_none_where_ticks_are_regular(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        for seconds in (60, 61, 59, 60, 5, 55, 60, 62, 100):
+            machine.tick(after=seconds)
+        assert rows(connection, "gap", "*") == []
+
+    def test_is_an_interval_much_longer_than_those_beside_it(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        for seconds in (60, 60, 60, 3600, 60, 600, 60):
+            machine.tick(after=seconds)
+        columns = "kind, seconds, usual_seconds, previous_taken_at, taken_at"
+        assert rows(connection, "gap", columns) == [
+            ("gap", 3600.0, 60.0, "2026-11-20 12:03:00.000000", "2026-11-20 13:03:00.000000"),
+            ("gap", 600.0, 60.0, "2026-11-20 13:04:00.000000", "2026-11-20 13:14:00.000000"),
+        ]
+
+    def test_is_no_step_of_the_clock(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        for step in (0, 0, 0, 3600, 0, 0, -3600, 0):
+            machine.tick(step=step)
+        assert rows(connection, "gap", "*") == []
+
+    def test_tells_a_boot_and_for_how_long_there_was_no_sample(
+        self, machine: Machine, connection: sqlite3.Connection
+    ) -> None:
+        machine.tick()
+        machine.tick()
+        machine.names["boot"], machine.uptime_seconds = "boot-2", 0.0
+        machine.tick(after=300)
+        machine.tick()
+        columns = "kind, round(seconds), usual_seconds, previous_taken_at, taken_at"
+        assert rows(connection, "gap", columns) == [
+            ("boot", 300.0, None, "2026-11-20 12:02:00.000000", "2026-11-20 12:07:00.000000")
+        ]
+
+    def test_of_a_boot_is_of_the_same_machine(self, machine: Machine, connection: sqlite3.Connection) -> None:
+        machine.tick()
+        other = Machine(connection, host="there", boot="boot-9")
+        other.tick(after=90)
+        machine.names["boot"] = "boot-2"
+        machine.tick(after=120)
+        assert rows(connection, "gap", "host, round(seconds)") == [("here", 120.0)]
+
+
+VIEWS = ("system_interval", "process_interval", "gap")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("column", ["taken_at", "datetime"])
+@pytest.mark.parametrize("comparison", ["> '2026-11-20'", "BETWEEN '2026-11-20' AND '2026-11-21'"])
+def test_a_condition_on_the_time_reads_only_its_range(
+    connection: sqlite3.Connection, view: str, column: str, comparison: str
+) -> None:
+    """The later sample is found by time and all else through indexes; only boots, which are few, are scanned."""
+    index = {"taken_at": "ix_system_sample_taken_at", "datetime": "ix_system_sample_taken_at_local"}[column]
+    sql = f"SELECT count(*), sum(seconds) FROM {view} WHERE {column} {comparison}"
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert re.search(rf"^SEARCH later USING (COVERING )?INDEX {index} \({column}|taken_at", "\n".join(plan)), plan
+    scanned = [step for step in plan if re.match(r"SCAN (?!\(subquery|gap$)", step)]
+    assert scanned == (["SCAN boot"] if view == "gap" else []), plan
+    assert not [step for step in plan if "AUTOMATIC" in step], plan
+
+
+def test_the_newest_sample_of_a_boot_is_found_by_index(connection: sqlite3.Connection) -> None:
+    """So that a tick that asks for it costs the same after a year."""
+    sql = "SELECT id FROM system_sample WHERE boot_id = 1 ORDER BY uptime_seconds DESC"
+    (plan,) = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert plan == "SEARCH system_sample USING COVERING INDEX ix_system_sample_boot_id (boot_id=?)"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_sqlalchemy_knows_every_column(connection: sqlite3.Connection, view: str) -> None:
+    stored = {row[1] for row in connection.execute(f"PRAGMA table_info({view})")}
+    assert stored == set(intervals.metadata.tables[view].columns.keys())
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_column_is_documented(connection: sqlite3.Connection, view: str) -> None:
+    text = readme.README.read_text(encoding="utf-8")
+    described = re.search(rf"\*\*{view}\*\*:.*?(?=\n\*\*|\n<!--|\n#)", text, re.DOTALL)
+    assert described is not None
+    named = set(re.findall(r"`(\w+)`", described[0]))
+    assert {row[1] for row in connection.execute(f"PRAGMA table_info({view})")} - named == set()
