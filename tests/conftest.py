@@ -119,10 +119,13 @@ def until(happened: Callable[[], Any], *, sleep: Callable[[float], None] = time.
         sleep(0.005)
 
 
-def query(path: str | Path, sql: str) -> list[Any]:
+def query(database: str | Path | sqlite3.Connection, sql: str) -> list[Any]:
     """Return all rows of *sql*, or the values where it has one column; statements that write are committed."""
-    with closing(sqlite3.connect(path)) as opened, opened:
-        rows = opened.execute(sql).fetchall()
+    if isinstance(database, sqlite3.Connection):
+        rows = database.execute(sql).fetchall()
+    else:
+        with closing(sqlite3.connect(database)) as opened, opened:
+            rows = opened.execute(sql).fetchall()
     return [row[0] if len(row) == 1 else row for row in rows]
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import process_row, sample
+from conftest import process_row, query, sample
 
 from perftrack.storage import database, inserts
 
@@ -29,6 +29,39 @@ def test_a_tick_is_two_statements_a_process_and_six_more(connection: sqlite3.Con
     assert verbs[:4] == of_every_tick
     assert verbs.count("SELECT process.id FROM") == verbs.count("INSERT INTO process_sample") == processes
     assert len(statements) == 2 * processes + (6 if processes else 5)
+
+
+def test_a_loop_asks_no_more_for_processes_that_it_knows(connection: sqlite3.Connection) -> None:
+    known = database.KnownProcesses()
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    for number in range(3):
+        rows = [process_row(pid=pid) for pid in range(number, number + 10)]
+        statements.clear()
+        database.insert_sample(connection, sample(*rows, taken_at=f"2026-11-20 12:0{number}:00.000000"), known)
+        asked = [statement for statement in statements if statement.startswith("\nSELECT process.id")]
+        assert len(asked) == (10 if number == 0 else 1)
+    assert query(connection, "SELECT count(*) FROM process_sample") == [30]
+    assert query(connection, "PRAGMA foreign_key_check") == []
+
+
+def test_a_loop_asks_again_when_somebody_else_has_written(path: str, connection: sqlite3.Connection) -> None:
+    known = database.KnownProcesses()
+    database.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:00:00.000000"), known)
+    query(path, "DELETE FROM process_sample")
+    query(path, "DELETE FROM process")
+    database.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:01:00.000000"), known)
+    assert query(path, "SELECT count(*) FROM process JOIN process_sample ON process_id = process.id") == [1]
+
+
+def test_a_loop_does_not_know_what_was_rolled_back(connection: sqlite3.Connection) -> None:
+    known = database.KnownProcesses()
+    database.insert_sample(connection, sample(taken_at="2026-11-20 12:00:00.000000"), known)
+    refused = sample(process_row(), process_row(), taken_at="2026-11-20 12:01:00.000000")  # twice the same
+    with pytest.raises(sqlite3.IntegrityError):
+        database.insert_sample(connection, refused, known)
+    database.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:02:00.000000"), known)
+    assert query(connection, "SELECT count(*) FROM process JOIN process_sample ON process_id = process.id") == [1]
 
 
 def test_no_statement_of_a_tick_reads_the_history(connection: sqlite3.Connection) -> None:

@@ -45,6 +45,7 @@ def record_every(settings: Settings, seconds: float, count: int | None) -> Itera
     was moved, replaced or upgraded meanwhile is opened anew. Raises: PerftrackError where that fails.
     """
     with _stop_event() as stop, closing(_Store(settings)) as store:
+        store.known = database.KnownProcesses()
         first_beat = time.monotonic()
         ticks = beat = 0
         described: Descriptions = {}
@@ -72,6 +73,7 @@ class _Store:
         self.disk_floor_mib = settings.disk_floor_mib
         self.connection: sqlite3.Connection | None = None
         self.file_id: tuple[int, int] | None = None
+        self.known: database.KnownProcesses | None = None
 
     def prepare(self) -> None:
         """Make ready for a sample: open, and insert what could not be inserted before. Raises: PerftrackError."""
@@ -102,7 +104,7 @@ class _Store:
             self._open()
         assert self.connection is not None
         with database.explained(self.path):
-            database.insert_sample(self.connection, sample)
+            database.insert_sample(self.connection, sample, self.known)
         if os.path.isdir(database.pending_folder(self.path)):
             from perftrack.storage import failures
 
@@ -122,6 +124,8 @@ class _Store:
             database.refuse_nearly_full_disk(self.path, self.disk_floor_mib)
         self.connection = database.open_current(self.path)
         self.file_id = database.file_id(self.path)
+        if self.known is not None:
+            self.known = database.KnownProcesses()
 
     def _is_in_place(self) -> bool:
         return database.file_id(self.path) == self.file_id

@@ -14,6 +14,7 @@ from perftrack.storage import inserts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from typing import Any
 
     from perftrack.sample import Row, Sample
 
@@ -172,13 +173,34 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
         raise
 
 
-def insert_sample(connection: sqlite3.Connection, sample: Sample) -> None:
-    """Write one sample in one transaction. Raises: sqlite3.Error, and then nothing is written."""
+class KnownProcesses:
+    """The ids of the last sample's processes, for a loop: they hold as long as nobody else writes to the database."""
+
+    __slots__ = ("data_version", "ids")
+
+    def __init__(self) -> None:
+        self.data_version = -1
+        self.ids: dict[tuple[Any, ...], int] = {}
+
+
+def insert_sample(connection: sqlite3.Connection, sample: Sample, known: KnownProcesses | None = None) -> None:
+    """Write one sample in one transaction. Raises: sqlite3.Error, and then nothing is written.
+
+    *known*: what the sample before told on this connection; brought up to date.
+    """
+    if known is None:
+        with transaction(connection):
+            add_sample(connection, sample, {})
+        return
     with transaction(connection):
-        add_sample(connection, sample)
+        # changes with every commit of another connection, https://sqlite.org/pragma.html#pragma_data_version
+        (data_version,) = connection.execute("PRAGMA data_version").fetchone()
+        add_sample(connection, sample, known.ids if data_version == known.data_version else {})
+    known.data_version = data_version
+    known.ids = {_identity(row): row["process_id"] for row in sample.processes if "process_id" in row}
 
 
-def add_sample(connection: sqlite3.Connection, sample: Sample) -> None:
+def add_sample(connection: sqlite3.Connection, sample: Sample, process_ids: dict[tuple[Any, ...], int]) -> None:
     """Write one sample inside a transaction, unless it is there already. Raises: sqlite3.Error."""
     boot_id = _boot_id(connection, sample)
     sample_id = _insert_system_sample(connection, sample.system | {"boot_id": boot_id})
@@ -195,8 +217,14 @@ def add_sample(connection: sqlite3.Connection, sample: Sample) -> None:
                 {"text": text, "rank": 0},
             )
         row |= {"sample_id": sample_id, "boot_id": boot_id, "filter_id": filter_ids[text]}
-        row["process_id"] = _found_or_new(connection, inserts.SELECT_PROCESS, inserts.INSERT_PROCESS, row)
+        row["process_id"] = process_ids.get(_identity(row)) or _found_or_new(
+            connection, inserts.SELECT_PROCESS, inserts.INSERT_PROCESS, row
+        )
     connection.executemany(inserts.INSERT_PROCESS_SAMPLE, sample.processes)
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    return row["boot_id"], row["pid"], row["started_ticks"], row["name"]
 
 
 def _insert_system_sample(connection: sqlite3.Connection, row: Row) -> int | None:
