@@ -14,16 +14,18 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bars import Bar, Bench, MissingError
+from benchmarks.data import PROCESSES
 from benchmarks.measure import Ratio
 
 errors = Console(stderr=True)
 
 
 def main() -> None:
-    """Run as `bin/bench [--quick] [--only TEXT] [--json FILE] [--cache DIR]`."""
+    """Run as `bin/bench [--quick] [--only TEXT] [--markdown] [--json FILE] [--cache DIR]`."""
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller databases, fewer repeats: under two minutes")
     parser.add_argument("--only", metavar="TEXT", default="", help="only rows with TEXT in them")
+    parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
     default = Path(tempfile.gettempdir()) / f"perftrack-bench-{os.getuid()}"
     parser.add_argument("--cache", metavar="DIR", type=Path, default=default, help="where the databases are kept")
@@ -41,9 +43,18 @@ def main() -> None:
                 results.append((bar, bar.measure()))
             except MissingError as missing:
                 results.append((bar, str(missing)))
-    Console().print(_table(results, time.monotonic() - started))
-    figures = json.dumps([_figures(bar, ratio) for bar, ratio in results], indent=2) + "\n"
-    (options.json or options.cache / "bench.json").write_text(figures)
+        year = None if options.only else bench.year()
+    if options.markdown:
+        print(*(_markdown(bar, ratio) for bar, ratio in results), sep="\n")
+    else:
+        Console().print(_table(results, time.monotonic() - started))
+    if year is not None:
+        print(
+            f"A year of one tick a minute with {PROCESSES} processes: {year.disk_bytes / 1e9:.2f} GB on disk, "
+            f"{year.cpu_seconds_per_day:.0f} s of CPU time a day, of which {year.imports_percent:.0f} % start Python"
+        )
+    figures = {"bars": [_figures(bar, ratio) for bar, ratio in results], "year": year and year._asdict()}
+    (options.json or options.cache / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _table(results: list[tuple[Bar, Ratio | str]], seconds: float) -> Table:
@@ -66,6 +77,13 @@ def _table(results: list[tuple[Bar, Ratio | str]], seconds: float) -> Table:
                 "holds" if ratio.value <= bar.at_most else "MISSED",
             )
     return table
+
+
+def _markdown(bar: Bar, ratio: Ratio | str) -> str:
+    if isinstance(ratio, str):
+        return f"| {bar.what} | {bar.against} | | | | {bar.at_most:g} |"
+    ours, theirs = (f"{value:.3g} {bar.unit}" for value in (ratio.ours, ratio.theirs))
+    return f"| {bar.what} | {bar.against} | {ours} | {theirs} | {ratio.value:.2f} | {bar.at_most:g} |"
 
 
 def _figures(bar: Bar, ratio: Ratio | str) -> dict[str, object]:
