@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import os
 import re
@@ -265,6 +266,29 @@ class TestTheSystemsRow:
         assert system["mem_available_bytes"] == pytest.approx(memory.available, abs=memory.total / 5)
         assert system["mem_used_bytes"] == system["mem_total_bytes"] - system["mem_available_bytes"]
         assert system["swap_used_bytes"] == pytest.approx(swap.used, abs=memory.total / 5)
+
+    def test_has_them_as_psutil_reads_them(self) -> None:
+        for read in ("swap_bytes", "disk_bytes", "network_bytes"):
+            before = getattr(portable, read)()
+            values = getattr(linux, read)()
+            after = getattr(portable, read)()
+            assert (before is None) == (values is None)
+            for low, value, high in zip(before or (), values or (), after or (), strict=True):
+                assert low <= value <= high or (read == "swap_bytes" and high <= value <= low)
+
+    def test_counts_disks_and_not_their_partitions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As /proc/diskstats lists them, the second with a slash in its name."""
+        lines = """\
+   8       0 sda 4321 100 1000 50 77 5 2000 9 0 10 20 0 0 0 0 1 2
+   8       1 sda1 4000 90 900 40 70 4 1900 8 0 9 19 0 0 0 0 0 0
+ 104       0 cciss/c0d0 1 0 8 0 1 0 16 0 0 0 0
+   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+"""
+        monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO(lines))
+        monkeypatch.setattr(os, "access", lambda path, _: path in {"/sys/block/sda", "/sys/block/cciss!c0d0"})
+        assert linux.disk_bytes() == (1008 * 512, 2016 * 512)
+        monkeypatch.setattr(os, "access", lambda path, _: False)
+        assert linux.disk_bytes() is None
 
     def test_has_the_number_of_cpus_and_the_load(self) -> None:
         before, system, after = os.getloadavg(), take().system, os.getloadavg()
@@ -857,34 +881,34 @@ class TestOddNames:
 
 class TestAMetricThatFails:
     COLUMNS: ClassVar = {
-        "virtual_memory": {"mem_total_bytes", "mem_available_bytes", "mem_used_bytes"},
-        "swap_memory": {"swap_total_bytes", "swap_used_bytes"},
-        "disk_io_counters": {"disk_read_bytes", "disk_write_bytes"},
-        "net_io_counters": {"net_sent_bytes", "net_received_bytes"},
-        "cpu_count": {"cpu_count"},
-        "cpu_times": {
+        (psutil, "virtual_memory"): {"mem_total_bytes", "mem_available_bytes", "mem_used_bytes"},
+        (linux, "swap_bytes"): {"swap_total_bytes", "swap_used_bytes"},
+        (linux, "disk_bytes"): {"disk_read_bytes", "disk_write_bytes"},
+        (linux, "network_bytes"): {"net_sent_bytes", "net_received_bytes"},
+        (psutil, "cpu_count"): {"cpu_count"},
+        (psutil, "cpu_times"): {
             *("cpu_percent", "cpu_user_ms", "cpu_system_ms", "cpu_idle_ms", "cpu_iowait_ms", "cpu_steal_ms"),
         },
     }
 
     @pytest.mark.parametrize("error", [RuntimeError, NotImplementedError, FileNotFoundError, PermissionError])
-    @pytest.mark.parametrize("metric", COLUMNS)
+    @pytest.mark.parametrize("metric", COLUMNS, ids=lambda metric: metric[1])
     def test_is_null_and_the_rest_is_recorded(
-        self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch, metric: str, error: type[Exception]
+        self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch, metric: tuple[ModuleType, str], error: type[Exception]
     ) -> None:
         def failing(*_arguments: Any, **_options: Any) -> None:
             raise error("not in this container")
 
         process, nulls_before = spawn("pt-sleeper"), nulls(take())
-        monkeypatch.setattr(psutil, metric, failing)
+        monkeypatch.setattr(*metric, failing)
         sample = take("pt-sleeper")
         assert nulls(sample) == nulls_before | self.COLUMNS[metric]
         assert row_of(process, sample)["cpu_percent"] is not None
 
-    @pytest.mark.parametrize("metric", ["disk_io_counters", "net_io_counters", "cpu_count"])
-    def test_by_being_none_is_null(self, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
+    @pytest.mark.parametrize("metric", [(linux, "disk_bytes"), (linux, "network_bytes"), (psutil, "cpu_count")])
+    def test_by_being_none_is_null(self, monkeypatch: pytest.MonkeyPatch, metric: tuple[ModuleType, str]) -> None:
         nulls_before = nulls(take())
-        monkeypatch.setattr(psutil, metric, lambda **_: None)
+        monkeypatch.setattr(*metric, lambda: None)
         assert nulls(take()) == nulls_before | self.COLUMNS[metric]
 
     def test_because_the_system_has_no_load_average_is_null(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -923,14 +947,14 @@ class TestAMetricThatFails:
     def test_with_a_warning_keeps_it_to_itself(
         self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        swap = psutil.swap_memory()
+        memory = psutil.virtual_memory()
 
         def warning() -> Any:
-            warnings.warn("'sin' and 'sout' swap memory stats couldn't be determined", RuntimeWarning, stacklevel=2)
-            return swap
+            warnings.warn("shared memory stats couldn't be determined and was set to 0", RuntimeWarning, stacklevel=2)
+            return memory
 
-        monkeypatch.setattr(psutil, "swap_memory", warning)
-        assert take().system["swap_total_bytes"] == swap.total
+        monkeypatch.setattr(psutil, "virtual_memory", warning)
+        assert take().system["mem_total_bytes"] == memory.total
         assert capfd.readouterr() == ("", "")
 
 

@@ -25,6 +25,7 @@ COMMAND_MAX_BYTES = 4096
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _MS_PER_TICK = 1000 // TICKS_PER_SECOND
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_SECTOR_BYTES = 512  # in /proc/diskstats, whatever the disk's own
 _NAME_MAX_BYTES = 15  # the kernel keeps no more of a program's name (TASK_COMM_LEN)
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD in the flags field
 _usernames: dict[int, str] = {}
@@ -57,6 +58,45 @@ def pressure_ms(resource: str) -> int | None:
     except OSError:
         return None
     return int(some.rpartition(b"total=")[2]) // 1000 if some.startswith(b"some") else None
+
+
+def swap_bytes() -> tuple[int, int]:
+    """Return swap space, and how much of it is in use. Raises: OSError, ValueError where that is not told."""
+    meminfo = _read("/proc/meminfo", 16384)
+    total, free = _field(meminfo, b"\nSwapTotal:"), _field(meminfo, b"\nSwapFree:")
+    if total is None or free is None:
+        raise ValueError("no swap in /proc/meminfo")
+    return total * 1024, (total - free) * 1024
+
+
+def disk_bytes() -> tuple[int, int] | None:
+    """Return what was read from and written to all disks, partitions not counted again. None: there are none.
+
+    Fields: https://docs.kernel.org/admin-guide/iostats.html. Raises: OSError where that is not told.
+    """
+    found = False
+    sectors_read = sectors_written = 0
+    with open("/proc/diskstats", encoding="utf-8", errors="replace") as disks:
+        for line in disks:
+            fields = line.split(None, 10)
+            read, written = int(fields[5]), int(fields[9])
+            if os.access(f"/sys/block/{fields[2].replace('/', '!')}", os.F_OK):  # not a partition
+                found = True
+                sectors_read += read
+                sectors_written += written
+    return (sectors_read * _SECTOR_BYTES, sectors_written * _SECTOR_BYTES) if found else None
+
+
+def network_bytes() -> tuple[int, int] | None:
+    """Return what was sent and received over all interfaces, proc_net(5). None: there are none. Raises: OSError."""
+    received = sent = 0
+    with open("/proc/net/dev", encoding="utf-8", errors="replace") as interfaces:
+        lines = interfaces.readlines()[2:]
+    for line in lines:
+        fields = line.rpartition(":")[2].split(None, 9)
+        received += int(fields[0])
+        sent += int(fields[8])
+    return (sent, received) if lines else None
 
 
 def forget_all_but(pids: list[int]) -> None:

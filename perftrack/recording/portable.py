@@ -37,6 +37,25 @@ def pressure_ms(_resource: str) -> int | None:
     return None
 
 
+def swap_bytes() -> tuple[int, int]:
+    """Return swap space, and how much of it is in use. Raises: OSError, RuntimeError where that is not told."""
+    swap = psutil.swap_memory()
+    return swap.total, swap.used
+
+
+def disk_bytes() -> tuple[int, int] | None:
+    """Return what was read from and written to all disks; None: there are none. Raises: OSError, RuntimeError."""
+    # as the kernel has it, without what psutil adds in a loop when a disk goes and its counters with it
+    disks = psutil.disk_io_counters(nowrap=False)
+    return disks and (disks.read_bytes, disks.write_bytes)
+
+
+def network_bytes() -> tuple[int, int] | None:
+    """Return what was sent and received over all interfaces; None: there are none. Raises: OSError, RuntimeError."""
+    interfaces = psutil.net_io_counters(nowrap=False)
+    return interfaces and (interfaces.bytes_sent, interfaces.bytes_recv)
+
+
 def forget_all_but(_pids: list[int]) -> None:
     """Nothing is kept of processes from one sample to the next."""
 

@@ -255,10 +255,9 @@ def _system_cpu_percent(cpu: Row, baseline: Baseline | None) -> float | None:
 def _system(taken_at: float, uptime: float, cpu: Row, baseline: Baseline | None) -> Row:
     """Return a row of system_sample, but for what the processes tell."""
     memory = _known(psutil.virtual_memory)
-    swap = _known(psutil.swap_memory)
-    # as the kernel has them, without what psutil adds in a loop when a device goes and its counters with it
-    disk = _known(lambda: psutil.disk_io_counters(nowrap=False))
-    network = _known(lambda: psutil.net_io_counters(nowrap=False))
+    swap = _known(platform.swap_bytes) or (None, None)
+    disk = _known(platform.disk_bytes) or (None, None)
+    network = _known(platform.network_bytes) or (None, None)
     # psutil's emulation on Windows starts with zeros, which would not be true
     load = _known(os.getloadavg) if hasattr(os, "getloadavg") else None
     local = datetime.datetime.fromtimestamp(taken_at)  # noqa: DTZ006 - the wall clock's own reading is wanted
@@ -276,12 +275,12 @@ def _system(taken_at: float, uptime: float, cpu: Row, baseline: Baseline | None)
         "mem_total_bytes": memory and memory.total,
         "mem_available_bytes": memory and memory.available,
         "mem_used_bytes": memory and memory.used,
-        "swap_total_bytes": swap and swap.total,
-        "swap_used_bytes": swap and swap.used,
-        "disk_read_bytes": disk and disk.read_bytes,
-        "disk_write_bytes": disk and disk.write_bytes,
-        "net_sent_bytes": network and network.bytes_sent,
-        "net_received_bytes": network and network.bytes_recv,
+        "swap_total_bytes": swap[0],
+        "swap_used_bytes": swap[1],
+        "disk_read_bytes": disk[0],
+        "disk_write_bytes": disk[1],
+        "net_sent_bytes": network[0],
+        "net_received_bytes": network[1],
         "pressure_cpu_ms": platform.pressure_ms("cpu"),
         "pressure_memory_ms": platform.pressure_ms("memory"),
         "pressure_io_ms": platform.pressure_ms("io"),
