@@ -49,6 +49,11 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
         64,
         "With less free disk space, in MiB, the database does not grow, for purging it needs room too. 0: no limit.",
     ),
+    "record_command": (
+        "command",
+        "full",
+        "How much of command lines is recorded: all, with passwords masked; the program's name alone; or nothing.",
+    ),
     "system_csv": ("path", "system_log.csv", "Where `perftrack export` writes the system's rows."),
     "process_csv": ("path", "process_log.csv", "Where `perftrack export` writes the processes' rows."),
 }
@@ -58,6 +63,7 @@ _KINDS = {
     "count": "a whole number, 0 or more",
     "flag": "true or false",
     "seconds": "a number of seconds from 0 to 3600",
+    "command": '"full", "program" or "none"',
 }
 
 
@@ -71,6 +77,7 @@ class Settings:
     cpu_window: float
     memory_detail: bool
     disk_floor_mib: int
+    record_command: str
     system_csv: str
     process_csv: str
     origins: dict[str, str]
@@ -224,6 +231,7 @@ def _check(name: str, value: Any, where: str) -> Any:
         "count": isinstance(value, int) and number and value >= 0,
         "flag": isinstance(value, bool),
         "seconds": number and 0 <= value <= 3600,
+        "command": value in ("full", "program", "none"),
     }[kind]
     if not fits:
         raise UsageError(f"{where}: {value!r} is not {_KINDS[kind]}")

@@ -21,14 +21,14 @@ def readable(raw: bytes | str) -> str:
     return re.sub(_UNSTORABLE, _escape, re.sub(_LOOKS_ESCAPED, r"\\x5c", text))
 
 
-def shortened(raw: bytes, max_bytes: int) -> str:
-    """Return *raw* as `readable` does; of more than *max_bytes*, whole characters and an ellipsis."""
+def whole_characters(raw: bytes, max_bytes: int) -> bytes:
+    """Return the beginning of *raw* in UTF-8, of *max_bytes* or, not to cut a character, up to three less."""
     if len(raw) <= max_bytes:
-        return readable(raw)
+        return raw
     end = max_bytes
-    while raw[end] & 0xC0 == 0x80 and end > max_bytes - 3:  # UTF-8: a byte that goes on with a character
+    while raw[end] & 0xC0 == 0x80 and end > max_bytes - 3:  # a byte that goes on with a character
         end -= 1
-    return readable(raw[:end]) + "…"
+    return raw[:end]
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -106,6 +106,7 @@ class TestTheCronLine:
             "perftrack.__main__",
             "perftrack.errors",
             "perftrack.recording",
+            "perftrack.recording.command",
             "perftrack.recording.linux",
             "perftrack.recording.recorder",
             "perftrack.recording.sampler",

@@ -684,7 +684,9 @@ class TestDescriptions:
     def reads(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """The PIDs whose owner and command are read."""
         pids, read = [], linux.read_owner_and_command
-        monkeypatch.setattr(linux, "read_owner_and_command", lambda row: (pids.append(row["pid"]), read(row)))
+        monkeypatch.setattr(
+            linux, "read_owner_and_command", lambda row, how: (pids.append(row["pid"]), read(row, how))
+        )
         return pids
 
     def test_are_read_once_and_the_same_in_every_sample(self, spawn: Spawn, reads: list[int]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from perftrack.text import readable, shortened
+from perftrack.text import readable, whole_characters
 
 ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 # Bytes that matter here are rare among all bytes: backslashes, x, hex digits, NUL, pieces of UTF-8.
@@ -80,17 +80,12 @@ def test_sqlite_gives_back_the_text_that_it_was_given(raw: bytes | str) -> None:
 
 
 @given(st.binary() | tricky, st.integers(4, 20))
-def test_shortened_is_a_beginning_that_can_be_read_back(raw: bytes, most: int) -> None:
-    text = shortened(raw, most)
-    if len(raw) <= most:
-        assert text == readable(raw)
-    else:
-        kept = original_bytes(text.removesuffix("…"))
-        assert text.endswith("…")
-        assert raw.startswith(kept)
-        assert most - 3 <= len(kept) <= most
+def test_whole_characters_are_a_beginning(raw: bytes, most: int) -> None:
+    kept = whole_characters(raw, most)
+    assert raw.startswith(kept)
+    assert kept == raw if len(raw) <= most else most - 3 <= len(kept) <= most
 
 
 @given(st.text("aé日🐍", min_size=20), st.integers(4, 20))
-def test_shortened_never_cuts_a_character(text: str, most: int) -> None:
-    assert text.startswith(shortened(text.encode(), most).removesuffix("…"))
+def test_whole_characters_are_never_cut(text: str, most: int) -> None:
+    assert text.startswith(whole_characters(text.encode(), most).decode())

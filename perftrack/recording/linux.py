@@ -12,8 +12,9 @@ import time
 
 import psutil
 
+from perftrack.recording import command
 from perftrack.sample import COMPUTED_BOOT_KEY
-from perftrack.text import readable, shortened
+from perftrack.text import readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from perftrack.sample import Row
 
-COMMAND_MAX_BYTES = 4096
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _MS_PER_TICK = 1000 // TICKS_PER_SECOND
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -160,20 +160,20 @@ def read_memory_and_io(row: Row) -> None:
         pass
 
 
-def read_owner_and_command(row: Row) -> None:
-    """Add the real user's name and the command line; None for what is refused or gone."""
+def read_owner_and_command(row: Row, record_command: str = command.FULL) -> None:
+    """Add the real user's name and of the command line what is to be recorded; None for what is refused or gone."""
     pid = row["pid"]
     row["username"] = row["command"] = None
     try:
         row["username"] = _username(_field(_read(f"/proc/{pid}/status", 4096), b"\nUid:"))
-        command = _read(f"/proc/{pid}/cmdline", COMMAND_MAX_BYTES + 64).rstrip(b"\0 ")
+        arguments = _read(f"/proc/{pid}/cmdline", command.MAX_BYTES + 64).rstrip(b"\0 ")
     except PermissionError:
         row["denied"] = True
     except OSError:
         pass
     else:
         if not row["zombie"]:  # a zombie has given its command line back
-            row["command"] = shortened(command.replace(b"\0", b" "), COMMAND_MAX_BYTES)
+            row["command"] = command.recorded(arguments, record_command)
 
 
 def seconds_since_start(row: Row) -> float | None:

@@ -6,8 +6,9 @@ import time
 
 import psutil
 
+from perftrack.recording import command
 from perftrack.sample import COMPUTED_BOOT_KEY
-from perftrack.text import readable, shortened
+from perftrack.text import readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from perftrack.sample import Row
 
-COMMAND_MAX_BYTES = 4096
 TICKS_PER_SECOND = 100
 _BOOTED_AT = psutil.boot_time()
 _MONOTONIC_TO_UPTIME = time.time() - _BOOTED_AT - time.monotonic()
@@ -100,8 +100,8 @@ def read_memory_and_io(row: Row) -> None:
         pass
 
 
-def read_owner_and_command(row: Row) -> None:
-    """Add the user's name and the command line; None for what is refused or gone."""
+def read_owner_and_command(row: Row, record_command: str = command.FULL) -> None:
+    """Add the user's name and of the command line what is to be recorded; None for what is refused or gone."""
     row["username"] = row["command"] = None
     try:
         process = psutil.Process(row["pid"])
@@ -111,12 +111,12 @@ def read_owner_and_command(row: Row) -> None:
     except psutil.NoSuchProcess:
         return
     if arguments is not None:
-        command = " ".join(arguments).rstrip(" ")
+        joined = "\0".join(arguments).rstrip("\0 ")
         try:
-            raw = command.encode("utf-8", "surrogateescape")
+            raw = joined.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:  # half a character, which Windows allows
-            raw = command.encode("utf-8", "surrogatepass")
-        row["command"] = shortened(raw, COMMAND_MAX_BYTES)
+            raw = joined.encode("utf-8", "surrogatepass")
+        row["command"] = command.recorded(raw, record_command)
 
 
 def seconds_since_start(row: Row) -> float | None:

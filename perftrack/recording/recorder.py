@@ -160,6 +160,7 @@ def _tick(
             settings.cpu_window,
             stored_baseline,
             memory_detail=settings.memory_detail,
+            record_command=settings.record_command,
             charged_cpu_seconds=charged_cpu_seconds,
             described=described,
         )

@@ -40,6 +40,7 @@ def take_sample(
     stored_baseline: Callable[[Row, Row], Baseline | None],
     *,
     memory_detail: bool = False,
+    record_command: str = "full",
     charged_cpu_seconds: float = 0.0,
     described: Descriptions | None = None,
 ) -> Sample:
@@ -47,9 +48,10 @@ def take_sample(
 
     *cpu_window*: seconds to measure percentages over; 0 does not wait but measures from the baseline that
     *stored_baseline* returns for a host and a boot row (None: there is none, and the percentages are None).
-    *memory_detail*: read uss, pss and swap of each process too, which is slow. *charged_cpu_seconds*: CPU time of
-    this program that earlier samples have been charged with. *described*: what a loop of samples remembers of the
-    processes of the last one; brought up to date.
+    *memory_detail*: read uss, pss and swap of each process too, which is slow. *record_command*: how much of
+    command lines is recorded, see command.py. *charged_cpu_seconds*: CPU time of this program that earlier samples
+    have been charged with. *described*: what a loop of samples remembers of the processes of the last one; brought
+    up to date.
     """
     described = {} if described is None else described
     with warnings.catch_warnings():
@@ -62,7 +64,7 @@ def take_sample(
         baseline: Baseline | None
         ranking: Baseline | None
         if cpu_window > 0:
-            rows, unreadable = _read_candidates(pids, selection, booted_at, described)
+            rows, unreadable = _read_candidates(pids, selection, booted_at, described, record_command)
             baseline = _baseline(rows)
             time.sleep(cpu_window)
             cpu, uptime, taken_at = _cpu_counters(), platform.uptime_seconds(), time.time()
@@ -72,13 +74,13 @@ def take_sample(
             baseline = stored_baseline(host, boot)
             ranking = _ranking_baseline(pids, booted_at) if selection.top else None
             cpu, uptime, taken_at = _cpu_counters(), platform.uptime_seconds(), time.time()
-            rows, unreadable = _read_candidates(pids, selection, booted_at, described)
+            rows, unreadable = _read_candidates(pids, selection, booted_at, described, record_command)
 
         for row in rows:
             row["cpu_percent"] = _process_cpu_percent(row, baseline)
         chosen = selection.choose(rows, lambda row: _process_cpu_percent(row, ranking) or 0.0)
         for row in chosen:
-            _complete(row, booted_at, described, memory_detail=memory_detail)
+            _complete(row, booted_at, described, record_command, memory_detail=memory_detail)
         _keep_only(chosen, described)
         system = _system(taken_at, uptime, cpu, baseline)
         system["processes_seen"] = len(pids)
@@ -94,7 +96,7 @@ def utc_text(timestamp: float) -> str:
 
 
 def _read_candidates(
-    pids: list[int], selection: Selection, booted_at: float, described: Descriptions
+    pids: list[int], selection: Selection, booted_at: float, described: Descriptions, record_command: str
 ) -> tuple[list[Row], int]:
     """Return the processes that can be chosen, and how many are kept from us altogether.
 
@@ -111,7 +113,7 @@ def _read_candidates(
         if row is not None:
             row["ended"] = False
             if selection.everything or selection.matching_filter(row["name"]) is not None:
-                _describe(row, booted_at, described)
+                _describe(row, booted_at, described, record_command)
             rows.append(row)
     return rows, unreadable
 
@@ -121,18 +123,18 @@ def _ranking_baseline(pids: list[int], booted_at: float) -> Baseline:
 
     The stored counters are of the processes that were recorded, and the one that just began to spin is none of them.
     """
-    rows, _ = _read_candidates(pids, Selection((), top=1), booted_at, {})
+    rows, _ = _read_candidates(pids, Selection((), top=1), booted_at, {}, "none")
     baseline = _baseline(rows)
     time.sleep(RANKING_SECONDS)
     return baseline
 
 
-def _describe(row: Row, booted_at: float, described: Descriptions) -> None:
+def _describe(row: Row, booted_at: float, described: Descriptions, record_command: str) -> None:
     """Add what does not change as long as a process is the same to the database: owner, command line, start."""
     identity = _identity(row)
     if identity not in described:
         denied_before, row["denied"] = row["denied"], False
-        platform.read_owner_and_command(row)
+        platform.read_owner_and_command(row, record_command)
         constant = {"username": row["username"], "command": row["command"], "started_at": _started_at(row, booted_at)}
         described[identity] = (constant, row["denied"])
         row["denied"] = denied_before
@@ -199,13 +201,15 @@ def _percent(part: float, whole: float) -> float | None:
     return round(100 * part / whole, 1) if whole > 0 and part >= 0 else None
 
 
-def _complete(row: Row, booted_at: float, described: Descriptions, *, memory_detail: bool) -> None:
+def _complete(
+    row: Row, booted_at: float, described: Descriptions, record_command: str, *, memory_detail: bool
+) -> None:
     """Add what only a chosen process's row needs."""
     if "command" not in row:
         if row["ended"]:  # its PID may be another's by now
             row |= {"username": None, "command": None, "started_at": _started_at(row, booted_at)}
         else:
-            _describe(row, booted_at, described)
+            _describe(row, booted_at, described, record_command)
     row["uss_bytes"] = row["pss_bytes"] = row["swap_bytes"] = row["read_bytes"] = row["write_bytes"] = None
     if row["ended"]:
         return

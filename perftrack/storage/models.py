@@ -182,7 +182,8 @@ class Process(Base):
     )
     command: Mapped[String | None] = mapped_column(
         doc="Command line at its first sample, arguments joined by spaces, cut after 4096 bytes (then it ends "
-        "in …); empty for a kernel thread. NULL: refused or not known."
+        "in …), *** for the values of passwords; empty for a kernel thread. NULL: refused or not known, or not "
+        "asked for (record_command)."
     )
 
 
