@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 
 from perftrack.errors import ClosedPipeError, PerftrackError
+from perftrack.text import printable
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
 
             line = record_one(load())
             if sys.stdout.isatty():
-                print(line, flush=True)
+                print(printable(line), flush=True)
             # Everything is written and closed. Taking the interpreter apart would cost a tenth of the tick more.
             os._exit(0)
         else:
@@ -46,7 +47,7 @@ def main() -> None:
     except Exception as error:
         if "PERFTRACK_DEBUG" in os.environ:
             raise
-        what = f"{type(error).__name__}: {error}"
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         exit_code = _failed(f"unexpected {what}; PERFTRACK_DEBUG=1 shows where it happened", 1)
     sys.exit(exit_code)
 
@@ -54,7 +55,7 @@ def main() -> None:
 def _failed(message: str, exit_code: int, *, muted: bool = False) -> int:
     if sys.stderr.isatty() or not muted:
         with suppress(OSError):  # the exit code says it too
-            sys.stderr.write(f"perftrack: {' '.join(message.split())}\n")
+            sys.stderr.write(f"perftrack: {printable(message)}\n")
     return exit_code
 
 

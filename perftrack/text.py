@@ -34,3 +34,12 @@ def whole_characters(raw: bytes, max_bytes: int) -> bytes:
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code & 0xFF:02x}" if code == 0 or 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def printable(text: str) -> str:
+    r"""Return *text* as it can be shown on one line of a terminal: control, bidi and other invisible characters as
+    ``\x1b``, ``\u202e``, so that a name can neither move the cursor nor turn the line around.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -10,6 +10,7 @@ import typer
 
 import perftrack
 from perftrack.cli import config, database, export, import_, record
+from perftrack.text import printable
 
 app = typer.Typer(
     name="perftrack",
@@ -55,7 +56,7 @@ def run() -> int:
             return error.exit_code
         hint = f" (see {context.command_path} --help)" if context is not None else ""
         message = " ".join(error.format_message().split()).removesuffix(".")
-        print(f"perftrack: {message}{hint}", file=sys.stderr)
+        print(f"perftrack: {printable(message)}{hint}", file=sys.stderr)
         return error.exit_code
     except typer.Abort:
         return 130

@@ -11,6 +11,7 @@ import typer
 from perftrack.cli import options
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import SETTINGS, default_config_file, expand, load
+from perftrack.text import printable
 
 app = typer.Typer(help="Show the settings, or write a config file.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,8 +24,10 @@ def show(database: options.Database = None, config: options.Config = None) -> No
     """
     settings = load({"database": database}, config)
     for name in SETTINGS:
-        print(f"{name} = {json.dumps(getattr(settings, name), ensure_ascii=False)}  # {settings.origins[name]}")
-    print(f"# config file: {settings.config_file}{'' if os.path.exists(settings.config_file) else ' (none)'}")
+        value = json.dumps(getattr(settings, name), ensure_ascii=False)
+        print(printable(f"{name} = {value}  # {settings.origins[name]}"))
+    found = "" if os.path.exists(settings.config_file) else " (none)"
+    print(printable(f"# config file: {settings.config_file}{found}"))
 
 
 @app.command()
@@ -50,4 +53,4 @@ def init(config: options.Config = None) -> None:
     except OSError as error:
         raise PerftrackError(f"cannot write {path}: {error.strerror}") from None
     if sys.stdout.isatty():
-        print(f"wrote {path}")
+        print(printable(f"wrote {path}"))

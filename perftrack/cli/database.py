@@ -8,6 +8,7 @@ import typer
 
 from perftrack.cli import options
 from perftrack.settings import load
+from perftrack.text import printable
 
 app = typer.Typer(help="Find the database, and bring it up to date.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -15,7 +16,8 @@ app = typer.Typer(help="Find the database, and bring it up to date.", no_args_is
 @app.command()
 def path(database: options.Database = None, config: options.Config = None) -> None:
     """Print the path of the database: `sqlite3 "$(perftrack database path)"`."""
-    print(load({"database": database}, config).database)
+    found = load({"database": database}, config).database
+    print(printable(found) if sys.stdout.isatty() else found)
 
 
 @app.command()
@@ -30,4 +32,4 @@ def upgrade(database: options.Database = None, config: options.Config = None) ->
     settings = load({"database": database}, config)
     upgrade_database(settings.database)
     if sys.stdout.isatty():
-        print(f"database {settings.database} is at revision {inserts.REVISION}")
+        print(printable(f"database {settings.database} is at revision {inserts.REVISION}"))

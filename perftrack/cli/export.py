@@ -12,6 +12,7 @@ from perftrack.cli import options
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import UsageError
 from perftrack.settings import expand, load
+from perftrack.text import printable
 
 if TYPE_CHECKING:
     from perftrack.reading.export import Exported
@@ -93,10 +94,11 @@ def export(
             progress=progress,
         )
     if done.in_range.samples == 0:
-        print(f"perftrack: {_nothing_in_range(done, settings.database)}", file=sys.stderr)
+        print(f"perftrack: {printable(_nothing_in_range(done, settings.database))}", file=sys.stderr)
     elif sys.stdout.isatty() and "-" not in targets:
         rows = zip((done.system_rows, done.process_rows), targets, strict=True)
-        print("wrote", " and ".join(f"{count} rows to {target}" for count, target in rows if target is not None))
+        wrote = " and ".join(f"{count} rows to {target}" for count, target in rows if target is not None)
+        print(printable(f"wrote {wrote}"))
 
 
 def _target(setting: str, directory: str | None) -> str:

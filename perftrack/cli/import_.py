@@ -14,7 +14,7 @@ from perftrack.cli.progress import progress_bar
 from perftrack.errors import UsageError
 from perftrack.legacy.source import reading
 from perftrack.settings import load
-from perftrack.text import readable
+from perftrack.text import printable, readable
 
 
 def import_(
@@ -57,7 +57,7 @@ def import_(
                 dry_run=dry_run,
                 progress=progress,
             )
-        name = readable(path)
+        name = printable(readable(path))
         held = _counted(done.system_entries, done.process_entries)
         new = _counted(done.new_system_entries, done.new_process_entries)
         if not new:

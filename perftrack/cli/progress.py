@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from perftrack.text import printable
+
 
 @contextmanager
 def progress_bar(what: str, *, shown: bool = True) -> Generator[Callable[[int, int], None]]:
@@ -15,8 +17,9 @@ def progress_bar(what: str, *, shown: bool = True) -> Generator[Callable[[int, i
         return
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(escape(printable(what)), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

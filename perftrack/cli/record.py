@@ -10,6 +10,7 @@ import typer
 from perftrack.cli import options
 from perftrack.errors import UsageError
 from perftrack.settings import load
+from perftrack.text import printable
 from perftrack.timerange import parse_duration
 
 
@@ -91,9 +92,9 @@ def record(
         if isinstance(outcome, str):
             _report(outcome)
         elif sys.stderr.isatty() or not outcome.muted:
-            print(f"perftrack: {outcome}", file=sys.stderr)
+            print(f"perftrack: {printable(str(outcome))}", file=sys.stderr)
 
 
 def _report(line: str) -> None:
     if sys.stdout.isatty():
-        print(line)
+        print(printable(line))

@@ -1,0 +1,128 @@
+"""What is shown on a terminal: names that would move the cursor, turn the line around or be markup are escaped."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, Run, query
+from hypothesis import given
+from hypothesis import strategies as st
+from test_import import DATA_PIK
+
+from perftrack.cli.progress import progress_bar
+from perftrack.text import printable
+
+HOSTILE = "\x1b[2J\x9b31m\u202egpj\u2066[/red][link=x]\r\b\x7f"
+SHOWN = r"\x1b[2J\x9b31m\u202egpj\u2066[/red][link=x]\r\x08\x7f"
+
+
+@given(st.text(st.characters()))
+def test_printable_text_is_one_line_without_control_or_format_characters(text: str) -> None:
+    shown = printable(text)
+    assert {unicodedata.category(char) for char in shown}.isdisjoint({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+    assert printable(shown) == shown
+
+
+@pytest.mark.parametrize("text", ["", "java", "ünï 日本 🐍", r"a\x1b", "[/red]", "<script>", "=1+1"])
+def test_ordinary_text_is_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+def on_a_terminal(*arguments: str, folder: Path, expect: int = 0) -> str:
+    """Return all that the program writes where stdout and stderr are a terminal; the line ends are the terminal's."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "perftrack", *arguments]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm", "COLUMNS": "1000"}
+    process = subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    written = b""
+    try:
+        while more := os.read(ours, 10_000):
+            written += more
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert process.wait() == expect, written
+    return written.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudoterminal")
+class TestAHostilePath:
+    """Of the database, of a file to import, of a folder to export to: a user may be talked into any."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        made = tmp_path / HOSTILE
+        made.mkdir(parents=True)  # one folder in another, for there is a / in it
+        return made
+
+    @pytest.mark.parametrize(
+        ("arguments", "expect"),
+        [
+            (["record", "--cpu-window", "0.01"], 0),
+            (["record", "--cpu-window", "0.01", "--every", "0.1s", "--count", "1"], 0),
+            (["database", "upgrade"], 0),
+            (["database", "path"], 0),
+            (["export", "--system-csv", "{folder}/a.csv", "--process-csv", "{folder}/a.csv"], 2),
+            (["export", "--config", "{folder}/p.toml"], 2),
+        ],
+        ids=str,
+    )
+    def test_is_shown_escaped(self, arguments: list[str], expect: int, folder: Path, tmp_path: Path) -> None:
+        arguments = [argument.replace("{folder}", str(folder)) for argument in arguments]
+        said = on_a_terminal(*arguments, "--database", str(folder / "p.db"), folder=tmp_path, expect=expect)
+        assert SHOWN in said or "both files" in said
+        assert all(char.isprintable() for char in said.replace("\n", "")), said
+
+    def test_of_a_setting_is_shown_as_the_config_file_would_have_it(self, folder: Path, tmp_path: Path) -> None:
+        said = on_a_terminal("config", "show", "--database", str(folder / "p.db"), folder=tmp_path)
+        assert r'\u001b[2J\x9b31m\u202egpj\u2066[/red][link=x]\r\b\x7f/p.db"' in said
+        assert all(char.isprintable() for char in said.replace("\n", "")), said
+
+    def test_of_a_config_file_is_shown_escaped(self, folder: Path, tmp_path: Path) -> None:
+        for expect in (0, 2):
+            said = on_a_terminal("config", "init", "--config", str(folder / "p.toml"), folder=tmp_path, expect=expect)
+            assert SHOWN in said
+            assert all(char.isprintable() for char in said.replace("\n", "")), said
+
+    def test_of_files_that_come_and_go_is_shown_escaped(self, folder: Path, tmp_path: Path) -> None:
+        """With progress bars, which move the cursor themselves and know markup."""
+        file = folder / "data.pik"
+        file.write_bytes(Path(DATA_PIK).read_bytes())
+        database = ("--database", str(tmp_path / "p.db"))
+        for arguments, expect in (
+            (("import", str(file)), 0),
+            (("export", "--directory", str(folder)), 0),
+            (("import", str(folder / "missing.pik")), 1),
+            (("import", str(folder)), 1),
+        ):
+            said = on_a_terminal(*arguments, *database, folder=tmp_path, expect=expect)
+            assert SHOWN in said.splitlines()[-1]
+            assert HOSTILE[:5] not in said
+            assert "\u202e" not in said
+
+    def test_is_raw_where_a_program_reads_it(self, folder: Path, perftrack: Run) -> None:
+        done = perftrack("database", "path", "--database", str(folder / "p.db"), env={"PYTHONUTF8": "1"})
+        assert done.stdout == f"{folder}/p.db\n".replace("\r", "\n")  # universal newlines of this test
+
+    def test_of_an_unknown_command_is_shown_escaped(self, tmp_path: Path) -> None:
+        said = on_a_terminal(HOSTILE, folder=tmp_path, expect=2)
+        assert all(char.isprintable() for char in said.replace("\n", "")), said
+
+
+def test_a_progress_bar_shows_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress_bar("importing [/red][bold]x") as progress:
+        progress(1, 2)
+    assert "[/red][bold]x" in capsys.readouterr().err
+
+
+def test_what_is_stored_stays_as_it_is(perftrack: Run, path: str) -> None:
+    perftrack("import", DATA_PIK, "--host", HOSTILE)
+    assert query(path, "SELECT name FROM host") == [HOSTILE]
