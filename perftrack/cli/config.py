@@ -10,6 +10,7 @@ import typer
 
 from perftrack.cli import options
 from perftrack.errors import PerftrackError, UsageError
+from perftrack.private import create, make_folder
 from perftrack.settings import SETTINGS, default_config_file, expand, load
 from perftrack.text import printable
 
@@ -40,8 +41,8 @@ def init(config: options.Config = None) -> None:
         example = '"/var/lib/perftrack/perftrack.db"' if default is None else json.dumps(default)
         lines += ["", f"# {meaning}", f"# Default: {value}", f"# {name} = {example}"]
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
-        with open(path, "x", encoding="utf-8") as file:
+        make_folder(os.path.dirname(os.path.abspath(path)))
+        with open(create(path), "w", encoding="utf-8") as file:
             try:
                 file.write("\n".join(lines) + "\n")
                 file.flush()

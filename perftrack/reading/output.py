@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from perftrack.errors import ClosedPipeError, PerftrackError
+from perftrack.private import is_ours
 
 STDOUT = "-"
 _STDOUT_NAMES = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -32,6 +33,8 @@ class OutputFile:
             if path in _STDOUT_NAMES:
                 self.stream = open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False)
             elif _is_special(path):
+                if not is_ours(path):  # whoever put a pipe there, or a link to one, waits for what comes out
+                    raise PerftrackError(f"cannot write {path}: it is no regular file, and belongs to another user")
                 self.stream = open(path, "w", encoding="utf-8", newline="")
             else:
                 folder, name = os.path.split(os.path.abspath(path))

@@ -7,6 +7,8 @@ import os
 import sys
 from contextlib import contextmanager
 
+from perftrack.text import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -34,7 +36,7 @@ def _wait(running: _thread.LockType, seconds: float, last_words: Callable[[str],
     try:
         line = last_words(_file_being_read(watched))
         if line:
-            os.write(2, f"perftrack: {line}\n".encode(errors="backslashreplace"))
+            os.write(2, f"perftrack: {printable(line)}\n".encode(errors="backslashreplace"))
     finally:
         os._exit(1)
 

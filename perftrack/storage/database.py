@@ -25,6 +25,7 @@ APPLICATION_ID = 0x70657266
 # Boot times that a system computes from its clock wander by a second or two; two real boots are further apart.
 SAME_BOOT_SECONDS = 60
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
+_ANYBODY_WRITES = 0o002  # S_IWOTH
 _MIB = 1024 * 1024
 
 
@@ -52,6 +53,10 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
         )
     location = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace(os.sep, "/")
     uri = f"file:{'/' if os.name == 'nt' else ''}{location}?mode={'ro' if read_only else 'rw'}"
+    if not read_only and os.name == "posix" and os.stat(os.path.dirname(path) or ".").st_mode & _ANYBODY_WRITES:
+        from perftrack.storage.shared_folder import refuse_others_files
+
+        refuse_others_files(path)
     with explained(path):
         connection = sqlite3.connect(uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=True)
         # What SQLite does not keep in the file, as it does WAL mode: commits survive a power cut, keys are checked.

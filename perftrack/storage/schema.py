@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 import perftrack
 from perftrack.errors import PerftrackError, UnusableError
+from perftrack.private import make_folder
 from perftrack.storage.database import APPLICATION_ID, explained
 from perftrack.storage.engine import engine_for
 
@@ -108,7 +109,7 @@ def _new_file(path: str) -> Generator[str]:
         )
     try:
         folder = os.path.dirname(path)
-        _make_private_folder(folder)
+        make_folder(folder)
         descriptor, new = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".new", dir=folder)
         os.close(descriptor)
         try:
@@ -141,16 +142,6 @@ def _leftover_log(path: str) -> bool:
     except OSError:
         return False
     return size > 0 and not os.path.lexists(path)  # another first run may just have put it in place
-
-
-def _make_private_folder(folder: str) -> None:
-    if not os.path.isdir(folder):
-        _make_private_folder(os.path.dirname(folder))
-        try:
-            os.mkdir(folder, 0o700)
-        except FileExistsError:  # another first run was quicker
-            return
-        os.chmod(folder, 0o700)
 
 
 def _put_in_place(new: str, path: str) -> None:

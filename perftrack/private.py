@@ -1,0 +1,29 @@
+"""Files and folders that are the user's own: nobody else reads them, and no link that lies around is followed."""
+
+from __future__ import annotations
+
+import os
+
+
+def make_folder(folder: str) -> None:
+    """Make *folder* and those above it that are missing, with mode 0700 whatever the umask. Raises: OSError."""
+    if not os.path.isdir(folder):
+        make_folder(os.path.dirname(folder))
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:  # another first run was quicker
+            return
+        os.chmod(folder, 0o700)
+
+
+def create(path: str) -> int:
+    """Return a descriptor of a new file with mode 0600 whatever the umask. Raises: OSError, also where it exists."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def is_ours(path: str) -> bool:
+    """Return whether what is at *path* (of a link, the link itself) is this user's or root's. Raises: OSError."""
+    return os.name != "posix" or os.lstat(path).st_uid in {0, os.geteuid()}
