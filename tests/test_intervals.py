@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import readme
-from conftest import process_row, sample
+from machine import Machine, process
 
-from perftrack.storage import database, intervals
-
-NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).replace(tzinfo=None)
-
-
-class Machine:
-    """A made-up machine, whose clock, uptime and counters a test moves; `tick` records a sample of it."""
-
-    def __init__(self, connection: sqlite3.Connection, boot: str = "boot-1", host: str = "here") -> None:
-        self.connection = connection
-        self.names = {"boot": boot, "host": host}
-        self.clock = NOON
-        self.uptime_seconds = 1000.0
-        self.counters = dict.fromkeys(intervals.SYSTEM_COUNTERS, 0)
-
-    def tick(self, *processes: dict[str, Any], after: float = 60, step: float = 0, **changed: int) -> None:
-        """Let *after* seconds pass, step the clock by *step* seconds, add *changed* to the counters, and record."""
-        self.clock += timedelta(seconds=after + step)
-        self.uptime_seconds += after
-        for name, change in changed.items():
-            self.counters[name] += change
-        instant = self.clock.isoformat(" ", "microseconds")
-        values = {"taken_at": instant, "uptime_seconds": self.uptime_seconds, "window_seconds": 1.0, "cpu_count": 2}
-        database.insert_sample(self.connection, sample(*processes, **self.names, **values, **self.counters))
+from perftrack.storage import intervals
 
 
 @pytest.fixture
@@ -44,10 +21,6 @@ def machine(connection: sqlite3.Connection) -> Machine:
 
 def rows(connection: sqlite3.Connection, view: str, columns: str) -> list[tuple[Any, ...]]:
     return connection.execute(f"SELECT {columns} FROM {view} ORDER BY sample_id").fetchall()
-
-
-def process(cpu_ms: int | None, **values: Any) -> dict[str, Any]:
-    return process_row(cpu_user_ms=cpu_ms, cpu_system_ms=None if cpu_ms is None else 0, **values)
 
 
 class TestSystemInterval:

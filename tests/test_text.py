@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from perftrack.text import readable, whole_characters
+from perftrack.text import printable, readable, whole_characters
 
 ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 # Bytes that matter here are rare among all bytes: backslashes, x, hex digits, NUL, pieces of UTF-8.
@@ -89,3 +89,17 @@ def test_whole_characters_are_a_beginning(raw: bytes, most: int) -> None:
 @given(st.text("aé日🐍", min_size=20), st.integers(4, 20))
 def test_whole_characters_are_never_cut(text: str, most: int) -> None:
     assert text.startswith(whole_characters(text.encode(), most).decode())
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain [/red] <b> =1+1 naïve 日本 😀", "plain [/red] <b> =1+1 naïve 日本 😀"),
+        ("a\x1b[2Jb\nc\td", r"a\x1b[2Jb\nc\td"),
+        ("txt.\u202eexe\u200b\u2066", r"txt.\u202eexe\u200b\u2066"),
+        ("\x9b31m\u2028\U000e0041", r"\x9b31m\u2028\U000e0041"),
+    ],
+)
+def test_printable_text_has_nothing_that_acts_on_a_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert shown.isprintable()

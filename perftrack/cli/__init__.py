@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import perftrack
-from perftrack.cli import config, database, export, import_, record
+from perftrack.cli import config, database, export, import_, record, top
 from perftrack.text import printable
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("record")(record.record)
 app.command("export")(export.export)
+app.command("top")(top.top)
 app.command("import")(import_.import_)
 app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="database")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,9 +13,6 @@ from perftrack.cli.progress import progress_bar
 from perftrack.errors import UsageError
 from perftrack.settings import expand, load
 from perftrack.text import printable
-
-if TYPE_CHECKING:
-    from perftrack.reading.export import Exported
 
 
 def export(
@@ -94,7 +91,9 @@ def export(
             progress=progress,
         )
     if done.in_range.samples == 0:
-        print(f"perftrack: {printable(_nothing_in_range(done, settings.database))}", file=sys.stderr)
+        from perftrack.cli.show import nothing_in_range
+
+        print(f"perftrack: {printable(nothing_in_range(done.everything, settings.database))}", file=sys.stderr)
     elif sys.stdout.isatty() and "-" not in targets:
         rows = zip((done.system_rows, done.process_rows), targets, strict=True)
         wrote = " and ".join(f"{count} rows to {target}" for count, target in rows if target is not None)
@@ -103,13 +102,3 @@ def export(
 
 def _target(setting: str, directory: str | None) -> str:
     return setting if setting == "-" else os.path.join(directory or "", expand(setting, "the file's name"))
-
-
-def _nothing_in_range(done: Exported, database: str) -> str:
-    held = done.everything
-    if held.first is None or held.last is None:
-        return f"database {database} holds no samples yet"
-    return (
-        f"no samples in this range; database {database} holds {held.samples}, "
-        f"from {held.first.astimezone():%Y-%m-%d %H:%M:%S} to {held.last.astimezone():%Y-%m-%d %H:%M:%S}"
-    )

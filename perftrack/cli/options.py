@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -37,3 +37,9 @@ def instants(since: str | None, until: str | None) -> tuple[datetime | None, dat
     if first is not None and last is not None and first > last:
         raise UsageError(f"--since {since} is later than --until {until}")
     return first, last
+
+
+def recent(since: str | None, until: str | None) -> tuple[datetime, datetime | None]:
+    """Return --since and --until as instants; without --since it is the 24 hours before. Raises: UsageError."""
+    first, last = instants(since, until)
+    return first or (last or datetime.now(UTC)) - timedelta(days=1), last

@@ -36,9 +36,9 @@ class TimeRange(NamedTuple):
         """Return the conditions that *taken_at*, a column of UTC instants, is in this range."""
         conditions = []
         if self.since is not None:
-            conditions.append(taken_at >= _stored(self.since))
+            conditions.append(taken_at >= stored(self.since))
         if self.until is not None:
-            conditions.append(taken_at < _stored(self.until))
+            conditions.append(taken_at < stored(self.until))
         return conditions
 
 
@@ -121,6 +121,6 @@ def _as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return type_coerce(column, String) if column.type.python_type is datetime else column
 
 
-def _stored(instant: datetime) -> datetime:
+def stored(instant: datetime) -> datetime:
     """Return *instant* as the database keeps it: UTC, without saying so."""
     return instant.astimezone(UTC).replace(tzinfo=None)

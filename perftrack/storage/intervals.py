@@ -20,7 +20,7 @@ _LONGEST_WAIT_SECONDS = 2
 # started_ticks counts from the boot, or where that is not known from 1970: then it is more than this, 31 years.
 _TICKS_OF_A_BOOT = 100_000_000_000
 # A gap is this many times longer than the mean of this many intervals before it, or after it.
-_GAP_FACTOR = 2.5
+GAP_FACTOR = 2.5
 _NEIGHBOURS = 5
 
 _SAMPLE = """
@@ -146,7 +146,7 @@ FROM (SELECT
   min({_mean_interval("earlier", "<", "DESC")},
     {_mean_interval("later", ">", "ASC")}) AS usual_seconds
 {_BOTH_SAMPLES})
-WHERE seconds > {_GAP_FACTOR} * usual_seconds
+WHERE seconds > {GAP_FACTOR} * usual_seconds
 UNION ALL
 SELECT
   {_SAMPLE}

@@ -1,0 +1,77 @@
+"""`perftrack top --at`: the sample nearest to an instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+from perftrack.cli import processes, show
+from perftrack.errors import UsageError
+from perftrack.reading.top import Moment, moment
+
+_FIELDS = (
+    *("cpu_percent", "rss_bytes", "vms_bytes", "num_threads", "read_bytes", "write_bytes"),
+    *("pid", "name", "username", "command", "started_at"),
+)
+
+
+def show_moment(database: str, instant: datetime, by: str, limit: int, output: str) -> None:
+    found = moment(database, instant)
+    if found is None:
+        print(f"perftrack: database {database} holds no samples yet", file=sys.stderr)
+        return
+    rank = {"cpu": "cpu_percent", "rss": "rss_bytes", "threads": "num_threads"}.get(by)
+    if rank is None:
+        raise UsageError("--at shows one sample, and --by io needs two: use --since and --until")
+    rows: list[dict[str, Any]] = [
+        {name: getattr(process, name) for name in _FIELDS[:6]} | processes.identity(process)
+        for process in sorted(found.processes, key=lambda process: -(getattr(process, rank) or 0))[:limit]
+    ]
+    if output == "json":
+        times = {
+            "taken_at": show.iso(found.taken_at),
+            "away_seconds": found.away_seconds,
+            "previous_at": show.iso(found.previous_at),
+            "next_at": show.iso(found.next_at),
+        }
+        system = {name: value for name, value in found.sample._mapping.items() if not name.startswith("taken_at")}
+        print(json.dumps(times | {"system": system, "rows": rows}, indent=2))
+    elif output == "csv":
+        processes.write_csv(_FIELDS, rows)
+    else:
+        _print_moment(found, instant, rows, by)
+
+
+def _print_moment(found: Moment, instant: datetime, rows: list[dict[str, Any]], by: str) -> None:
+    side = "after" if found.taken_at > instant else "before"
+    away = (
+        f"{show.span(found.away_seconds)} {side} the time asked for" if found.away_seconds >= 0.5 else "as asked for"
+    )
+    show.line(f"sample of {show.zoned(found.taken_at)}, {away}")
+    neighbours = (("previous", found.previous_at), ("next", found.next_at))
+    show.line(", ".join(f"{name}: {'none' if at is None else show.local(at)}" for name, at in neighbours))
+    sample = found.sample
+    used = None if None in (sample.mem_used_bytes, sample.mem_total_bytes) else sample.mem_used_bytes
+    show.line(
+        f"CPU {show.number(sample.cpu_percent)} %, load {show.number(sample.load_1min, 2)}, "
+        f"memory {show.size(used)} of {show.size(sample.mem_total_bytes)}, "
+        f"{len(found.processes)} of {show.number(sample.processes_seen, 0)} processes recorded"
+    )
+    print()
+    if rows:
+        processes.print_lines(
+            [
+                {
+                    "CPU %": show.number(row["cpu_percent"]),
+                    "RSS": show.size(row["rss_bytes"]),
+                    "threads": show.number(row["num_threads"], 0),
+                }
+                | processes.texts(row)
+                for row in rows
+            ],
+            by,
+        )
+    else:
+        print("no process was recorded in it")

@@ -1,0 +1,52 @@
+"""Processes in tables and CSV, for the commands that show some."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from datetime import UTC
+from typing import Any
+
+from perftrack.cli import show
+
+# By screen width: what makes room where there is little, unless it is what the ranking is by.
+_ROOMY = 110
+_GIVES_WAY = {"RSS mean": "rss", "read": "io", "written": "io", "threads": "threads", "user": ""}
+
+
+def identity(process: Any) -> dict[str, Any]:
+    return {
+        "pid": process.pid,
+        "name": process.name,
+        "username": process.username,
+        "command": process.command,
+        "started_at": process.started_at and show.iso(process.started_at.replace(tzinfo=UTC)),
+    }
+
+
+def write_csv(fields: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    writer = csv.DictWriter(sys.stdout, fields, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def texts(row: dict[str, Any]) -> dict[str, str]:
+    """Return the columns that tell who it is."""
+    titles = {"pid": "PID", "username": "user", "name": "name", "command": "command"}
+    return {
+        title: show.UNKNOWN if row[field] is None else str(row[field])
+        for field, title in titles.items()
+        if field in row
+    }
+
+
+def print_lines(lines: list[dict[str, str]], by: str) -> None:
+    header = [
+        name
+        for name in lines[0]
+        if show.width() >= _ROOMY
+        or name not in _GIVES_WAY
+        or _GIVES_WAY[name] == by
+        or len(lines[0]) < len(_GIVES_WAY)
+    ]
+    show.table(header, ([shown[name] for name in header] for shown in lines), left=("user", "name", "command"))

@@ -1,0 +1,184 @@
+"""What the commands that answer share: tables, figures and times as a person reads them, and the same for scripts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from perftrack.text import printable
+
+if TYPE_CHECKING:
+    from perftrack.reading.coverage import Coverage, Gap
+    from perftrack.reading.queries import Extent
+
+UNKNOWN = "?"
+# Wide enough for what nobody looks at on a screen: a pipe gets its lines whole.
+_NO_SCREEN = 10_000
+GAPS_SHOWN = 5
+# On a screen: of a text that others stand beside, and of the one that has the rest.
+LONGEST_TEXT = 20
+LEAST_ROOM = 10
+
+
+def width() -> int:
+    """Return how many columns there are: of the terminal, or COLUMNS; without either there is no limit."""
+    given = os.environ.get("COLUMNS", "")
+    if not sys.stdout.isatty() and not given.isdigit():
+        return _NO_SCREEN
+    return Console().width
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[str]) -> None:
+    """Print a table; the columns *left* are text, all others figures. The last one has the room that is left."""
+    cells = [list(header)] + [[printable(cell) for cell in row] for row in rows]
+    texts = set(left)
+    room = width()
+    widths = []
+    for place, name in enumerate(header):
+        needed = max(cell_len(row[place]) for row in cells)
+        if name in texts and room < _NO_SCREEN:
+            needed = min(needed, LONGEST_TEXT if place < len(header) - 1 else max(room, LEAST_ROOM))
+        widths.append(needed)
+        room -= needed + 2
+    bold = Style(bold=True) if sys.stdout.isatty() else Style()
+    for number, row in enumerate(cells):
+        parts = []
+        for place, (name, cell) in enumerate(zip(header, row, strict=True)):
+            text = Text(cell)
+            if name in texts:
+                text.truncate(widths[place], overflow="ellipsis", pad=place < len(header) - 1)
+            else:
+                text.pad_left(widths[place] - cell_len(cell))
+            parts.append(text.plain)
+        print((bold if number == 0 else Style()).render("  ".join(parts).rstrip()))
+
+
+def line(text: str) -> None:
+    """Print a line that comes to an end where the screen does."""
+    shown = Text(printable(text))
+    shown.truncate(width(), overflow="ellipsis")
+    print(shown.plain)
+
+
+def number(value: float | None, decimals: int = 1) -> str:
+    """Return a figure with thousands apart."""
+    return UNKNOWN if value is None else f"{value:,.{decimals}f}"
+
+
+def size(count: float | None) -> str:
+    """Return bytes in the unit that they are read in: 512 B, 1.5 KiB, 12 GiB."""
+    if count is None:
+        return UNKNOWN
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(count) < 999.5 or unit == "TiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" or abs(count) >= 99.95 else f"{count:.1f} {unit}"
+
+
+def span(seconds: float | None) -> str:
+    """Return a time in its two largest units: 45 s, 3 min 20 s, 5 h 2 min, 3 d 4 h."""
+    if seconds is None:
+        return UNKNOWN
+    if 0 < seconds < 10 and seconds != int(seconds):
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        amount, whole = divmod(whole, length)
+        if amount or parts:
+            parts.append(f"{amount} {unit}" if amount else "")
+    return " ".join(part for part in parts[:2] if part) or "0 s"
+
+
+def local(instant: datetime) -> str:
+    """Return an instant in local time, to the second."""
+    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def zoned(instant: datetime) -> str:
+    """Return an instant in local time, with the zone."""
+    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+def iso(instant: datetime | None) -> str | None:
+    """Return an instant for scripts: ISO 8601, UTC."""
+    return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def seconds(milliseconds: float | None) -> float | None:
+    """Return milliseconds as seconds."""
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def nothing_in_range(held: Extent, database: str) -> str:
+    """Return the line that says that a range holds no samples, and what *database* does hold."""
+    if held.first is None or held.last is None:
+        return f"database {database} holds no samples yet"
+    return (
+        f"no samples in this range; database {database} holds {held.samples}, "
+        f"from {local(held.first)} to {local(held.last)}"
+    )
+
+
+def coverage_lines(covered: Coverage) -> list[str]:
+    """Return lines about a range that holds samples: its ends, how many there are, and what is missing."""
+    held = covered.held
+    assert held.first is not None
+    assert held.last is not None
+    until = covered.span.until or held.last
+    lines = [
+        f"{local(covered.span.since or held.first)} to {zoned(until)}",
+        f"{held.samples:,} samples"
+        + ("" if covered.expected == held.samples else f" of {covered.expected:,}")
+        + ("" if covered.usual_seconds is None else f", usually every {span(covered.usual_seconds)}"),
+    ]
+    latest = covered.gaps[-GAPS_SHOWN:]
+    if len(covered.gaps) > len(latest):
+        lines.append(f"{len(covered.gaps)} gaps and boots, the latest:")
+    lines += [gap_line(gap) for gap in latest]
+    if covered.without_counters:
+        lines.append(
+            f"{covered.without_counters:,} samples are imported, without counters: what they used is not known"
+        )
+    return lines
+
+
+def gap_line(gap: Gap) -> str:
+    """Return a line about a gap."""
+    what = "no samples" if gap.kind == "gap" else "booted, no samples"
+    if gap.until is None:
+        return f"{what} since {local(gap.since)} ({span(gap.seconds)})"
+    return f"{what} from {local(gap.since)} to {local(gap.until)} ({span(gap.seconds)})"
+
+
+def coverage_document(covered: Coverage) -> dict[str, Any]:
+    """Return the same for scripts."""
+    return {
+        "since": iso(covered.span.since or covered.held.first),
+        "until": iso(covered.span.until),
+        "samples": covered.held.samples,
+        "samples_expected": covered.expected,
+        "samples_without_counters": covered.without_counters,
+        "first_sample_at": iso(covered.held.first),
+        "last_sample_at": iso(covered.held.last),
+        "usual_interval_seconds": covered.usual_seconds,
+        "gaps": [
+            {
+                "host": gap.host,
+                "kind": gap.kind,
+                "since": iso(gap.since),
+                "until": iso(gap.until),
+                "seconds": round(gap.seconds, 3),
+            }
+            for gap in covered.gaps
+        ],
+    }

@@ -1,0 +1,314 @@
+"""`perftrack top`: who used most, by the counters; what nobody explains; and the processes at an instant."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, timedelta
+from typing import Any
+
+import pytest
+from conftest import LEGACY, Run, query
+from machine import NOON, Machine, process
+
+from perftrack.reading.coverage import coverage
+from perftrack.reading.queries import TimeRange
+from perftrack.reading.snapshot import snapshot
+from perftrack.reading.top import top
+from perftrack.reading.usage import AT_ONCE
+
+SINCE = "2026-11-20T12:00Z"
+UNTIL = "2026-11-21T12:00Z"
+WHOLE = ("--since", SINCE, "--until", UNTIL)
+
+
+@pytest.fixture
+def machine(connection: sqlite3.Connection) -> Machine:
+    return Machine(connection)
+
+
+@pytest.fixture
+def document(perftrack: Run) -> Callable[..., dict[str, Any]]:
+    def ask(*arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(perftrack("top", "--format", "json", *arguments).stdout)
+        return found
+
+    return ask
+
+
+Document = Callable[..., dict[str, Any]]
+
+
+def seconds(found: dict[str, Any]) -> dict[str, float | None]:
+    return {row["name"]: row["cpu_seconds"] for row in found["rows"]}
+
+
+class TestCpuTime:
+    def test_is_what_the_counters_grew_by(self, machine: Machine, document: Document) -> None:
+        for cpu_ms in (1000, 31_000, 31_500):
+            machine.tick(process(cpu_ms))
+        assert seconds(document(*WHOLE)) == {"python3": 30.5}
+
+    def test_counts_a_burst_between_two_samples_of_a_process_that_is_rarely_recorded(
+        self, machine: Machine, document: Document
+    ) -> None:
+        machine.tick(process(1000))
+        machine.tick()
+        machine.tick(process(91_000))
+        assert seconds(document(*WHOLE)) == {"python3": 90.0}
+
+    def test_of_an_interval_belongs_to_its_later_sample(self, machine: Machine, document: Document) -> None:
+        for cpu_ms in (0, 10_000, 30_000, 60_000):  # at 12:01, 12:02, 12:03 and 12:04
+            machine.tick(process(cpu_ms))
+        assert seconds(document("--since", "2026-11-20T12:02:30Z", "--until", "2026-11-20T12:03:30Z")) == {
+            "python3": 20.0
+        }
+
+    def test_never_reaches_across_a_reboot_or_a_counter_that_went_backwards(
+        self, machine: Machine, document: Document
+    ) -> None:
+        machine.tick(process(1000))
+        machine.tick(process(5000))
+        machine.tick(process(3000))
+        machine.tick(process(3500))
+        machine.names["boot"] = "boot-2"
+        machine.tick(process(99_000))
+        machine.tick(process(99_200))
+        rows = document(*WHOLE)["rows"]
+        assert sorted(row["cpu_seconds"] for row in rows) == [0.2, 4.5]
+
+    def test_of_a_new_process_counts_from_its_start_and_of_an_ended_one_to_its_last_sample(
+        self, machine: Machine, document: Document
+    ) -> None:
+        machine.tick(process(0, name="old", pid=1))
+        began = int(machine.uptime_seconds * 100) + 500
+        machine.tick(process(700, name="old", pid=1), process(4000, name="new", pid=2, started_ticks=began))
+        machine.tick(process(9000, name="new", pid=2, started_ticks=began))
+        assert seconds(document(*WHOLE)) == {"old": 0.7, "new": 9.0}
+
+    def test_is_not_known_where_it_is_not(self, machine: Machine, document: Document, perftrack: Run) -> None:
+        machine.tick()
+        machine.tick(process(5000))
+        assert seconds(document(*WHOLE)) == {"python3": None}
+        (line,) = [line for line in perftrack("top", *WHOLE).stdout.splitlines() if "python3" in line]
+        assert line.split()[0] == "?"
+
+    def test_is_added_up_over_many_days(self, machine: Machine, document: Document) -> None:
+        machine.tick()
+        began = int(machine.uptime_seconds * 100) + 100
+        for number in range(1, 30):
+            machine.tick(process(number * 1000, started_ticks=began), after=AT_ONCE.total_seconds() / 3)
+        found = document("--since", "2026-11-01", "--until", "2026-12-31")
+        assert seconds(found) == {"python3": 29.0}
+
+    def test_of_a_process_that_changed_its_name_is_counted_under_both(
+        self, machine: Machine, document: Document
+    ) -> None:
+        machine.tick(process(0, name="python3"))
+        machine.tick(process(1000, name="python3"))
+        machine.tick(process(5000, name="worker"))
+        assert seconds(document(*WHOLE)) == {"worker": 4.0, "python3": 1.0}
+
+
+class TestUnattributed:
+    def test_is_what_no_recorded_process_explains(self, machine: Machine, document: Document, perftrack: Run) -> None:
+        machine.tick(process(0))
+        machine.tick(process(20_000), cpu_user_ms=40_000, cpu_system_ms=10_000, cpu_steal_ms=7_000)
+        found = document(*WHOLE)
+        assert (found["system_cpu_seconds"], found["unattributed_cpu_seconds"]) == (50.0, 30.0)
+        last = perftrack("top", *WHOLE).stdout.splitlines()[-1]
+        assert last == "(unattributed) 30.0 CPU s, 60 % of the 50.0 s that all CPUs worked"
+
+    def test_is_never_below_nothing(self, machine: Machine, document: Document) -> None:
+        machine.tick(process(0))
+        machine.tick(process(20_010), cpu_user_ms=20_000)
+        assert document(*WHOLE)["unattributed_cpu_seconds"] == 0
+
+    def test_is_the_last_row_of_the_csv_too(self, machine: Machine, perftrack: Run) -> None:
+        machine.tick(process(0))
+        machine.tick(process(2000), cpu_user_ms=5000)
+        rows = list(csv.DictReader(perftrack("top", *WHOLE, "--format", "csv").stdout.splitlines()))
+        assert [(row["name"], row["cpu_seconds"]) for row in rows] == [("python3", "2.0"), ("(unattributed)", "3.0")]
+
+    def test_of_imported_data_is_not_known(self, perftrack: Run) -> None:
+        perftrack("import", str(LEGACY / "data.pik"), "--timezone", "UTC")
+        out = perftrack("top", "--since", "2000-01-01").stdout
+        assert "are imported, without counters: what they used is not known" in out
+        assert "(unattributed): not known" in out
+        assert "java" in out
+
+
+class TestRanking:
+    @pytest.fixture(autouse=True)
+    def three(self, machine: Machine) -> None:
+        for number in range(3):
+            machine.tick(
+                process(number * 1000, name="a", pid=1, username="u", rss_bytes=(3 - number) << 20, num_threads=1),
+                process(number * 10, name="b", pid=2, username="u", rss_bytes=5 << 20, read_bytes=number << 30),
+                process(number * 100, name="a", pid=3, username=None, rss_bytes=number << 20, num_threads=50),
+            )
+
+    @pytest.mark.parametrize(
+        ("by", "pids"), [("cpu", [1, 3, 2]), ("rss", [2, 1, 3]), ("io", [2, 1, 3]), ("threads", [3, 1, 2])]
+    )
+    def test_is_by(self, document: Document, by: str, pids: list[int]) -> None:
+        assert [row["pid"] for row in document(*WHOLE, "--by", by)["rows"]] == pids
+
+    def test_shows_n(self, document: Document) -> None:
+        assert [row["pid"] for row in document(*WHOLE, "-n", "1")["rows"]] == [1]
+
+    def test_of_a_group_adds_up_cpu_and_what_it_holds_in_each_sample(self, document: Document) -> None:
+        rows = {row["name"]: row for row in document(*WHOLE, "--group", "name")["rows"]}
+        assert rows["a"]["cpu_seconds"] == 2.2
+        # at each of the three samples both together hold 3, 3 and 3 MiB, though their peaks are 3 and 2
+        assert (rows["a"]["rss_max_bytes"], rows["a"]["rss_mean_bytes"]) == (3 << 20, 3 << 20)
+        assert rows["a"]["num_threads_max"] == 51
+
+    def test_of_users_has_one_for_those_not_known(self, document: Document) -> None:
+        rows = {row["username"]: row["cpu_seconds"] for row in document(*WHOLE, "--group", "user")["rows"]}
+        assert rows == {"u": 2.02, None: 0.2}
+
+
+def test_gives_the_same_answer_as_plain_sql_over_the_views(machine: Machine, path: str) -> None:
+    """Processes that come, go, change and reuse PIDs over days and a reboot: every interval counted, none twice."""
+    for number in range(300):
+        if number == 150:
+            machine.names["boot"], machine.uptime_seconds = "boot-2", 50.0
+        began = int(machine.uptime_seconds * 100) + 100
+        machine.tick(
+            process(number * 7, name="steady", pid=1, started_ticks=3),
+            process(100 + number % 10, name="short", pid=2, started_ticks=began - (number % 10) * 60_000),
+            *([process(number * 3, name="late", pid=3, started_ticks=5)] if number > 100 else []),
+            after=600,
+            cpu_user_ms=20,
+        )
+    since, until = NOON + timedelta(hours=7), NOON + timedelta(hours=43)
+    condition = f"taken_at >= '{since}' AND taken_at < '{until}'"
+    expected = query(
+        path,
+        f"SELECT process_id, sum(cpu_ms), max(rss_bytes) FROM process_interval WHERE {condition} GROUP BY process_id",
+    )
+    found = top(path, TimeRange(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC)), limit=1000)
+    with snapshot(path) as reader:
+        assert coverage(reader, found.coverage.span, found.coverage.span.until).held == found.coverage.held
+    answer = [(row.process.id, row.used.cpu_ms, row.used.rss_max_bytes) for row in found.rows if row.process]
+    # the first sample after a boot has no interval before it
+    assert sorted(row for row in answer if row[1] is not None) == [row for row in expected if row[1] is not None]
+    assert found.system_cpu_ms == query(path, f"SELECT sum(cpu_ms) FROM system_interval WHERE {condition}")[0]
+    assert len(answer) > 20
+
+
+class TestTheRange:
+    def test_is_said_with_its_samples_and_gaps(self, machine: Machine, perftrack: Run) -> None:
+        for after in (60, 60, 60, 1800, 60):
+            machine.tick(after=after)
+        machine.names["boot"], machine.uptime_seconds = "boot-2", 0.0
+        machine.tick(after=120)
+        out = perftrack("top", "--since", "2026-11-20 12:00", "--until", "2026-11-20 12:37").stdout.splitlines()
+        assert out[:4] == [
+            "2026-11-20 12:00:00 to 2026-11-20 12:37:00 UTC",
+            "6 samples of 36, usually every 1 min",
+            "no samples from 2026-11-20 12:03:00 to 2026-11-20 12:33:00 (30 min)",
+            "booted, no samples from 2026-11-20 12:34:00 to 2026-11-20 12:36:00 (2 min)",
+        ]
+
+    def test_tells_a_gap_that_lasts_to_its_end(self, machine: Machine, document: Document) -> None:
+        for _ in range(4):
+            machine.tick()
+        gaps = document("--since", "2026-11-20T12:00Z", "--until", "2026-11-20T12:30Z")["gaps"]
+        assert gaps == [
+            {"host": "", "kind": "gap", "since": "2026-11-20T12:04:00Z", "until": None, "seconds": 1560.0}
+        ]
+
+    def test_is_the_last_24_hours(self, machine: Machine, document: Document) -> None:
+        from datetime import datetime
+
+        machine.clock = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=25)
+        machine.tick()
+        machine.tick(process(1000), after=7200)
+        found = document()
+        assert found["samples"] == 1
+        assert found["rows"][0]["name"] == "python3"
+
+    @pytest.mark.usefixtures("machine")
+    def test_that_is_empty_says_what_there_is(self, machine: Machine, perftrack: Run) -> None:
+        machine.tick()
+        done = perftrack("top", "--since", "2020-01-01", "--until", "2020-01-02")
+        assert done.stdout == ""
+        assert "no samples in this range" in done.stderr
+        assert "holds 1, from 2026-11-20 12:01:00" in done.stderr
+
+
+class TestAt:
+    @pytest.fixture(autouse=True)
+    def three(self, machine: Machine) -> None:
+        for number in range(3):
+            machine.tick(
+                process(0, name=f"p{number}", cpu_percent=1.0), process(0, name="busy", pid=7, cpu_percent=9)
+            )
+
+    def test_shows_the_nearest_sample_and_its_neighbours(self, perftrack: Run) -> None:
+        out = perftrack("top", "--at", "2026-11-20 12:02:20").stdout.splitlines()
+        assert out[0] == "sample of 2026-11-20 12:02:00 UTC, 20 s before the time asked for"
+        assert out[1] == "previous: 2026-11-20 12:01:00, next: 2026-11-20 12:03:00"
+        assert [line.split()[5] for line in out[5:]] == ["root", "root"]
+        assert "busy" in out[5]
+        assert "p1" in out[6]
+
+    def test_for_programs(self, document: Document) -> None:
+        found = document("--at", "2026-11-20T13:00Z")
+        assert (found["taken_at"], found["away_seconds"], found["next_at"]) == ("2026-11-20T12:03:00Z", 3420.0, None)
+        assert [row["name"] for row in found["rows"]] == ["busy", "p2"]
+
+    def test_leaves_ranges_away(self, perftrack: Run) -> None:
+        assert "leave --since" in perftrack("top", "--at", "12:00", "--since", "11:00", expect=2).stderr
+
+
+HOSTILE = "[/red]\x1b[31m\u202egnp.exe\n"
+
+
+class TestNames:
+    def test_cannot_act_on_the_terminal(self, machine: Machine, perftrack: Run) -> None:
+        for number in range(2):
+            machine.tick(process(number, name=HOSTILE, command=HOSTILE, username=HOSTILE))
+        for arguments in (WHOLE, ("--at", "2026-11-20 12:00"), (*WHOLE, "--group", "command")):
+            out = perftrack("top", *arguments).stdout
+            assert r"[/red]\x1b[31m\u202egnp.exe\n" in out
+            assert all(char.isprintable() or char == "\n" for char in out)
+
+    def test_are_whole_in_a_pipe_and_cut_on_a_screen(self, machine: Machine, perftrack: Run) -> None:
+        for number in range(2):
+            machine.tick(process(number, command="x" * 300))
+        assert "x" * 300 in perftrack("top", *WHOLE).stdout
+        for columns in (60, 80, 132):
+            lines = perftrack("top", *WHOLE, env={"COLUMNS": str(columns)}).stdout.splitlines()
+            assert max(map(len, lines)) <= columns, columns
+            assert any("…" in line for line in lines)
+
+
+def test_reads_no_more_than_its_range(machine: Machine, path: str) -> None:
+    from sqlalchemy import event
+
+    for number in range(5):
+        machine.tick(process(number))
+    steps: list[str] = []
+    with snapshot(path) as reader:
+        from perftrack.reading import top as reading
+        from perftrack.reading.usage import GROUPS
+
+        def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if statement.startswith("SELECT"):
+                steps.extend(
+                    row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                )
+
+        event.listen(reader, "before_cursor_execute", explain)
+        span = TimeRange((NOON + timedelta(minutes=2)).replace(tzinfo=UTC), None)
+        for group in ("process", *GROUPS):
+            covered = coverage(reader, span, NOON.replace(tzinfo=UTC))
+            reading.largest(reader, covered, "cpu", group, 5)  # type: ignore[arg-type]
+    scans = {step for step in steps if step.startswith("SCAN") and "(subquery" not in step and "anon" not in step}
+    assert scans <= {"SCAN boot", "SCAN gap", "SCAN name_filter", "SCAN CONSTANT ROW"}, scans
+    assert any("ix_system_sample_taken_at" in step for step in steps)
