@@ -23,15 +23,26 @@ class Machine:
         self.uptime_seconds = 1000.0
         self.counters = dict.fromkeys(intervals.SYSTEM_COUNTERS, 0)
 
-    def tick(self, *processes: dict[str, Any], after: float = 60, step: float = 0, **changed: int) -> None:
-        """Let *after* seconds pass, step the clock by *step* seconds, add *changed* to the counters, and record."""
+    def tick(
+        self,
+        *processes: dict[str, Any],
+        after: float = 60,
+        step: float = 0,
+        extra: dict[str, Any] | None = None,
+        **changed: int,
+    ) -> None:
+        """Let *after* seconds pass, step the clock by *step* seconds, add *changed* to the counters, and record.
+
+        *extra*: further values of system_sample.
+        """
         self.clock += timedelta(seconds=after + step)
         self.uptime_seconds += after
         for name, change in changed.items():
             self.counters[name] += change
         instant = self.clock.isoformat(" ", "microseconds")
         values = {"taken_at": instant, "uptime_seconds": self.uptime_seconds, "window_seconds": 1.0, "cpu_count": 2}
-        database.insert_sample(self.connection, sample(*processes, **self.names, **values, **self.counters))
+        row = values | self.counters | (extra or {})
+        database.insert_sample(self.connection, sample(*processes, **self.names, **row))
 
 
 def process(cpu_ms: int | None, **values: Any) -> dict[str, Any]:

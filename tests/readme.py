@@ -12,7 +12,17 @@ from perftrack.settings import SETTINGS
 from perftrack.storage.models import Base
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-COMMANDS = ("record", "top", "export", "import", "config show", "config init", "database path", "database upgrade")
+COMMANDS = (
+    "record",
+    "top",
+    "report",
+    "export",
+    "import",
+    "config show",
+    "config init",
+    "database path",
+    "database upgrade",
+)
 
 
 def columns() -> str:

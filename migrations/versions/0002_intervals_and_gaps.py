@@ -95,7 +95,7 @@ FROM (SELECT
   host.name AS host,
   boot.booted_at AS booted_at,
   later.id AS sample_id,
-  process.id AS process_id,
+  process_sample.process_id AS process_id,
   process.pid AS pid,
   process.name AS name,
   process.username AS username,

@@ -48,7 +48,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[s
             needed = min(needed, LONGEST_TEXT if place < len(header) - 1 else max(room, LEAST_ROOM))
         widths.append(needed)
         room -= needed + 2
-    bold = Style(bold=True) if sys.stdout.isatty() else Style()
+    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+    bold = Style() if plain else Style(bold=True)
     for number, row in enumerate(cells):
         parts = []
         for place, (name, cell) in enumerate(zip(header, row, strict=True)):
@@ -59,6 +60,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[s
                 text.pad_left(widths[place] - cell_len(cell))
             parts.append(text.plain)
         print((bold if number == 0 else Style()).render("  ".join(parts).rstrip()))
+
+
+def sparkline(values: Sequence[float | None], full: float | None = None) -> str:
+    """Return a line of bars from 0 to *full* (None: the largest value), blank where there is none."""
+    bars = "▁▂▃▄▅▆▇█"
+    try:
+        bars.encode(sys.stdout.encoding)
+    except UnicodeError:
+        bars = "_.:-=+*#"
+    largest = full or max((value for value in values if value is not None), default=0) or 1
+    return "".join(
+        " " if value is None else bars[min(len(bars) - 1, int(value / largest * len(bars)))] for value in values
+    )
 
 
 def line(text: str) -> None:

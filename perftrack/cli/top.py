@@ -71,7 +71,7 @@ def top(
     covered = found.coverage
     if covered.held.samples == 0:
         print(f"perftrack: {show.nothing_in_range(covered.everything, settings.database)}", file=sys.stderr)
-    rows = [_document(row, group) for row in found.rows]
+    rows = [document(row, group) for row in found.rows]
     if output == "json":
         summary = {
             "system_cpu_seconds": show.seconds(found.system_cpu_ms),
@@ -95,7 +95,7 @@ _FIELDS = (
 _GROUP_FIELD = {"name": "name", "command": "command", "user": "username"}
 
 
-def _document(ranked: Ranked, group: str) -> dict[str, Any]:
+def document(ranked: Ranked, group: str) -> dict[str, Any]:
     """Return a row for scripts."""
     from perftrack.cli import show
 
@@ -121,7 +121,7 @@ def _print_range(found: Top, by: str, group: str) -> None:
     print()
     lines = []
     for ranked in found.rows:
-        row = _document(ranked, group)
+        row = document(ranked, group)
         shown = {
             "CPU s": show.number(row["cpu_seconds"]),
             "RSS max": show.size(row["rss_max_bytes"]),
@@ -136,10 +136,11 @@ def _print_range(found: Top, by: str, group: str) -> None:
     else:
         processes.print_lines(lines, by)
     print()
-    show.line(_unattributed_line(found))
+    show.line(unattributed_line(found))
 
 
-def _unattributed_line(found: Top) -> str:
+def unattributed_line(found: Top) -> str:
+    """Return the line about what no recorded process explains."""
     from perftrack.cli import show
 
     if found.system_cpu_ms is None or found.unattributed_cpu_ms is None:

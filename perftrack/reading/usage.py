@@ -6,11 +6,12 @@ recorded in between. What belongs to its first sample is what the view process_i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, select
+from sqlalchemy.orm import aliased
 
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.storage.intervals import PROCESS_INTERVAL
@@ -83,14 +84,16 @@ def usage(
     used: dict[int, Usage] = {}
     last: dict[int, Row[Any]] = {}
     first_interval = _first_interval(connection)
+    further = _further_filters(connection)
     for part in _parts(span, held, progress):
-        for row in connection.execute(_process_part(part, _further_filters(connection))):
+        for row in connection.execute(_process_part(part, further)).all():
             found = used.setdefault(row.process_id, Usage())
             before = last.get(row.process_id)
-            opening = first_interval(row.sample_id, row.process_id) if before is None else _growth(before, row)
-            for name, amount in zip(COUNTERS, opening, strict=True):
-                found.add(name, amount)
-                found.add(name, getattr(row, name))
+            opening = first_interval(row.first_sample, row.process_id) if before is None else _growth(before, row)
+            grown = _growth_within(connection, part, row)
+            for name, *amounts in zip(COUNTERS, opening, grown, strict=True):
+                for amount in amounts:
+                    found.add(name, amount)
             found.see(row)
             last[row.process_id] = row
     return used
@@ -137,37 +140,59 @@ def _further_filters(connection: Connection) -> list[int]:
 
 
 def _process_part(part: TimeRange, further_filters: list[int]) -> Select[Any]:
-    """Select of each process what its counters grew by, their first and last values, and memory."""
-    order: dict[str, Any] = {
-        "partition_by": ProcessSample.process_id,
-        "order_by": (SystemSample.uptime_seconds, SystemSample.id),
-    }
-    rows = (
+    """Select of each process its counters' first and last values, their least and largest, and its memory."""
+    extremes = [
+        extreme(value).label(f"{name}_{label}")
+        for name, value in _VALUES.items()
+        for label, extreme in (("least", func.min), ("most", func.max))
+    ]
+    each = (
         select(
             ProcessSample.process_id,
-            ProcessSample.sample_id,
-            ProcessSample.rss_bytes,
-            ProcessSample.num_threads,
-            *(value.label(name) for name, value in _VALUES.items()),
-            *(func.lag(value).over(**order).label(f"{name}_before") for name, value in _VALUES.items()),
-            (func.row_number().over(**order) == 1).label("is_first"),
-            func.lead(ProcessSample.sample_id).over(**order).is_(None).label("is_last"),
+            func.min(ProcessSample.sample_id).label("first_sample"),
+            func.max(ProcessSample.sample_id).label("last_sample"),
+            *extremes,
+            *_memory(ProcessSample),
         )
         .select_from(SystemSample)
         .join(ProcessSample)
         .where(*part.holds(SystemSample.__table__.c.taken_at), ProcessSample.filter_id.not_in(further_filters))
+        .group_by(ProcessSample.process_id)
         .subquery()
     )
-    columns = []
-    for name in COUNTERS:
-        value, before = rows.c[name], rows.c[f"{name}_before"]
-        columns += [
-            func.sum(case((value >= before, value - before))).label(name),
-            func.max(case((rows.c.is_first, value))).label(f"{name}_first"),
-            func.max(case((rows.c.is_last, value))).label(f"{name}_last"),
-        ]
-    first_sample = func.max(case((rows.c.is_first, rows.c.sample_id))).label("sample_id")
-    return select(rows.c.process_id, first_sample, *columns, *_memory(rows.c)).group_by(rows.c.process_id)
+    statement = select(each)
+    for label in ("first", "last"):
+        row = aliased(ProcessSample, name=label)
+        statement = statement.join(
+            row,
+            and_(
+                row.sample_id == each.c[f"{label}_sample"],
+                row.process_id == each.c.process_id,
+                row.filter_id.not_in(further_filters),
+            ),
+        ).add_columns(
+            (row.cpu_user_ms + row.cpu_system_ms).label(f"cpu_ms_{label}"),
+            row.read_bytes.label(f"read_bytes_{label}"),
+            row.write_bytes.label(f"write_bytes_{label}"),
+        )
+    return statement
+
+
+def _sums(part: TimeRange, process_id: int) -> Select[Any]:
+    """Select what the counters of a process grew by from sample to sample, where one of them went backwards."""
+    order: dict[str, Any] = {"order_by": (SystemSample.uptime_seconds, SystemSample.id)}
+    rows = (
+        select(
+            *(value.label(name) for name, value in _VALUES.items()),
+            *(func.lag(value).over(**order).label(f"{name}_before") for name, value in _VALUES.items()),
+        )
+        .select_from(SystemSample)
+        .join(ProcessSample)
+        .where(*part.holds(SystemSample.__table__.c.taken_at), ProcessSample.process_id == process_id)
+        .subquery()
+    )
+    differences = ((rows.c[name], rows.c[f"{name}_before"]) for name in COUNTERS)
+    return select(*(func.sum(case((value >= before, value - before))) for value, before in differences))
 
 
 def _group_part(part: TimeRange, column: Any, further_filters: list[int]) -> Select[Any]:
@@ -214,9 +239,27 @@ def _first_interval(connection: Connection) -> Callable[[int, int], tuple[int | 
 
 
 def _growth(before: Row[Any], row: Row[Any]) -> tuple[int | None, ...]:
-    """Return what the counters grew by from one part of the range to the next."""
+    """Return what the counters grew by, from the last values of *before* to the first of *row*."""
     pairs = ((getattr(before, f"{name}_last"), getattr(row, f"{name}_first")) for name in COUNTERS)
     return tuple(None if None in pair or pair[1] < pair[0] else pair[1] - pair[0] for pair in pairs)
+
+
+def _growth_within(connection: Connection, part: TimeRange, row: Row[Any]) -> Sequence[int | None]:
+    """Return what the counters of a process grew by in *part*, which *row* is of, from first to last sample."""
+    if row.first_sample == row.last_sample:
+        return (None,) * len(COUNTERS)
+    if not _never_fell(row):
+        return connection.execute(_sums(part, row.process_id)).one()
+    pairs = ((getattr(row, f"{name}_first"), getattr(row, f"{name}_last")) for name in COUNTERS)
+    return tuple(None if None in pair else pair[1] - pair[0] for pair in pairs)
+
+
+def _never_fell(row: Row[Any]) -> bool:
+    return all(
+        getattr(row, f"{name}_first") == getattr(row, f"{name}_least")
+        and getattr(row, f"{name}_last") == getattr(row, f"{name}_most")
+        for name in COUNTERS
+    )
 
 
 def _largest(*values: int | None) -> int | None:

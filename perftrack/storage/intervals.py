@@ -99,7 +99,7 @@ FROM (SELECT taken_at, datetime, host, booted_at, sample_id, process_id, pid, na
   num_threads
 FROM (SELECT
   {_SAMPLE}
-  process.id AS process_id,
+  process_sample.process_id AS process_id,
   process.pid AS pid,
   process.name AS name,
   process.username AS username,
