@@ -258,6 +258,40 @@ class TestATick:
         record_one(settings())
         assert count(path) == 2  # the one that was refused too
 
+    @pytest.mark.usefixtures("connection")
+    @pytest.mark.parametrize("mishap", ["moved", "moved with its log", "removed", "replaced"])
+    def test_writes_into_the_database_that_is_there_at_the_end_of_its_window(
+        self,
+        settings: Callable[..., Settings],
+        path: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        mishap: str,
+    ) -> None:
+        """SQLite would go on writing into the file that is there no longer."""
+        record_one(settings())
+        other = tmp_path / "other.db"
+        database.open_current(str(other)).close()
+
+        def meanwhile(_seconds: float) -> None:
+            for suffix in ("", "-wal", "-shm") if mishap == "moved with its log" else ("",):
+                if mishap == "replaced":
+                    os.replace(other, path)
+                elif mishap == "removed":
+                    os.unlink(path)
+                elif os.path.exists(path + suffix):
+                    os.rename(path + suffix, f"{path}.old{suffix}")
+
+        monkeypatch.setattr(time, "sleep", meanwhile)
+        record_one(settings())
+        assert count(path) == 1
+        if mishap.startswith("moved"):
+            assert count(path + ".old") == 1
+        monkeypatch.undo()
+        record_one(settings(cpu_window=0.01, database=path))
+        assert count(path) == 2
+        assert query(path, "PRAGMA integrity_check") == ["ok"]
+
     def test_stores_every_odd_name_so_that_its_bytes_can_be_read_back(
         self, settings: Callable[..., Settings], path: str, spawn: Spawn, sqlite3_shell: Callable[..., str]
     ) -> None:

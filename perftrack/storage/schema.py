@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 import perftrack
 from perftrack.errors import PerftrackError, UnusableError
 from perftrack.private import make_folder
+from perftrack.storage import backup
 from perftrack.storage.database import APPLICATION_ID, explained
 from perftrack.storage.engine import engine_for
 
@@ -72,27 +73,33 @@ def _migration_transaction(file: str, path: str) -> Generator[Connection]:
     # Rebuilding a table with its foreign keys on would delete the rows that refer to it.
     engine = engine_for(file, write=True, foreign_keys=False)
     with explained(path), engine.connect() as connection, connection.begin():
-        _refuse_unknown(connection, path)
+        revision = _known_revision(connection, path)
+        before = backup.row_counts(connection)
+        if revision is not None:
+            backup.back_up_first(connection, path, revision)
         yield connection
-        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-        if broken is not None:
-            raise PerftrackError(f"database {path}: a row of {broken[0]} refers to nothing; nothing was changed")
+        backup.refuse_losses(connection, path, before)
 
 
-def _refuse_unknown(connection: Connection, path: str) -> None:
-    """Raise PerftrackError for a database that is somebody else's or a newer perftrack's."""
+def _known_revision(connection: Connection, path: str) -> str | None:
+    """Return the revision that the database is at; None: it is new.
+
+    Raises: PerftrackError for a database that is somebody else's or a newer perftrack's.
+    """
     tables = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master")}
     ours = connection.exec_driver_sql("PRAGMA application_id").scalar_one() == APPLICATION_ID
     if tables and not (ours and "alembic_version" in tables):
         raise PerftrackError(f"{path} is the database of another program; name another with --database")
-    if tables:
-        revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        known = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
-        if revision is not None and revision not in known:
-            raise UnusableError(
-                f"database {path} was written by a newer perftrack (its revision is {revision}, this one knows "
-                f"up to {known[0]}): upgrade perftrack"
-            )
+    if not tables:
+        return None
+    revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    known = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
+    if revision is not None and revision not in known:
+        raise UnusableError(
+            f"database {path} was written by a newer perftrack (its revision is {revision}, this one knows "
+            f"up to {known[0]}): upgrade perftrack"
+        )
+    return revision
 
 
 @contextmanager

@@ -1,0 +1,312 @@
+"""Ticks that meet others: of the same moment, of another user, an export, a process that hangs in the kernel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import process_row, query, sample, until
+from faulty import RECORD, Place
+
+from perftrack.storage import database
+
+pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="forks, strace, /proc")]
+ROUNDS, AT_ONCE = 200, 8
+NOBODY = 65534
+
+# Each process has imported everything already, so that they begin closer together than a crontab can make them.
+FIRST_RUNS = f"""
+import os, sys
+import perftrack.recording.recorder, perftrack.storage.schema
+from perftrack.__main__ import main
+sys.argv[1:], folder = ["record"], sys.argv[1]
+for number in range({ROUNDS}):
+    os.environ["PERFTRACK_DATABASE"] = f"{{folder}}/{{number}}/perftrack.db"
+    gate, opener = os.pipe()
+    runs = []
+    for _ in range({AT_ONCE}):
+        run = os.fork()
+        if run == 0:
+            os.close(opener)
+            os.read(gate, 1)
+            try:
+                main()
+            finally:
+                os._exit(99)
+        runs.append(run)
+    os.close(gate)
+    os.close(opener)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(run, 0)[1]) for run in runs]
+    assert codes == [0] * {AT_ONCE}, (number, codes)
+"""
+
+
+def test_eight_first_runs_at_the_same_moment(tmp_path: Path) -> None:
+    env = {**os.environ, "PERFTRACK_CPU_WINDOW": "0", "PERFTRACK_PROCESS_FILTER": "no such name"}
+    command = [sys.executable, "-B", "-c", FIRST_RUNS, str(tmp_path)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900)
+    assert (done.returncode, done.stderr) == (0, "")
+    for number in range(ROUNDS):
+        path = tmp_path / str(number) / "perftrack.db"
+        assert os.listdir(path.parent) == ["perftrack.db"]
+        for table, rows in (("system_sample", AT_ONCE), ("host", 1), ("boot", 1), ("alembic_version", 1)):
+            assert query(path, f"SELECT count(*) FROM {table}") == [rows], (number, table)
+        assert query(path, "PRAGMA integrity_check") == ["ok"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path, 0, PERFTRACK_PROCESS_FILTER="no such name")
+    made.tick()
+    return made
+
+
+def test_ticks_that_overlap_all_land(place: Place) -> None:
+    place.env["PERFTRACK_CPU_WINDOW"] = "0.3"
+    for number in range(10):
+        ticks = [subprocess.Popen(RECORD, env=place.env, stderr=subprocess.PIPE) for _ in range(4)]
+        assert [(tick.communicate(timeout=60)[1], tick.returncode) for tick in ticks] == [(b"", 0)] * 4
+        assert query(place.path, "SELECT count(*) FROM system_sample") == [1 + 4 * (number + 1)]
+    assert query(place.path, "PRAGMA integrity_check") == ["ok"]
+
+
+def test_a_tick_does_not_wait_for_an_export(place: Place) -> None:
+    """Whose reader has stopped reading: it holds its snapshot for as long as that takes."""
+    connection = database.open_current(place.path)
+    for number in range(3000):
+        instant = f"2026-11-20 {number // 60 % 24:02d}:{number % 60:02d}:{number // 1440:02d}.000000"
+        database.insert_sample(connection, sample(process_row(), taken_at=instant))
+    connection.close()
+    place.watched = 1
+    command = [sys.executable, "-m", "perftrack", "export", "--process-csv", "-"]
+    with subprocess.Popen(command, env=place.env, stdout=subprocess.PIPE, cwd=place.folder) as export:
+        first = export.stdout.read(100)
+        place.tick()
+        place.tick()
+        assert export.poll() is None
+        rest = export.stdout.read()
+    assert export.returncode == 0
+    assert (first + rest).count(b"\n") == 1 + 3000
+    assert query(place.path, "SELECT count(*) FROM system_sample") == [3003]
+
+
+SOON = """
+import sys
+from perftrack.recording import recorder
+from perftrack.storage import database
+recorder.HUNG_SECONDS, database.BUSY_TIMEOUT_SECONDS = 1, 0
+sys.argv = ["perftrack", "record"]
+from perftrack.__main__ import main
+main()
+"""
+HUNG_READ = ["-P", "/proc/1/stat", "-e", "trace=openat", "-e", "inject=openat:delay_enter=8000000"]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+class TestAProcessWhoseFilesBlock:
+    """strace stands for the kernel: reading /proc/1/stat takes eight seconds, and the watchdog is set to one."""
+
+    def hung(self, place: Place) -> subprocess.CompletedProcess[str]:
+        done = place.run("strace", "-f", "-o", "/dev/null", *HUNG_READ, command=[sys.executable, "-c", SOON])
+        told = [line for line in done.stderr.splitlines() if not line.startswith("strace: ")]
+        done.stderr = "\n".join(told)
+        return done
+
+    def test_ends_the_tick_before_the_next_ones_pile_up(self, place: Place) -> None:
+        done = self.hung(place)
+        assert done.returncode == 1
+        assert done.stderr == (
+            "perftrack: no sample was taken: it hung while reading /proc/1/stat and was ended after 1 s"
+        )
+        assert place.samples() == 1
+
+    def test_is_told_once_an_hour(self, place: Place) -> None:
+        assert [bool(self.hung(place).stderr) for _ in range(2)] == [True, False]
+        place.tick()
+        assert place.samples() == 2
+
+
+def test_the_watchdog_lets_a_tick_wait_that_was_told_to(place: Place) -> None:
+    place.env["PERFTRACK_CPU_WINDOW"] = "2.5"
+    done = place.run(command=[sys.executable, "-c", SOON.replace("= 1, 0", "= 0.5, 0")])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert query(place.path, "SELECT max(window_seconds) >= 2.5 FROM system_sample") == [1]
+
+
+def test_a_named_pipe_in_the_databases_place_is_refused_at_once(place: Place) -> None:
+    os.unlink(place.path)
+    os.mkfifo(place.path)
+    done = place.run()
+    assert done.returncode == 1
+    assert done.stderr == f"perftrack: database {place.path}: it is not a file; name another with --database\n"
+
+
+# The other user need not be able to read the Python that runs the tests.
+AS_USER = """
+import json, logging.config, os, sys
+import perftrack.cli, perftrack.recording.recorder, perftrack.storage.schema
+import perftrack.storage.failures, perftrack.storage.pending
+from perftrack.__main__ import main
+user = int(sys.argv[1])
+os.setgroups([])
+os.setgid(user)
+os.setuid(user)
+sys.argv = ["perftrack", "record"]
+if "PERFTRACK_TEST_DIE" in os.environ:  # in the middle of writing, with the log and its index open
+    import signal
+    from perftrack.storage import database
+    write = database.add_sample
+    def dying(*arguments):
+        write(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+    database.add_sample = dying
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can run as another user")
+class TestRootAndAnotherUser:
+    @pytest.fixture
+    def shared(self) -> Iterator[Place]:
+        """A folder that nobody can reach, as below /var; pytest's own are root's alone."""
+        folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="perftrack-test-"))
+        folder.chmod(0o755)
+        yield Place(folder, 0, PERFTRACK_PROCESS_FILTER="no such name", HOME=str(folder))
+        shutil.rmtree(folder)
+
+    @staticmethod
+    def tick(place: Place, user: int, *, dies: bool = False) -> subprocess.CompletedProcess[str]:
+        if dies:
+            place.env["PERFTRACK_TEST_DIE"] = "1"
+        done = place.run(command=[sys.executable, "-c", AS_USER, str(user)])
+        place.env.pop("PERFTRACK_TEST_DIE", None)
+        assert done.returncode == (-signal.SIGKILL if dies else done.returncode)
+        return done
+
+    def fine(self, place: Place, user: int) -> None:
+        done = self.tick(place, user)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def refused(self, place: Place, user: int, says: str) -> None:
+        before = {found.name: found.stat() for found in place.folder.iterdir()}
+        done = self.tick(place, user)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"perftrack: database {place.path}")
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
+        after = {found.name: found.stat() for found in place.folder.iterdir()}
+        assert {name: (s.st_uid, s.st_size) for name, s in after.items()} == {
+            name: (s.st_uid, s.st_size) for name, s in before.items()
+        }
+
+    def test_a_users_database_that_root_records_in_too(self, shared: Place) -> None:
+        os.chown(shared.folder, NOBODY, NOBODY)
+        self.fine(shared, NOBODY)
+        for user in (0, NOBODY):
+            self.tick(shared, user, dies=True)
+            assert {found.stat().st_uid for found in shared.folder.iterdir()} == {NOBODY}
+            assert len(list(shared.folder.iterdir())) == 3  # -wal and -shm of the dead
+            self.fine(shared, NOBODY - user)
+            self.fine(shared, user)
+        assert query(shared.path, "SELECT count(*) FROM system_sample") == [5]
+
+    def test_a_sample_of_root_that_had_to_wait_is_the_users(self, shared: Place) -> None:
+        os.chown(shared.folder, NOBODY, NOBODY)
+        self.fine(shared, NOBODY)
+        whole = Path(shared.path).read_bytes()
+        os.truncate(shared.path, 0)
+        assert "is kept" in self.tick(shared, 0).stderr
+        os.unlink(f"{shared.path}-pending/failure.json")
+        assert "is kept" in self.tick(shared, NOBODY).stderr
+        Path(shared.path).write_bytes(whole)
+        self.fine(shared, NOBODY)
+        assert shared.samples() == 4
+
+    def test_roots_own_database_is_refused_to_a_user(self, shared: Place) -> None:
+        shared.folder.chmod(0o755)
+        self.fine(shared, 0)
+        self.refused(shared, NOBODY, "this user may read and write")
+        self.fine(shared, 0)
+
+    def test_roots_database_that_all_may_read_is_refused_too(self, shared: Place) -> None:
+        shared.folder.chmod(0o755)
+        self.fine(shared, 0)
+        os.chmod(shared.path, 0o644)
+        self.refused(shared, NOBODY, "this user")
+        self.tick(shared, 0, dies=True)
+        self.refused(shared, NOBODY, "this user")
+        self.fine(shared, 0)
+        assert shared.samples() == 2
+
+    def test_a_folder_that_a_user_may_not_reach(self, shared: Place) -> None:
+        self.fine(shared, 0)
+        shared.folder.chmod(0o700)
+        self.refused(shared, NOBODY, "Permission denied")
+        self.fine(shared, 0)
+
+    def test_a_database_that_both_may_write(self, shared: Place) -> None:
+        shared.folder.chmod(0o777)
+        self.fine(shared, 0)
+        os.chmod(shared.path, 0o666)
+        for user in (0, NOBODY):
+            self.tick(shared, user, dies=True)
+            self.fine(shared, NOBODY - user)
+            self.fine(shared, user)
+        assert shared.samples() == 5
+
+    def test_a_database_that_both_may_write_in_roots_folder(self, shared: Place) -> None:
+        """The user cannot make -wal there: it works or is refused, and root goes on either way."""
+        shared.folder.chmod(0o755)
+        self.fine(shared, 0)
+        os.chmod(shared.path, 0o666)
+        self.refused(shared, NOBODY, "this user")
+        self.tick(shared, 0, dies=True)
+        self.tick(shared, NOBODY)
+        self.fine(shared, 0)
+        assert query(shared.path, "PRAGMA integrity_check") == ["ok"]
+
+
+class TestCronsEnvironment:
+    def run(self, place: Place, **variables: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": "/usr/bin:/bin", **variables}
+        return subprocess.run(
+            RECORD, env=env, cwd=place.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+    def test_is_enough_where_the_database_is_named(self, place: Place) -> None:
+        done = self.run(place, PERFTRACK_DATABASE=place.path, PERFTRACK_CPU_WINDOW="0", LANG="C", LC_ALL="C")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert sorted(os.listdir(place.folder)) == ["perftrack.db"]
+
+    @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can run as another user")
+    @pytest.mark.parametrize("home", [None, "", "relative"])
+    def test_of_a_user_without_a_passwd_entry_is_one_line(self, place: Place, home: str | None) -> None:
+        env = {"PATH": "/usr/bin:/bin"} | ({} if home is None else {"HOME": home})
+        command = [sys.executable, "-c", AS_USER, "54321"]
+        place.folder.chmod(0o777)
+        done = subprocess.run(command, env=env, cwd=place.folder, capture_output=True, text=True, check=False)
+        assert done.stderr.count("\n") == 1
+        assert done.returncode in {1, 2}
+        assert "HOME" in done.stderr
+        assert os.listdir(place.folder) == ["perftrack.db"]
+
+
+def test_a_tick_that_cannot_be_ended_is_waited_for_by_none(place: Place) -> None:
+    """Stopped in its window, it holds no lock; woken up, it lands."""
+    place.env["PERFTRACK_CPU_WINDOW"] = "1"
+    with subprocess.Popen(RECORD, env=place.env) as tick:
+        until(lambda: os.path.exists(f"{place.path}-shm"))
+        os.kill(tick.pid, signal.SIGSTOP)
+        place.env["PERFTRACK_CPU_WINDOW"] = "0"
+        for _ in range(3):
+            place.tick()
+        os.kill(tick.pid, signal.SIGCONT)
+        assert tick.wait(30) == 0
+    assert place.samples() == 5
