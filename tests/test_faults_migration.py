@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.script import ScriptDirectory
 from conftest import process_row, query, sample
 from faulty import CALLS, Place, calls, strace
 
@@ -133,6 +134,50 @@ def test_an_upgrade_keeps_every_row_and_a_private_copy_of_what_was(release: Rele
     assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
     release.path = copy
     assert release.revision() == inserts.REVISION
+
+
+def every_revision() -> list[str]:
+    scripts = ScriptDirectory.from_config(schema.alembic_config()).walk_revisions()
+    return sorted(script.revision for script in scripts)
+
+
+@pytest.mark.parametrize("old", every_revision())
+def test_from_every_revision_with_rows_in_every_table(path: str, old: str) -> None:
+    with schema.migrating(path) as connection:
+        config = schema.alembic_config()
+        config.attributes["connection"] = connection
+        schema.command.upgrade(config, old)
+    rows_before = fill_every_table(path)
+    assert rows_before.keys() >= {"host", "boot", "system_sample", "process", "name_filter", "process_sample"}
+    schema.upgrade(path)
+    assert query(path, "SELECT version_num FROM alembic_version") == [inserts.REVISION]
+    assert query(path, "PRAGMA integrity_check") == ["ok"]
+    assert query(path, "PRAGMA foreign_key_check") == []
+    for table, rows in rows_before.items():
+        with closing(sqlite3.connect(path)) as opened:
+            opened.row_factory = sqlite3.Row
+            after = [dict(row) for row in opened.execute(f"SELECT * FROM {table}")]
+        assert [{name: row[name] for name in before} for row, before in zip(after, rows, strict=True)] == rows
+    for view in query(path, "SELECT name FROM sqlite_master WHERE type = 'view'"):
+        query(path, f"SELECT * FROM {view}")
+
+
+def fill_every_table(path: str) -> dict[str, list[dict[str, Any]]]:
+    """Put three rows into each table, of whatever columns there are at its revision, and return them."""
+    tables = query(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'alembic_version'")
+    filled: dict[str, list[dict[str, Any]]] = {}
+    with closing(sqlite3.connect(path)) as opened, opened:
+        for table in tables:
+            filled[table] = []
+            for number in (1, 2, 3):
+                row = {}
+                for _, name, kind, *_ in opened.execute(f"PRAGMA table_info({table})"):
+                    instant = f"2026-11-20 12:00:0{number}.000000"
+                    row[name] = {"DATETIME": instant, "TEXT": f"text {number}", "FLOAT": number / 3}.get(kind, number)
+                marks = ", ".join(f":{name}" for name in row)
+                opened.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+                filled[table].append(row)
+    return filled
 
 
 def test_killed_after_each_statement(release: Release) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -122,8 +123,9 @@ class TestAProcessWhoseFilesBlock:
     def test_ends_the_tick_before_the_next_ones_pile_up(self, place: Place) -> None:
         done = self.hung(place)
         assert done.returncode == 1
-        assert done.stderr == (
-            "perftrack: no sample was taken: it hung while reading /proc/1/stat and was ended after 1 s"
+        assert re.fullmatch(
+            r"perftrack: no sample was taken: it hung while reading /proc/1(/stat)? and was ended after 1 s",
+            done.stderr,
         )
         assert place.samples() == 1
 
@@ -252,7 +254,8 @@ class TestRootAndAnotherUser:
         self.fine(shared, 0)
 
     def test_a_database_that_both_may_write(self, shared: Place) -> None:
-        shared.folder.chmod(0o777)
+        os.chown(shared.folder, 0, NOBODY)
+        shared.folder.chmod(0o770)
         self.fine(shared, 0)
         os.chmod(shared.path, 0o666)
         for user in (0, NOBODY):

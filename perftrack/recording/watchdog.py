@@ -42,6 +42,7 @@ def _wait(running: _thread.LockType, seconds: float, last_words: Callable[[str],
 
 
 def _file_being_read(thread: int) -> str:
-    """Return the path that the innermost function of *thread* was given; empty where it was given none."""
+    """Return the path or the process that the innermost function of *thread* was given; empty: neither."""
     frame = sys._current_frames().get(thread)
-    return str(frame.f_locals.get("path", "")) if frame is not None else ""
+    given = {} if frame is None else frame.f_locals
+    return str(given.get("path") or (f"/proc/{given['pid']}" if "pid" in given else ""))

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, event
 
 from perftrack.errors import PerftrackError, UnusableError
+from perftrack.private import create
 from perftrack.storage.database import connect, explained
 
 # Statements that take rows or values away. A view holds none, and alembic_version is the migration's own note.
@@ -43,7 +44,7 @@ def _back_up(path: str, target: str) -> None:
     try:
         with suppress(FileNotFoundError):  # of an upgrade that was killed
             os.unlink(unfinished)
-        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(create(unfinished))
         with (
             explained(unfinished),
             closing(connect(path, read_only=True)) as source,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from perftrack.errors import PerftrackError
+from perftrack.private import create
 from perftrack.storage.database import pending_folder
 from perftrack.storage.pending import make_folder
 
@@ -99,7 +100,10 @@ def _is_recent(instant: str, now: datetime.datetime) -> bool:
 def _write(path: str, failure: Failure) -> None:
     """Write in place, which needs no room on a full disk; what is half written is no failure. Raises: OSError."""
     text = json.dumps(asdict(failure), ensure_ascii=False, indent=1).encode() + b"\n"
-    descriptor = os.open(_file(path), os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        descriptor = os.open(_file(path), os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
+    except FileNotFoundError:
+        descriptor = create(_file(path))
     try:
         os.write(descriptor, text)
         os.ftruncate(descriptor, len(text))

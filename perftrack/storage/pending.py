@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from perftrack.errors import UnusableError
+from perftrack.private import create
 from perftrack.sample import Sample
 from perftrack.storage import inserts
 from perftrack.storage.database import add_sample, explained, pending_folder, transaction
@@ -56,6 +57,8 @@ def insert(connection: sqlite3.Connection, path: str) -> None:
     folder = pending_folder(path)
     done, refused = [], []
     try:
+        if not _names(folder):
+            return
         with explained(path), transaction(connection):
             for name in _names(folder):
                 try:
@@ -86,6 +89,7 @@ def make_folder(path: str) -> None:
     folder = pending_folder(path)
     with suppress(FileExistsError):
         os.mkdir(folder, 0o700)
+        os.chmod(folder, 0o700)  # whatever the umask
         _give_to_owner(folder, path)
     if os.path.islink(folder) or not os.path.isdir(folder):
         raise NotADirectoryError(20, "it is no folder", folder)
@@ -112,7 +116,7 @@ def _write(folder: str, text: bytes) -> None:
     number = int(names[-1].partition("-")[0]) + 1 if names else 1
     final = os.path.join(folder, f"{number:08d}-{os.urandom(4).hex()}{_SUFFIX}")
     unfinished = f"{final}.new"
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    descriptor = create(unfinished)
     try:
         try:
             while text:
