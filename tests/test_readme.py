@@ -16,11 +16,14 @@ from pathlib import Path
 
 import pytest
 import readme
+import test_faults_processes
+import test_faults_tick
+import test_faults_together
 import typer
 from conftest import LEGACY, Run, process_row, sample
 
 from perftrack.cli import app
-from perftrack.storage import database
+from perftrack.storage import database, pending
 
 TEXT = readme.README.read_text(encoding="utf-8")
 COOKBOOK = re.findall(r"\n([^\n]+\?)[^\n]*(?:\n[^\n`]+)*\n\n```sql\n(.*?)```", TEXT, re.DOTALL)
@@ -135,3 +138,14 @@ def test_the_crontab_line_runs_what_it_should() -> None:
     assert [minute, hour, day, month, weekday] == ["*"] * 5
     assert command[0].endswith("/bin/perftrack")
     assert command[1:] == ["record"]
+
+
+def test_the_figures_of_injected_faults_are_those_of_their_tests() -> None:
+    for figure in (
+        f"{test_faults_tick.KILLS} kills at random moments",
+        f"{test_faults_tick.CUTS} cuts with",
+        f"{test_faults_together.AT_ONCE} first runs at the same moment, {test_faults_together.ROUNDS} times",
+        f"{test_faults_processes.MANY:,} processes",
+        f"limited to {pending.SAMPLES_MAX} and to {pending.BYTES_MAX // 1024**2} MiB",
+    ):
+        assert figure in " ".join(TEXT.split()), figure
