@@ -138,7 +138,9 @@ class TestTheProcess:
         os.close(writer)
         assert not child.is_running()
 
-    @pytest.mark.parametrize(("number", "said"), [(signal.SIGKILL, "was killed"), (signal.SIGABRT, "SIGABRT")])
+    @pytest.mark.parametrize(
+        ("number", "said"), [(signal.SIGKILL, "was killed"), (signal.SIGABRT, "SIGABRT"), (40, "signal 40")]
+    )
     def test_that_is_killed_is_named(self, number: int, said: str, waiting: Any, tmp_path: Path) -> None:
         waiting[1].send_signal(number)
         with pytest.raises(PerftrackError, match=rf"^{tmp_path}/pipe: .*{said}"):

@@ -71,7 +71,7 @@ class Source:
             return f"refused, reading it took more than {wall_seconds(self._size)} seconds"
         if exit_code >= 0:
             return f"not readable, the process that reads it ended with exit code {exit_code}"
-        name = signal.Signals(-exit_code).name
+        name = next((known.name for known in signal.Signals if known == -exit_code), f"signal {-exit_code}")
         if name == "SIGXCPU":
             return "refused, reading it takes more CPU time than the original's data of its size does"
         if name == "SIGKILL":
