@@ -16,6 +16,7 @@ COMMANDS = (
     "record",
     "top",
     "report",
+    "status",
     "export",
     "import",
     "config show",

@@ -1,0 +1,131 @@
+"""`perftrack status`: how recording is doing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from perftrack.cli import options, show
+from perftrack.settings import SETTINGS, Settings, load
+
+if TYPE_CHECKING:
+    from perftrack.reading.status import Status
+
+DAYS_AHEAD = (30, 365)
+
+
+def status(
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
+    ] = "text",
+    database: options.Database = None,
+    config: options.Config = None,
+) -> None:
+    """Tell how recording is doing: the database and its growth, the newest sample, gaps, cost, errors, the schedule.
+
+    Exit code 0 when the newest sample is younger than three usual intervals, 1 otherwise: a monitor can call it.
+    """
+    settings = load({"database": database}, config)
+    from perftrack.reading.status import status as read_status
+
+    found = read_status(settings.database)
+    if output == "json":
+        print(json.dumps(_document(found, settings), indent=2))
+    else:
+        _print(found, settings)
+    if found.is_late:
+        raise typer.Exit(1)
+
+
+def _document(found: Status, settings: Settings) -> dict[str, Any]:
+    cost, failure = found.cost, found.failure
+    return {
+        "ok": not found.is_late,
+        "database": found.database,
+        "revision": found.revision,
+        "size_bytes": found.size_bytes,
+        "growth_bytes_per_day": found.growth_bytes and round(found.growth_bytes),
+        "rows": found.rows,
+        "process_rows_estimated": found.rows_estimated,
+        "first_sample_at": show.iso(found.held.first),
+        "last_sample_at": show.iso(found.held.last),
+        "age_seconds": found.age_seconds,
+        "usual_interval_seconds": found.usual_seconds,
+        "last_day": show.coverage_document(found.day),
+        "recorder_cpu_ms": cost and {"mean": round(cost.mean, 3), "p95": cost.p95, "max": cost.max},
+        "pending_samples": found.pending_samples,
+        "last_failure": failure
+        and {
+            "message": failure.message,
+            "first_at": failure.first_at,
+            "last_at": failure.last_at,
+            "count": failure.count,
+            "recovered_at": failure.recovered_at,
+        },
+        "schedules": [schedule._asdict() for schedule in found.schedules],
+        "settings": {name: {"value": getattr(settings, name), "origin": settings.origins[name]} for name in SETTINGS},
+    }
+
+
+def _print(found: Status, settings: Settings) -> None:
+    for label, text in _lines(found, settings):
+        show.line(f"{label:<10}{text}")
+
+
+def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
+    held, about = found.held, "about " if found.rows_estimated else ""
+    rows = (
+        f"{held.samples:,} samples, {about}{found.rows['process_sample']:,} process rows, "
+        f"{found.rows['process']:,} processes, {found.rows['boot']:,} boots"
+    )
+    lines = [
+        ("database", f"{found.database}, revision {found.revision}"),
+        ("size", f"{show.size(found.size_bytes)}{_forecast(found)}"),
+        ("rows", rows),
+    ]
+    if held.first is None or held.last is None or found.age_seconds is None:
+        lines.append(("samples", "none yet"))
+    else:
+        usual = "" if found.usual_seconds is None else f", usually every {show.span(found.usual_seconds)}"
+        lines.append(("samples", f"from {show.local(held.first)} to {show.zoned(held.last)}{usual}"))
+        late = "LATE: " if found.is_late else ""
+        lines.append(("newest", f"{late}{show.span(max(0, found.age_seconds))} old"))
+    gaps = found.day.gaps
+    lines.append(
+        ("last day", f"{found.day.held.samples:,} samples of {found.day.expected:,}, gaps and boots: {len(gaps)}")
+    )
+    lines += [("", show.gap_line(gap)) for gap in gaps[-show.GAPS_SHOWN :]]
+    if found.cost is not None:
+        cost = found.cost
+        lines.append(("cost", f"{cost.mean:.0f} ms of CPU a sample, 95 of 100 took {cost.p95:.0f} ms or less"))
+    if found.pending_samples:
+        lines.append(("pending", f"{found.pending_samples:,} samples wait to be inserted by the next tick"))
+    lines.append(("errors", _failure_text(found)))
+    for schedule in found.schedules:
+        lines.append(("schedule", f"{schedule.kind}, {schedule.where}: {schedule.line}"))
+    if not found.schedules:
+        lines.append(("schedule", "none found: put `* * * * * perftrack record` into a crontab (crontab -e)"))
+    for number, name in enumerate(SETTINGS):
+        value = json.dumps(getattr(settings, name), ensure_ascii=False)
+        lines.append(("settings" if number == 0 else "", f"{name} = {value}  # {settings.origins[name]}"))
+    return lines
+
+
+def _forecast(found: Status) -> str:
+    if found.growth_bytes is None:
+        return ""
+    ahead = ", ".join(
+        f"in {days} days {show.size(found.size_bytes + days * found.growth_bytes)}" for days in DAYS_AHEAD
+    )
+    return f", grows by {show.size(found.growth_bytes)} a day: {ahead}"
+
+
+def _failure_text(found: Status) -> str:
+    failure = found.failure
+    if failure is None:
+        return "none"
+    times = "" if failure.count == 1 else f", {failure.count} times since {failure.first_at}"
+    over = "" if failure.recovered_at is None else f", over since {failure.recovered_at}"
+    return f"{failure.last_at}{times}{over}: {failure.message}"

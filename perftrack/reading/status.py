@@ -1,0 +1,106 @@
+"""How recording itself is doing: the database, its newest sample, what is missing, its cost, and who starts it."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from perftrack.reading import queries
+from perftrack.reading.coverage import Coverage, coverage, usual_seconds
+from perftrack.reading.queries import Extent, TimeRange
+from perftrack.reading.report import COST, Figures, figures
+from perftrack.reading.schedules import Schedule, schedules
+from perftrack.reading.snapshot import snapshot
+from perftrack.storage import inserts, pending
+from perftrack.storage.failures import Failure, last_failure
+from perftrack.storage.models import Base, ProcessSample, SystemSample
+
+DAY = timedelta(days=1)
+# Growth is that of so many days, or of as many as there are.
+GROWTH_DAYS = 7
+LEAST_FOR_GROWTH = timedelta(hours=1)
+# The newest sample is late when it is so many usual intervals old; where nothing is usual yet, so many minutes.
+LATE_INTERVALS = 3
+# Of more samples than this, process rows are counted in some and not in all.
+COUNTED_SAMPLES = 2000
+
+
+class Status(NamedTuple):
+    """How recording is doing.
+
+    *size_bytes*: the database with its write-ahead log. *growth_bytes*: a day; None: not known yet. *rows*: of each
+    table; of process_sample an estimate where *rows_estimated*. *age_seconds*: of the newest sample; None: there is
+    none. *usual_seconds* and *cost* are of the day before the newest sample, *day* is the last day before now.
+    *is_late*: the newest sample is older than it should be, or there is none.
+    """
+
+    database: str
+    revision: str
+    size_bytes: int
+    growth_bytes: float | None
+    rows: dict[str, int]
+    rows_estimated: bool
+    held: Extent
+    age_seconds: float | None
+    usual_seconds: float | None
+    is_late: bool
+    day: Coverage
+    cost: Figures | None
+    pending_samples: int
+    failure: Failure | None
+    schedules: list[Schedule]
+
+
+def status(database: str, now: datetime | None = None) -> Status:
+    """Return how recording into *database* is doing. Raises: PerftrackError where it cannot be read."""
+    now = now or datetime.now(UTC)
+    with snapshot(database) as connection:
+        held = queries.extent(connection, TimeRange())
+        newest = TimeRange((held.last or now) - DAY)
+        usual = usual_seconds(connection, newest)
+        age = None if held.last is None else (now - held.last).total_seconds()
+        size = sum(os.path.getsize(path) for path in (database, f"{database}-wal") if os.path.exists(path))
+        return Status(
+            database=database,
+            revision=inserts.REVISION,
+            size_bytes=size,
+            growth_bytes=_growth(connection, held, size),
+            rows=_rows(connection, held),
+            rows_estimated=held.samples > COUNTED_SAMPLES,
+            held=held,
+            age_seconds=age,
+            usual_seconds=usual,
+            is_late=age is None or age > LATE_INTERVALS * (usual or 60.0),
+            day=coverage(connection, TimeRange(now - DAY, now), now),
+            cost=figures(connection, COST, newest, queries.extent(connection, newest), 1),
+            pending_samples=pending.count(database),
+            failure=last_failure(database),
+            schedules=schedules(),
+        )
+
+
+def _growth(connection: Connection, held: Extent, size: int) -> float | None:
+    """Return bytes per day: what a sample takes in the mean, times the samples of a day lately."""
+    if held.first is None or held.last is None or held.last - held.first < LEAST_FOR_GROWTH:
+        return None
+    since = max(held.first, held.last - GROWTH_DAYS * DAY)
+    lately = queries.extent(connection, TimeRange(since)).samples
+    return size / held.samples * lately / ((held.last - since) / DAY)
+
+
+def _rows(connection: Connection, held: Extent) -> dict[str, int]:
+    counted = {
+        name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for name, table in Base.metadata.tables.items()
+        if table is not ProcessSample.__table__
+    }
+    # counting those of a year would read the whole database, and a monitor may ask every minute
+    every = max(1, held.samples // COUNTED_SAMPLES)
+    some = select(SystemSample.id).where(SystemSample.id % every == 0)
+    chosen = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+    found = select(func.count()).where(ProcessSample.sample_id.in_(some))
+    rows = connection.execute(found).scalar_one()
+    return counted | {"process_sample": round(rows * held.samples / chosen) if chosen else rows}

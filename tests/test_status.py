@@ -1,0 +1,142 @@
+"""`perftrack status`: how recording is doing, and an exit code that a monitor can go by."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Run
+from machine import Machine, process
+
+from perftrack.errors import PerftrackError
+from perftrack.reading import schedules, status
+from perftrack.storage import failures
+
+
+def minutes_of(machine: Machine, count: int, newest_age_seconds: float) -> None:
+    """Record a sample a minute, the newest of that age now."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    machine.clock = now - timedelta(minutes=count, seconds=newest_age_seconds)
+    for number in range(count):
+        machine.tick(process(number), extra={"recorder_cpu_ms": 40 + number % 2})
+
+
+@pytest.fixture
+def machine(connection: sqlite3.Connection) -> Machine:
+    return Machine(connection)
+
+
+class TestTheExitCode:
+    @pytest.mark.parametrize(("age", "expected"), [(20, 0), (150, 0), (240, 1), (7200, 1)])
+    def test_is_1_when_the_newest_sample_is_three_usual_intervals_old(
+        self, machine: Machine, perftrack: Run, age: float, expected: int
+    ) -> None:
+        minutes_of(machine, 10, age)
+        out = perftrack("status", expect=expected).stdout
+        assert ("LATE" in out) is bool(expected)
+        assert json.loads(perftrack("status", "--format", "json", expect=expected).stdout)["ok"] is not bool(expected)
+
+    @pytest.mark.usefixtures("connection")
+    def test_of_an_empty_database_is_1(self, perftrack: Run) -> None:
+        assert "none yet" in perftrack("status", expect=1).stdout
+
+    def test_where_there_is_no_database_is_1(self, perftrack: Run) -> None:
+        assert "no database at" in perftrack("status", expect=1).stderr
+
+    def test_goes_by_what_is_usual_here(self, machine: Machine, perftrack: Run) -> None:
+        machine.clock = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=5)
+        for _ in range(4):
+            machine.tick(after=3600)
+        assert "usually every 1 h" in perftrack("status").stdout
+
+
+class TestItTells:
+    def test_of_the_database_and_its_growth(self, machine: Machine, perftrack: Run, path: str) -> None:
+        minutes_of(machine, 121, 0)
+        found = json.loads(perftrack("status", "--format", "json").stdout)
+        assert (found["database"], found["rows"]["system_sample"], found["rows"]["process_sample"]) == (
+            path,
+            121,
+            121,
+        )
+        assert found["size_bytes"] > 0
+        # two hours have 121 samples: a day twelve times as many
+        assert found["growth_bytes_per_day"] == pytest.approx(found["size_bytes"] * 12, rel=0.01)
+        assert found["recorder_cpu_ms"] == {"mean": pytest.approx(40.5, abs=0.01), "p95": 41, "max": 41}
+        assert "in 365 days" in perftrack("status").stdout
+
+    def test_of_rows_it_does_not_count_an_estimate(
+        self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(status, "COUNTED_SAMPLES", 10)
+        minutes_of(machine, 45, 0)
+        found = status.status(path)
+        assert (found.rows["process_sample"], found.rows_estimated) == (45, True)
+
+    def test_of_the_gaps_of_the_last_day(self, machine: Machine, perftrack: Run) -> None:
+        machine.clock = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=2, minutes=8)
+        for after in (60, 60, 60, 7200, 60, 60, 60, 60):
+            machine.tick(after=after)
+        found = json.loads(perftrack("status", "--format", "json").stdout)
+        assert [gap["seconds"] for gap in found["last_day"]["gaps"]] == [7200.0]
+        assert "no samples from" in perftrack("status").stdout
+
+    def test_of_the_last_error(self, machine: Machine, perftrack: Run, path: str) -> None:
+        minutes_of(machine, 3, 0)
+        assert "errors    none" in perftrack("status").stdout
+        failures.note(path, PerftrackError("the disk is full\x1b[2J"))
+        assert r"the disk is full\x1b[2J" in perftrack("status").stdout
+        found = json.loads(perftrack("status", "--format", "json").stdout)["last_failure"]
+        assert (found["count"], found["recovered_at"]) == (1, None)
+
+    def test_of_the_settings_and_where_they_are_from(self, machine: Machine, perftrack: Run) -> None:
+        minutes_of(machine, 3, 0)
+        assert "top = 7  # environment, PERFTRACK_TOP" in perftrack("status", env={"PERFTRACK_TOP": "7"}).stdout
+
+
+class TestTheSchedule:
+    @pytest.fixture(autouse=True)
+    def nothing_of_this_system(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        monkeypatch.setattr(schedules, "CRONTABS", (str(tmp_path / "cron.d" / "*"),))
+        monkeypatch.setattr(schedules, "UNITS", (str(tmp_path / "units"),))
+        for name in ("bin", "cron.d", "units"):
+            (tmp_path / name).mkdir()
+
+    def test_may_be_none(self) -> None:
+        assert schedules.schedules() == []
+
+    def test_is_found_in_the_users_crontab(self, tmp_path: Path) -> None:
+        program = tmp_path / "bin" / "crontab"
+        program.write_text(
+            "#!/bin/sh\necho '# * * * * * perftrack record'\necho '* * * * *  /opt/bin/perftrack record'\n"
+        )
+        program.chmod(0o755)
+        (found,) = schedules.schedules()
+        assert found == ("crontab", "crontab -l", "* * * * * /opt/bin/perftrack record")
+
+    @pytest.mark.parametrize(
+        ("line", "counts"),
+        [
+            ("* * * * * root perftrack record", True),
+            ("*/5 * * * * app cd /x && ./bin/perftrack record --top 5", True),
+            ("* * * * * app /opt/PerformanceTrack/bin/log_current_state_linux.sh", True),
+            ("0 4 * * * app perftrack export --directory /srv", False),
+            ("# * * * * * root perftrack record", False),
+        ],
+    )
+    def test_is_found_in_the_systems_crontabs(self, tmp_path: Path, line: str, counts: bool) -> None:
+        (tmp_path / "cron.d" / "perftrack").write_text(f"SHELL=/bin/sh\n{line}\n")
+        assert bool(schedules.schedules()) is counts
+
+    @pytest.mark.parametrize("timed", [False, True])
+    def test_is_found_among_systemds_units(self, tmp_path: Path, timed: bool) -> None:
+        units = tmp_path / "units"
+        (units / "perftrack.service").write_text("[Service]\nExecStart=/usr/bin/perftrack record --every 10s\n")
+        if timed:
+            (units / "perftrack.timer").write_text("[Timer]\nOnCalendar=minutely\n")
+        (found,) = schedules.schedules()
+        assert found.kind == ("systemd timer" if timed else "systemd service")
