@@ -265,7 +265,8 @@ def test_with_foreign_keys_on_the_same_upgrade_would_lose_rows() -> None:
 def test_a_copy_is_made_before_what_takes_something_away_only(release: Release, statement: str, copied: bool) -> None:
     with schema.migrating(release.path) as connection:
         if "COLUMN command" in statement:
-            connection.exec_driver_sql("DROP VIEW process_log")
+            for view in query(release.path, "SELECT name FROM sqlite_master WHERE type = 'view'"):
+                connection.exec_driver_sql(f"DROP VIEW {view}")
         connection.exec_driver_sql(statement)
     assert os.path.exists(f"{release.path}.before-upgrade-from-{inserts.REVISION}") == copied
 

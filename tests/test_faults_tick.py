@@ -173,7 +173,7 @@ def test_a_full_disk(tmpfs: Path, spawn: Spawn, arranged: Callable[[Place], int]
     before = arranged(place)
     place.save()
     succeeded = []
-    for kib in range(0, 600, 4 if arranged is not the_first_tick else 24):
+    for kib in range(0, 600, {an_ordinary_tick: 4, a_tick_that_finds_kept_samples: 12, the_first_tick: 24}[arranged]):
         place.restore()
         fill(tmpfs, kib * 1024)
         done = place.run()
