@@ -24,12 +24,15 @@ CROWD = f"""
 import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 children = []
-for _ in range({MANY}):
-    child = os.fork()
-    if child == 0:
-        signal.pause()
-        os._exit(0)
-    children.append(child)
+try:
+    for _ in range({MANY}):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+        children.append(child)
+except OSError:  # so many are not allowed
+    pass
 print(len(children), flush=True)
 sys.stdin.read()
 for child in children:
@@ -75,8 +78,10 @@ def sane(place: Place) -> None:
 def test_two_thousand_at_once(place: Place) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", CROWD], **pipes) as crowd:
-        if crowd.stdout.readline().strip() != str(MANY):
-            pytest.skip("so many processes are not allowed here")
+        started = int(crowd.stdout.readline())
+        if started < MANY:
+            crowd.stdin.close()
+            pytest.skip(f"no more than {started} processes are allowed here")
         place.tick()
         place.tick()
         crowd.stdin.close()
