@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import data, machine, peers
-from benchmarks.measure import Cost, Ratio, run, take_turns
+from benchmarks.measure import Cost, Ratio, in_turn, ratio, run, take_turns
 from perftrack.storage import inserts
 
+INTERVAL = "0.2"  # seconds between the samples of a loop
 BASE = [sys.executable, "-c", "import psutil, sqlite3"]
 READ_STATS = """
 import os
@@ -61,9 +62,10 @@ class Bench:
         self._say = say
         self._quick = quick
         self._tick_cost: Ratio | None = None
+        self._further_samples: dict[str, list[float]] = {}
         self._repeats = 5 if quick else 21
-        self._year = 1_000_000 if quick else 26_000_000
-        self._export = 1_000_000 if quick else 2_000_000
+        self._year = 2_000_000 if quick else 26_000_000
+        self._export = 2_000_000
         self._perftrack = str(Path(sys.executable).with_name("perftrack"))
 
     def bars(self) -> list[Bar]:
@@ -76,9 +78,9 @@ class Bench:
             Bar("peak memory of a tick", psutil, "MB", 1.3, self._tick_memory),
             Bar(f"CPU of a tick, {year} rows", "the same, empty database", "ms", 1.05, self._tick_full_and_empty),
             Bar("CPU for 2,000 processes more", "reading their /proc/PID/stat", "ms", 3.0, self._many_processes),
-            Bar("CPU per further sample, --every", "Procpath", "ms", 0.5, self._loop_and_procpath),
-            Bar("the same", "atop -w", "ms", 0.5, self._loop_and_atop),
-            Bar("the same", "pidstat -u -r -p ALL", "ms", 1.5, self._loop_and_pidstat),
+            Bar("CPU per further sample, --every", "Procpath", "ms", 0.5, lambda: self._further_sample("Procpath")),
+            Bar("the same", "atop -w", "ms", 0.5, lambda: self._further_sample("atop")),
+            Bar("the same", "pidstat -u -r -p ALL", "ms", 1.5, lambda: self._further_sample("pidstat")),
             Bar(
                 f"wall time of a full export, {export} rows", "sqlite3 -csv -header", "s", 1.0, self._export_and_shell
             ),
@@ -148,42 +150,43 @@ class Bench:
         spread = (few.ours_spread + many.ours_spread, few.theirs_spread + many.theirs_spread)
         return Ratio(many.ours - few.ours, spread[0], many.theirs - few.theirs, spread[1])
 
-    def _loop(self, samples: int) -> float:
-        options = ["--every", "0.3", "--cpu-window", "0.1", "--filter", machine.NAME, "--count", str(samples)]
+    def _further_sample(self, peer: str) -> Ratio:
+        """Compare what a further sample costs: a long run less one of a single sample, by how many more it took.
+
+        All peers take turns in the same rounds, which are made once.
+        """
+        if not self._further_samples:
+            # Of those that take a sample a second at most, fewer, which start cheaply and so vary less.
+            often, seldom = (30, 4) if self._quick else (60, 15)
+            loops = {
+                "perftrack": (self._loop, often),
+                "Procpath": (lambda count: _cpu_ms(self._procpath(count, INTERVAL)()), often),
+                "atop": (self._atop, seldom),
+                "pidstat": (self._pidstat, seldom),
+            }
+            loops = {
+                name: loop for name, loop in loops.items() if name == "perftrack" or peers.found(name, self._cache)
+            }
+            with machine.processes():
+                values = in_turn(
+                    [lambda run=run, count=count: (run(count + 1) - run(1)) / count for run, count in loops.values()],
+                    2 if self._quick else 7,
+                    0 if self._quick else 1,
+                )
+            self._further_samples = dict(zip(loops, values, strict=True))
+        if peer not in self._further_samples:
+            raise MissingError(f"{peer} is not installed")
+        return ratio(self._further_samples["perftrack"], self._further_samples[peer])
+
+    def _loop(self, count: int) -> float:
+        options = ["--every", INTERVAL, "--cpu-window", "0.1", "--filter", machine.NAME, "--count", str(count)]
         return _cpu_ms(run([self._perftrack, "record", *options, "--database", str(self._cache / "loop.db")]))
 
-    def _loop_and(self, theirs: Callable[[int], float], samples: int) -> Ratio:
-        """Compare what a further sample costs: many less one, divided by how many more."""
-        ours = 12 if self._quick else 60
+    def _atop(self, count: int) -> float:
+        return _cpu_ms(run([_system("atop"), "-w", str(self._new("atop.raw")), "1", str(count)]))
 
-        def per_sample(run_for: Callable[[int], float], count: int) -> float:
-            return (run_for(count + 1) - run_for(1)) / count
-
-        with machine.processes():
-            return take_turns(
-                lambda: per_sample(self._loop, ours),
-                lambda: per_sample(theirs, samples),
-                2 if self._quick else 7,
-                warm_up=not self._quick,
-            )
-
-    def _loop_and_procpath(self) -> Ratio:
-        return self._loop_and(lambda count: _cpu_ms(self._procpath(count, "0.3")()), 12 if self._quick else 60)
-
-    def _loop_and_atop(self) -> Ratio:
-        atop, target = _system("atop"), self._cache / "atop.raw"
-
-        def record(count: int) -> float:
-            target.unlink(missing_ok=True)
-            return _cpu_ms(run([atop, "-w", str(target), "1", str(count)]))
-
-        return self._loop_and(record, 3 if self._quick else 15)
-
-    def _loop_and_pidstat(self) -> Ratio:
-        pidstat = _system("pidstat")
-        return self._loop_and(
-            lambda count: _cpu_ms(run([pidstat, "-u", "-r", "-p", "ALL", "1", str(count)])), 3 if self._quick else 15
-        )
+    def _pidstat(self, count: int) -> float:
+        return _cpu_ms(run([_system("pidstat"), "-u", "-r", "-p", "ALL", "1", str(count)]))
 
     def _export_command(self, database: Path, *options: str) -> Cost:
         return run(
@@ -241,7 +244,7 @@ class Bench:
 
         self._procpath(1, "0.05")
         with machine.processes():
-            return take_turns(ours, theirs, 1, warm_up=False)
+            return take_turns(ours, theirs, 1, warm_up=0)
 
     def _import(self) -> Ratio:
         samples = 10_000 if self._quick else 43_200
@@ -264,7 +267,7 @@ class Bench:
         return self._cache / name
 
     def _procpath(self, count: int, interval: str) -> Callable[[], Cost]:
-        program = peers.procpath(self._cache)
+        program = peers.found("Procpath", self._cache)
         if program is None:
             raise MissingError("Procpath cannot be installed from the package index")
 
@@ -276,7 +279,7 @@ class Bench:
 
 
 def _system(name: str) -> str:
-    program = peers.system(name)
+    program = peers.found(name, Path())
     if program is None:
         raise MissingError(f"{name} is not installed")
     return program

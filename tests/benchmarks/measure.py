@@ -66,16 +66,20 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None, stdout: st
     return Cost(float(cpu), float(wall), int(peak))
 
 
-def take_turns(
-    ours: Callable[[], float], theirs: Callable[[], float], repeats: int, *, warm_up: bool = True
-) -> Ratio:
-    """Measure both *repeats* times in turn, after one run of each that does not count (*warm_up*)."""
-    if warm_up:
-        ours()
-        theirs()
-    pairs = [(ours(), theirs()) for _ in range(repeats)]
-    first, second = zip(*pairs, strict=True)
-    return Ratio(statistics.median(first), _spread(first), statistics.median(second), _spread(second))
+def take_turns(ours: Callable[[], float], theirs: Callable[[], float], repeats: int, *, warm_up: int = 1) -> Ratio:
+    """Measure both *repeats* times in turn, after *warm_up* runs of each that do not count."""
+    return ratio(*in_turn([ours, theirs], repeats, warm_up))
+
+
+def in_turn(measures: Sequence[Callable[[], float]], repeats: int, warm_up: int) -> list[list[float]]:
+    """Return for each of *measures* what it gave in *repeats* rounds of all of them, *warm_up* rounds left out."""
+    rounds = [[measure() for measure in measures] for _ in range(warm_up + repeats)]
+    return [list(values) for values in zip(*rounds[warm_up:], strict=True)]
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+    """Compare two series."""
+    return Ratio(statistics.median(ours), _spread(ours), statistics.median(theirs), _spread(theirs))
 
 
 def _spread(values: Sequence[float]) -> float:

@@ -10,7 +10,12 @@ from pathlib import Path
 PROCPATH = "procpath==1.15"
 
 
-def procpath(cache: Path) -> str | None:
+def found(name: str, cache: Path) -> str | None:
+    """Return the program of a peer (Procpath, or one of the system: pidstat of sysstat, atop, sqlite3), or None."""
+    return _procpath(cache) if name == "Procpath" else shutil.which(name)
+
+
+def _procpath(cache: Path) -> str | None:
     """Return Procpath's program, installed from the package index if need be; None where that fails."""
     program = cache / "procpath" / "bin" / "procpath"
     if not program.exists():
@@ -21,8 +26,3 @@ def procpath(cache: Path) -> str | None:
         except (OSError, subprocess.CalledProcessError):
             return None
     return str(program)
-
-
-def system(name: str) -> str | None:
-    """Return a program of the system (pidstat of sysstat, atop, sqlite3), or None."""
-    return shutil.which(name)
