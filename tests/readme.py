@@ -16,6 +16,7 @@ COMMANDS = (
     "record",
     "top",
     "report",
+    "plot",
     "status",
     "export",
     "import",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import perftrack
-from perftrack.cli import config, database, export, import_, record, report, status, top
+from perftrack.cli import config, database, export, import_, plot, record, report, status, top
 from perftrack.text import printable
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("record")(record.record)
 app.command("export")(export.export)
 app.command("top")(top.top)
 app.command("report")(report.report)
+app.command("plot")(plot.plot)
 app.command("status")(status.status)
 app.command("import")(import_.import_)
 app.add_typer(config.app, name="config")

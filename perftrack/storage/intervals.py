@@ -16,9 +16,9 @@ metadata = MetaData()
 
 # A process that starts while a sample waits is recorded a sample later, and yet is new. A window longer than this is
 # no wait, but the whole time since the sample before (cpu_window = 0).
-_LONGEST_WAIT_SECONDS = 2
+LONGEST_WAIT_SECONDS = 2
 # started_ticks counts from the boot, or where that is not known from 1970: then it is more than this, 31 years.
-_TICKS_OF_A_BOOT = 100_000_000_000
+TICKS_OF_A_BOOT = 100_000_000_000
 # A gap is this many times longer than the mean of this many intervals before it, or after it.
 GAP_FACTOR = 2.5
 _NEIGHBOURS = 5
@@ -106,8 +106,8 @@ FROM (SELECT
   process.command AS command,
   round(later.uptime_seconds - earlier.uptime_seconds, 3) AS seconds,
   CASE WHEN process.started_ticks
-    > 100 * (earlier.uptime_seconds - coalesce(min(earlier.window_seconds, {_LONGEST_WAIT_SECONDS}), 0))
-    AND (process.started_ticks < {_TICKS_OF_A_BOOT} OR process.started_at > earlier.taken_at)
+    > 100 * (earlier.uptime_seconds - coalesce(min(earlier.window_seconds, {LONGEST_WAIT_SECONDS}), 0))
+    AND (process.started_ticks < {TICKS_OF_A_BOOT} OR process.started_at > earlier.taken_at)
     THEN 0 END AS if_new,
   {_block(_process_values)},
   process_sample.rss_bytes AS rss_bytes,

@@ -1,0 +1,61 @@
+"""`perftrack plot`: a range to look at."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from perftrack.cli import options, show
+from perftrack.cli.progress import progress_bar
+from perftrack.settings import expand, load
+
+
+def plot(
+    since: options.Since = None,
+    until: options.Until = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--process",
+            metavar="NAME",
+            help="Show the processes of this name, instead of the largest; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", metavar="FILE", help="An .html page, or a .png or .svg picture; - is stdout."),
+    ] = "perftrack.html",
+    dark: Annotated[bool, typer.Option("--dark", help="Draw a picture on dark ground; a page has both.")] = False,
+    database: options.Database = None,
+    config: options.Config = None,
+) -> None:
+    """Plot a range of time: by default, the last 24 hours.
+
+    CPU, memory, load, pressure, disks, network, and CPU and memory of the largest processes. The page is one file
+    that needs no network: zoom, hover and legend work in any browser. Of a long range each point is of several
+    samples, and shows their minimum, mean and maximum. Needs `pip install 'perftrack[plot]'`.
+    """
+    settings = load({"database": database}, config)
+    first, last = options.recent(since, until)
+    target = output if output == "-" else expand(output, "the file's name")
+
+    from perftrack.reading import plot as drawing
+    from perftrack.reading.queries import TimeRange
+
+    with progress_bar("reading", shown=output != "-") as progress:
+        covered = drawing.plot(
+            settings.database,
+            TimeRange(first, last),
+            target,
+            names or [],
+            show.coverage_lines,
+            dark=dark,
+            progress=progress,
+        )
+    if covered.held.samples == 0:
+        print(f"perftrack: {show.nothing_in_range(covered.everything, settings.database)}", file=sys.stderr)
+    elif sys.stdout.isatty() and output != "-":
+        print(f"wrote {target}, of {covered.held.samples:,} samples")
