@@ -115,7 +115,7 @@ def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
         "PERFTRACK_DATABASE": path,
         "PERFTRACK_CPU_WINDOW": "0",
     }
-    assert len(SHELL) == 14
+    assert len(SHELL) == 16
     for line in SHELL:
         done = subprocess.run(
             ["sh", "-c", line], cwd=work, env=env, input="SELECT 1;", capture_output=True, text=True, check=False

@@ -12,6 +12,8 @@ from perftrack.reading.queries import Extent, TimeRange
 from perftrack.storage.intervals import GAP, GAP_FACTOR, SYSTEM_INTERVAL
 from perftrack.storage.models import SystemSample
 
+MEDIAN_OF = 20_000
+
 
 class Gap(NamedTuple):
     """A time without samples. *kind*: gap, or boot (it ended with a start of the machine). Instants are UTC.
@@ -61,11 +63,11 @@ def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage
 
 
 def usual_seconds(connection: Connection, span: TimeRange) -> float | None:
-    """Return the median time between samples of *span*; None: it has fewer than two."""
-    seconds = SYSTEM_INTERVAL.c.seconds
-    return _median(connection, select(seconds).where(*span.holds(SYSTEM_INTERVAL.c.taken_at))) or _median(
-        connection, _seconds_by_clock(span)
-    )
+    """Return the median time between samples of *span*; None: it has fewer than two. Of very many, some are taken."""
+    view = SYSTEM_INTERVAL.c
+    every = queries.extent(connection, span).samples // MEDIAN_OF + 1
+    intervals = select(view.seconds).where(*span.holds(view.taken_at), view.sample_id % every == 0)
+    return _median(connection, intervals) or _median(connection, _seconds_by_clock(span))
 
 
 def _seconds_by_clock(span: TimeRange) -> Select[Any]:

@@ -102,7 +102,7 @@ def with_breaks(course: Course) -> tuple[list[float], list[int | None]]:
     """Return instants, and for each which point is there; None: a gap or a boot, over which no line goes."""
     instants: list[float] = []
     places: list[int | None] = []
-    breaks = sorted((gap.until or gap.since).timestamp() for gap in course.coverage.gaps)
+    breaks = sorted(gap.until.timestamp() for gap in course.coverage.gaps if gap.until is not None)
     number = 0
     for place, instant in enumerate(course.instants):
         while number < len(breaks) and breaks[number] <= instant + 0.001:

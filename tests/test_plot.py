@@ -1,0 +1,328 @@
+"""`perftrack plot`: a page that a real browser opens without a network, and pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import stat
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from conftest import LEGACY, Run, query
+from machine import NOON, Machine, process
+from plotted import HOSTILE, a_night
+
+from perftrack.reading import series
+from perftrack.reading.coverage import coverage
+from perftrack.reading.queries import TimeRange
+from perftrack.reading.series import Course, course
+from perftrack.reading.snapshot import snapshot
+
+NIGHT = ("--since", "2026-11-20", "--until", "2026-11-23")
+SPAN = TimeRange(datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 30, tzinfo=UTC))
+
+
+@pytest.fixture
+def machine(connection: sqlite3.Connection) -> Machine:
+    return Machine(connection)
+
+
+def read(path: str, *names: str, span: TimeRange = SPAN) -> Course:
+    with snapshot(path) as connection:
+        return course(connection, coverage(connection, span, datetime(2026, 11, 30, tzinfo=UTC)), list(names))
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert found is not None
+    parsed: dict[str, Any] = json.loads(found[1])
+    return parsed
+
+
+class TestTheCourse:
+    def test_has_a_point_for_each_sample_where_they_are_few(self, machine: Machine, path: str) -> None:
+        for number in range(3):
+            machine.tick(
+                process(number * 30_000, name="a", pid=1),
+                process(number * 6_000, name="a", pid=2),
+                process(0, name="b", pid=3, rss_bytes=1 << 30),
+                cpu_user_ms=60_000,
+                cpu_idle_ms=60_000,
+                extra={"load_1min": number},
+            )
+        found = read(path)
+        noon = NOON.replace(tzinfo=UTC).timestamp()
+        assert found.instants == pytest.approx([noon + 60, noon + 120, noon + 180], abs=0.01)
+        assert found.system["cpu_user"] == [None, (50.0, 50.0, 50.0), (50.0, 50.0, 50.0)]
+        assert found.system["load_1min"][2] == (2.0, 2.0, 2.0)
+        assert found.cpu["a"] == [None, (60.0, 60.0, 60.0), (60.0, 60.0, 60.0)]
+        assert list(found.rss) == ["b", "a"]
+        assert found.rss["a"][0] == (8192, 8192, 8192)
+
+    def test_of_many_keeps_the_minimum_and_the_maximum_of_each_point(
+        self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(series, "POINTS", 10)
+        used = 0
+        for number in range(100):
+            used += 60_000 if number == 57 else 600
+            machine.tick(process(used), extra={"mem_used_bytes": 900 if number == 57 else 100})
+        found = read(path)
+        assert (len(found.instants), found.is_bucketed) == (10, True)
+        memory = [point for point in found.system["mem_used"] if point]
+        assert [point[2] for point in memory] == [100] * 5 + [900] + [100] * 4
+        low, mean, high = found.cpu["python3"][5] or (None, None, None)
+        assert (low, mean, high) == (1.0, pytest.approx(10.9), 100.0)
+
+    def test_agrees_with_the_view_also_where_processes_come_go_and_fall(
+        self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(60):
+            if number == 30:
+                machine.names["boot"], machine.uptime_seconds = "boot-2", 10.0
+            began = int(machine.uptime_seconds * 100)
+            machine.tick(
+                process(number * 50 if number % 7 else 1, name="falls", pid=1, started_ticks=3),
+                process(700, name="short", pid=2, started_ticks=began + 10),
+                process(None, name="refused", pid=3),
+                *([process(number * 10, name="at times", pid=4, started_ticks=1)] if number % 3 else []),
+            )
+        expected = query(
+            path, "SELECT name, cpu_percent FROM process_interval WHERE cpu_ms IS NOT NULL ORDER BY taken_at"
+        )
+        for points in (1500, 7):
+            monkeypatch.setattr(series, "POINTS", points)
+            found = read(path)
+            for name in ("falls", "short", "at times"):
+                values = [value for each, value in expected if each == name]
+                known = [point for point in found.cpu[name] if point is not None]
+                assert max(point[2] or 0 for point in known) == pytest.approx(max(values), abs=0.01)
+                assert min(point[0] or 0 for point in known) == pytest.approx(min(values), abs=0.01)
+            assert "refused" not in found.cpu
+
+    def test_is_of_the_names_that_are_asked_for(self, machine: Machine, path: str) -> None:
+        for number in range(3):
+            machine.tick(process(number * 1000, name="a", pid=1), process(0, name="b", pid=2))
+        found = read(path, "b")
+        assert (list(found.cpu), list(found.rss)) == (["b"], ["b"])
+
+
+class TestThePage:
+    def test_breaks_lines_at_gaps_and_boots(self, perftrack: Run, path: str, tmp_path: Path) -> None:
+        a_night(path, 100)
+        perftrack("plot", *NIGHT)
+        page = data_of(tmp_path / "work" / "perftrack.html")
+        memory = page["panels"][1]["series"][0]["mean"]
+        breaks = [page["x"][at] for at, value in enumerate(memory) if value is None]
+        (gap,) = [gap for gap in page["gaps"] if gap[1] - gap[0] > 3600_000]
+        assert len(breaks) == 2
+        assert gap[0] < breaks[0] < gap[1]
+        assert len(page["boots"]) == 1
+        assert page["boots"][0] - 60_000 < breaks[1] < page["boots"][0]
+
+    def test_shows_local_time_and_names_the_zone(self, perftrack: Run, path: str, tmp_path: Path) -> None:
+        a_night(path, 5)
+        perftrack("plot", *NIGHT, env={"TZ": "Europe/Berlin"})
+        page = data_of(tmp_path / "work" / "perftrack.html")
+        assert page["zone"] == "CET, UTC+01:00"
+        # plotly shows what it takes for UTC: noon there is 13 o'clock in Berlin
+        assert page["x"][0] == (NOON.replace(tzinfo=UTC).timestamp() + 60 + 3600) * 1000
+
+    def test_is_one_private_file_that_fetches_nothing(self, perftrack: Run, path: str, tmp_path: Path) -> None:
+        a_night(path, 5)
+        perftrack("plot", *NIGHT, "-o", "night.html")
+        page = tmp_path / "work" / "night.html"
+        assert stat.S_IMODE(page.stat().st_mode) == 0o600
+        text = page.read_text()
+        own = text[: text.index("<script>")] + text[text.rindex("<script>") :]
+        assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", own)
+        assert "default-src 'none'" in own
+        assert HOSTILE not in text
+
+    def test_may_go_to_stdout(self, perftrack: Run, path: str) -> None:
+        a_night(path, 5)
+        assert perftrack("plot", *NIGHT, "-o", "-").stdout.startswith("<!DOCTYPE html>")
+
+    def test_of_imported_data_shows_what_there_is(self, perftrack: Run, tmp_path: Path) -> None:
+        perftrack("import", str(LEGACY / "data.pik"), "--timezone", "UTC")
+        perftrack("plot", "--since", "2000-01-01")
+        titles = [panel["title"] for panel in data_of(tmp_path / "work" / "perftrack.html")["panels"]]
+        assert titles == ["CPU", "Memory", "Memory by process"]
+
+
+class TestAPicture:
+    def test_is_a_png(self, perftrack: Run, path: str, tmp_path: Path) -> None:
+        a_night(path, 60)
+        for options in ((), ("--dark",)):
+            perftrack("plot", *NIGHT, "-o", "night.png", *options)
+            raw = (tmp_path / "work" / "night.png").read_bytes()
+            assert raw[:8] == b"\x89PNG\r\n\x1a\n"
+            assert min(struct.unpack(">II", raw[16:24])) > 1000
+
+    def test_is_an_svg_in_which_names_are_text(self, perftrack: Run, path: str, tmp_path: Path) -> None:
+        a_night(path, 60)
+        perftrack("plot", *NIGHT, "-o", "night.svg")
+        root = ElementTree.fromstring((tmp_path / "work" / "night.svg").read_text())
+        texts = "".join(root.itertext())
+        assert "java" in texts
+        assert HOSTILE[:20] in texts
+        assert not [each for each in root.iter() if each.tag.endswith(("}script", "}img"))]
+
+
+class TestWhatCannotBe:
+    def test_a_kind_of_file_that_it_does_not_know(self, perftrack: Run, path: str) -> None:
+        a_night(path, 5)
+        assert "an .html, a .png or an .svg" in perftrack("plot", *NIGHT, "-o", "night.pdf", expect=2).stderr
+
+    @pytest.mark.parametrize(("kind", "library"), [("html", "plotly"), ("png", "matplotlib")])
+    def test_without_the_extra_one_line_says_how_to_install_it(
+        self, path: str, tmp_path: Path, kind: str, library: str
+    ) -> None:
+        a_night(path, 5)
+        program = (
+            f"import sys; sys.modules[{library!r}] = None\n"
+            "import importlib.util as util; find = util.find_spec\n"
+            f"util.find_spec = lambda name, *rest: None if name == {library!r} else find(name, *rest)\n"
+            "from perftrack.__main__ import main; main()"
+        )
+        target = tmp_path / f"night.{kind}"
+        command = [sys.executable, "-c", program, "plot", *NIGHT, "-o", str(target), "--database", path]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert "pip install 'perftrack[plot]'" in done.stderr
+        assert not target.exists()
+
+    def test_a_range_without_samples(self, perftrack: Run, path: str, tmp_path: Path) -> None:
+        a_night(path, 5)
+        done = perftrack("plot", "--since", "2020-01-01", "--until", "2020-01-02")
+        assert "no samples in this range" in done.stderr
+        assert list((tmp_path / "work").iterdir()) == []
+
+
+BROWSER = shutil.which("chromium"), shutil.which("chromedriver")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    """A real browser without a network."""
+    program, driver = BROWSER
+    if program is None or driver is None:
+        pytest.skip("chromium or chromium-driver is not installed")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"):
+        options.add_argument(f"--{flag}")
+    for flag in ("disable-background-networking", "disable-component-update", "disable-dev-shm-usage"):
+        options.add_argument(f"--{flag}")
+    options.add_argument(f"--user-data-dir={tmp_path / 'chromium'}")
+    options.add_argument("--window-size=1200,2400")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        started.set_network_conditions(offline=True, latency=0, throughput=0)
+        yield started
+    finally:
+        started.quit()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+class TestInABrowser:
+    def test_it_opens_zooms_and_takes_names_for_text(
+        self, perftrack: Run, path: str, tmp_path: Path, browser: Any
+    ) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        a_night(path, 600)
+        perftrack("plot", *NIGHT)
+        browser.get((tmp_path / "work" / "perftrack.html").as_uri())
+
+        def script(text: str) -> Any:
+            return browser.execute_script(text)
+
+        WebDriverWait(browser, 60).until(lambda _: script("return document.body.dataset.ready") == "yes")
+        plots = "return [...document.querySelectorAll('.plot')]"
+        ranges = f"{plots}.map(plot => plot.layout.xaxis.range.map(end => +new Date(end)))"
+        before = script(ranges)
+        assert len(before) == 8
+        assert len({tuple(each) for each in before}) == 1
+        drawn = script(f"{plots}.map(plot => plot.querySelectorAll('.scatterlayer .trace').length)")
+        assert min(drawn) >= 2
+
+        # names are text: in the legend as they are, and nothing of them ran or became an element
+        legend = script("return document.querySelectorAll('.plot')[6].querySelector('.legend').textContent")
+        assert HOSTILE[:27] in legend
+        assert script("return document.querySelectorAll('.plot img, .plot b, .plot script').length") == 0
+        assert "pwned" not in browser.title
+
+        # dragged in one, zoomed in all
+        area = browser.find_elements("css selector", ".plot .nsewdrag")[1]
+        ActionChains(browser).move_to_element_with_offset(area, -200, 0).click_and_hold().move_by_offset(
+            300, 0
+        ).release().perform()
+        WebDriverWait(browser, 20).until(
+            lambda _: len({tuple(each) for each in script(ranges)} - {tuple(before[0])}) == 1
+        )
+        WebDriverWait(browser, 20).until(lambda _: len({tuple(each) for each in script(ranges)}) == 1)
+        zoomed = script(ranges)[0]
+        assert before[0][0] < zoomed[0] < zoomed[1] < before[0][1]
+
+        # a click in a legend hides a series
+        hidden = (
+            "return document.querySelectorAll('.plot')[1].data.filter(trace => trace.visible === 'legendonly').length"
+        )
+        browser.find_elements("css selector", ".plot")[1].find_elements("css selector", ".legendtoggle")[0].click()
+        WebDriverWait(browser, 20).until(lambda _: script(hidden) == 1)
+
+        theme = "return document.documentElement.dataset.theme"
+        was = script(theme)
+        browser.find_element("id", "theme").click()
+        assert script(theme) != was
+        assert script(ranges)[0] == zoomed
+        browser.find_element("id", "whole").click()
+        WebDriverWait(browser, 20).until(lambda _: script(ranges) == before)
+        assert [entry for entry in browser.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}] == []
+
+    @pytest.mark.parametrize("width", [420, 900, 1600])
+    def test_it_fits_the_window(self, perftrack: Run, path: str, tmp_path: Path, browser: Any, width: int) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        a_night(path, 100)
+        perftrack("plot", *NIGHT)
+        browser.set_window_size(width, 1500)
+        browser.get((tmp_path / "work" / "perftrack.html").as_uri())
+        WebDriverWait(browser, 60).until(
+            lambda _: browser.execute_script("return document.body.dataset.ready") == "yes"
+        )
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.slow
+def test_a_year_takes_little_memory_and_1500_points(tmp_path: Path) -> None:
+    """26 million rows of processes; the memory is that of the whole program."""
+    from benchmarks.data import recorded
+
+    database = recorded(tmp_path / "year.db", 26_000_000, lambda _: None)
+    target = tmp_path / "year.html"
+    program = (
+        "import resource, sys\nfrom perftrack.cli import run\nrun()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, "plot", "--since", "2026-01-01", "--until", "2027-01-01"]
+    command += ["-o", str(target), "--database", str(database)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stderr) < 200 * 1024
+    assert len(data_of(target)["x"]) == 1500
