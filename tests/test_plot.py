@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -108,6 +108,16 @@ class TestTheCourse:
                 assert max(point[2] or 0 for point in known) == pytest.approx(max(values), abs=0.01)
                 assert min(point[0] or 0 for point in known) == pytest.approx(min(values), abs=0.01)
             assert "refused" not in found.cpu
+
+    def test_knows_a_new_process_where_start_times_are_of_the_wall_clock(self, machine: Machine, path: str) -> None:
+        machine.tick()
+        at = machine.clock
+        started = [str(at + timedelta(seconds=each)) for each in (5, -5)]
+        machine.tick(
+            process(600, name="new", pid=1, started_ticks=178_000_000_000, started_at=started[0]),
+            process(600, name="old", pid=2, started_ticks=178_000_000_000, started_at=started[1]),
+        )
+        assert read(path).cpu == {"new": [None, (1.0, 1.0, 1.0)]}
 
     def test_is_of_the_names_that_are_asked_for(self, machine: Machine, path: str) -> None:
         for number in range(3):

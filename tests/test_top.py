@@ -13,11 +13,11 @@ import pytest
 from conftest import LEGACY, Run, query
 from machine import NOON, Machine, process
 
+from perftrack.reading import usage
 from perftrack.reading.coverage import coverage
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import top
-from perftrack.reading.usage import AT_ONCE
 
 SINCE = "2026-11-20T12:00Z"
 UNTIL = "2026-11-21T12:00Z"
@@ -95,13 +95,14 @@ class TestCpuTime:
         (line,) = [line for line in perftrack("top", *WHOLE).stdout.splitlines() if "python3" in line]
         assert line.split()[0] == "?"
 
-    def test_is_added_up_over_many_days(self, machine: Machine, document: Document) -> None:
+    def test_is_added_up_in_parts(self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(usage, "SAMPLES_AT_ONCE", 4)
         machine.tick()
         began = int(machine.uptime_seconds * 100) + 100
         for number in range(1, 30):
-            machine.tick(process(number * 1000, started_ticks=began), after=AT_ONCE.total_seconds() / 3)
-        found = document("--since", "2026-11-01", "--until", "2026-12-31")
-        assert seconds(found) == {"python3": 29.0}
+            machine.tick(process(number * 1000, started_ticks=began), step=-600 if number == 9 else 0)
+        (row,) = top(path, TimeRange(NOON.replace(tzinfo=UTC), None)).rows
+        assert (row.used.cpu_ms, row.used.rss_samples) == (29_000, 29)
 
     def test_of_a_process_that_changed_its_name_is_counted_under_both(
         self, machine: Machine, document: Document
@@ -312,3 +313,4 @@ def test_reads_no_more_than_its_range(machine: Machine, path: str) -> None:
     scans = {step for step in steps if step.startswith("SCAN") and "(subquery" not in step and "anon" not in step}
     assert scans <= {"SCAN boot", "SCAN gap", "SCAN name_filter", "SCAN CONSTANT ROW"}, scans
     assert any("ix_system_sample_taken_at" in step for step in steps)
+    assert "SEARCH process_sample USING PRIMARY KEY (sample_id>? AND sample_id<?)" in steps, steps

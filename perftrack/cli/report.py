@@ -57,7 +57,7 @@ def report(
     from perftrack.reading import report as reading
     from perftrack.reading.queries import TimeRange
 
-    with progress_bar("reading days") as progress:
+    with progress_bar("reading samples") as progress:
         found = reading.report(settings.database, TimeRange(first, last), parts=parts, progress=progress)
     if found.coverage.held.samples == 0:
         print(f"perftrack: {show.nothing_in_range(found.coverage.everything, settings.database)}", file=sys.stderr)

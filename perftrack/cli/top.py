@@ -64,7 +64,7 @@ def top(
     from perftrack.reading import top as reading
     from perftrack.reading.queries import TimeRange
 
-    with progress_bar("reading days") as progress:
+    with progress_bar("reading samples") as progress:
         found = reading.top(
             settings.database, TimeRange(first, last), by=by, group=group, limit=limit, progress=progress
         )

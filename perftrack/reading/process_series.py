@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter, sub
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, literal_column, select
+from sqlalchemy import Connection, String, bindparam, literal_column, select, type_coerce
 
 from perftrack.storage.intervals import LONGEST_WAIT_SECONDS, TICKS_OF_A_BOOT
 from perftrack.storage.models import NameFilter, Process, ProcessSample
@@ -27,9 +27,9 @@ class ProcessSeries:
         self.cpu: dict[str, dict[int, Point]] = {}
         self.rss: dict[str, dict[int, Point]] = {}
         self._names = set(names)
-        self._connection = connection
         self._read = _reader(connection)
-        self._known: dict[int, Any] = {}
+        self._describe = _describer(connection)
+        self._known: dict[int, tuple[str, int | None, str | None]] = {}
         self._last: tuple[int | None, Rows] = (None, ((), (), ()))
         self._keys: tuple[int, ...] = ()
         self._groups: list[tuple[str, Callable[[Any], tuple[Any, ...]]]] = []
@@ -83,26 +83,24 @@ class ProcessSeries:
 
     def _is_new(self, sample: Any, key: int) -> bool:
         """Return whether a process began after the sample before; as the view process_interval does."""
-        process = self._known[key]
-        if process.started_ticks is None:
+        _, started_ticks, started_at = self._known[key]
+        if started_ticks is None:
             return False
-        if process.started_ticks > TICKS_OF_A_BOOT:
-            return bool(process.started_at and process.started_at > sample.previous_taken_at)
+        if started_ticks > TICKS_OF_A_BOOT:
+            return bool(started_at and started_at > sample.previous_taken_at)
         waited = min(sample.previous_window_seconds or 0, LONGEST_WAIT_SECONDS)
-        return bool(process.started_ticks > 100 * (sample.previous_uptime_seconds - waited))
+        return bool(started_ticks > 100 * (sample.previous_uptime_seconds - waited))
 
     def _learn(self, keys: tuple[int, ...]) -> None:
         """Look up processes, and group them by name."""
         if len(self._known) > 20_000:
             self._known.clear()
-        missing = [key for key in keys if key not in self._known]
-        for start in range(0, len(missing), 500):
-            wanted = Process.id.in_(missing[start : start + 500])
-            found = select(Process.id, Process.name, Process.started_ticks, Process.started_at).where(wanted)
-            self._known.update((row.id, row) for row in self._connection.execute(found))
+        for key in keys:
+            if key not in self._known:
+                self._known[key] = self._describe(key)
         groups: dict[str, list[int]] = {}
         for index, key in enumerate(keys):
-            name = self._known[key].name
+            name = self._known[key][0]
             if not self._names or name in self._names:
                 groups.setdefault(name, []).append(index)
         self._keys = keys
@@ -111,6 +109,21 @@ class ProcessSeries:
             (name, itemgetter(*indexes) if len(indexes) > 1 else itemgetter(slice(indexes[0], indexes[0] + 1)))
             for name, indexes in groups.items()
         ]
+
+
+def _describer(connection: Connection) -> Callable[[int], tuple[str, int | None, str | None]]:
+    """Return a function that tells name, started_ticks and started_at (text) of a process, by the driver itself."""
+    started_at = type_coerce(Process.started_at, String)
+    statement = select(Process.name, Process.started_ticks, started_at).where(Process.id == bindparam("key"))
+    sql = str(statement.compile(connection.engine))
+    driver = connection.connection.driver_connection
+    assert driver is not None
+
+    def describe(key: int) -> tuple[str, int | None, str | None]:
+        name, started_ticks, started = driver.execute(sql, (key,)).fetchone()
+        return name, started_ticks, started
+
+    return describe
 
 
 def _reader(connection: Connection) -> Callable[[int], Rows]:

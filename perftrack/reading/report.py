@@ -93,7 +93,7 @@ def report(
         found = [figures(connection, metric, span, covered.held, parts) for metric in METRICS]
         if found[0] is None:
             found[0] = figures(connection, _CPU_OF_WINDOWS, span, covered.held, parts)
-        used = usage(connection, span, covered.held, progress)
+        used = usage(connection, span, progress)
         by_cpu, by_rss = rankings(connection, covered, used, ["cpu", "rss"], "process", LARGEST)
         cost = figures(connection, COST, span, covered.held, parts)
     return Report(covered, [each for each in found if each is not None], cost, by_cpu, by_rss)

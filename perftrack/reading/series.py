@@ -6,7 +6,19 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Select, and_, bindparam, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
 from sqlalchemy.orm import aliased
 
 from perftrack.reading.coverage import Coverage
@@ -176,7 +188,7 @@ def _samples_part() -> Select[Any]:
             _BETWEEN.sample_id.label("id"),
             _BETWEEN.previous_sample_id.label("previous_id"),
             _BETWEEN.seconds,
-            before.taken_at.label("previous_taken_at"),
+            type_coerce(before.taken_at, String).label("previous_taken_at"),
             before.uptime_seconds.label("previous_uptime_seconds"),
             before.window_seconds.label("previous_window_seconds"),
         )

@@ -70,7 +70,7 @@ def top(
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Top:
-    """Return the *limit* largest consumers of *span*. *progress* is told the days done. Raises: PerftrackError."""
+    """Return the *limit* largest consumers of *span*. *progress* is told the samples done. Raises: PerftrackError."""
     with snapshot(database) as connection:
         return largest(connection, coverage(connection, span, now or datetime.now(UTC)), by, group, limit, progress)
 
@@ -84,7 +84,7 @@ def largest(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Top:
     """Return what `top` does, of a range whose coverage is known."""
-    used = usage(connection, covered.span, covered.held, progress)
+    used = usage(connection, covered.span, progress)
     (top,) = rankings(connection, covered, used, [by], group, limit)
     return top
 
@@ -93,9 +93,7 @@ def rankings(
     connection: Connection, covered: Coverage, used: dict[int, Usage], orders: list[By], group: Group, limit: int
 ) -> list[Top]:
     """Return one `Top` for each of *orders*."""
-    entries: dict[Any, Usage] = (
-        used if group == "process" else group_usage(connection, covered.span, covered.held, group, used)
-    )
+    entries: dict[Any, Usage] = used if group == "process" else group_usage(connection, covered.span, group, used)
     worked = select(func.sum(SYSTEM_INTERVAL.c.cpu_ms)).where(*covered.span.holds(SYSTEM_INTERVAL.c.taken_at))
     system_cpu_ms = connection.execute(worked).scalar()
     recorded = sum(each.cpu_ms or 0 for each in used.values())

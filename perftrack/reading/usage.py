@@ -1,4 +1,4 @@
-"""What each process consumed over a range, from the counters: added up in SQL a day at a time, so that memory holds.
+"""What each process consumed over a range, from the counters: added up in SQL, some samples at a time.
 
 Between two samples of a process in the range, all that its counters grew by is its own, also where it was not
 recorded in between. What belongs to its first sample is what the view process_interval says.
@@ -7,20 +7,23 @@ recorded in between. What belongs to its first sample is what the view process_i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, func, select
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.expression import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
-from perftrack.reading.queries import Extent, TimeRange
+from perftrack.reading.queries import TimeRange
 from perftrack.storage.intervals import PROCESS_INTERVAL
 from perftrack.storage.models import NameFilter, Process, ProcessSample, SystemSample
 
-AT_ONCE = timedelta(days=1)
+SAMPLES_AT_ONCE = 1440  # a day of a tick a minute
 IDS_AT_ONCE = 500
 COUNTERS = ("cpu_ms", "read_bytes", "write_bytes")
 GROUPS = {"name": Process.name, "command": Process.command, "user": Process.username}
+SAMPLE = SystemSample.__table__.c
+Part = list[ColumnElement[bool]]
 Group = Literal["process", "name", "command", "user"]
 
 _VALUES = {
@@ -77,15 +80,14 @@ class Usage:
 def usage(
     connection: Connection,
     span: TimeRange,
-    held: Extent,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, Usage]:
-    """Return the usage of each process of *span* by process.id. *held*: its extent."""
+    """Return the usage of each process of *span* by process.id."""
     used: dict[int, Usage] = {}
     last: dict[int, Row[Any]] = {}
     first_interval = _first_interval(connection)
     further = _further_filters(connection)
-    for part in _parts(span, held, progress):
+    for part in _parts(connection, span, progress):
         for row in connection.execute(_process_part(part, further)).all():
             found = used.setdefault(row.process_id, Usage())
             before = last.get(row.process_id)
@@ -100,7 +102,7 @@ def usage(
 
 
 def group_usage(
-    connection: Connection, span: TimeRange, held: Extent, group: Group, used: dict[int, Usage]
+    connection: Connection, span: TimeRange, group: Group, used: dict[int, Usage]
 ) -> dict[str | None, Usage]:
     """Return the usage of each group (name, command, user: None is not known) from that of its processes, *used*."""
     groups: dict[str | None, Usage] = {}
@@ -109,7 +111,7 @@ def group_usage(
         found = groups.setdefault(key, Usage())
         for name in COUNTERS:
             found.add(name, getattr(used[process_id], name))
-    for part in _parts(span, held):
+    for part in _parts(connection, span):
         for row in connection.execute(_group_part(part, column, _further_filters(connection))):
             groups[row.key].see(row)
     return groups
@@ -123,15 +125,21 @@ def _keys(connection: Connection, column: Any, process_ids: list[int]) -> Iterat
 
 
 def _parts(
-    span: TimeRange, held: Extent, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Iterator[TimeRange]:
-    if held.first is None or held.last is None:
+    connection: Connection, span: TimeRange, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[Part]:
+    """Yield the conditions on system_sample of each part of *span*.
+
+    Parts are of samples as they were stored: unlike the time, that goes on when the clock is set back.
+    """
+    within = span.holds(SAMPLE.taken_at)
+    first, last = connection.execute(select(func.min(SAMPLE.id), func.max(SAMPLE.id)).where(*within)).one()
+    if first is None:
         return
-    days = (held.last - held.first) // AT_ONCE + 1
-    for day in range(days):
-        since = held.first + day * AT_ONCE
-        yield TimeRange(since, min(since + AT_ONCE, span.until) if span.until else since + AT_ONCE)
-        progress(day + 1, days)
+    # SQLite's unary plus: no index by time, which would read all of the range for each part
+    again = span.holds(UnaryExpression(SAMPLE.taken_at, operator=custom_op("+"), type_=SAMPLE.taken_at.type))
+    for start in range(first, last + 1, SAMPLES_AT_ONCE):
+        yield [SAMPLE.id >= start, SAMPLE.id < start + SAMPLES_AT_ONCE, *again]
+        progress(min(start + SAMPLES_AT_ONCE, last + 1) - first, last + 1 - first)
 
 
 def _further_filters(connection: Connection) -> list[int]:
@@ -139,7 +147,7 @@ def _further_filters(connection: Connection) -> list[int]:
     return list(connection.execute(select(NameFilter.id).where(NameFilter.rank > 0)).scalars())
 
 
-def _process_part(part: TimeRange, further_filters: list[int]) -> Select[Any]:
+def _process_part(part: Part, further_filters: list[int]) -> Select[Any]:
     """Select of each process its counters' first and last values, their least and largest, and its memory."""
     extremes = [
         extreme(value).label(f"{name}_{label}")
@@ -156,7 +164,7 @@ def _process_part(part: TimeRange, further_filters: list[int]) -> Select[Any]:
         )
         .select_from(SystemSample)
         .join(ProcessSample)
-        .where(*part.holds(SystemSample.__table__.c.taken_at), ProcessSample.filter_id.not_in(further_filters))
+        .where(*part, ProcessSample.filter_id.not_in(further_filters))
         .group_by(ProcessSample.process_id)
         .subquery()
     )
@@ -178,7 +186,7 @@ def _process_part(part: TimeRange, further_filters: list[int]) -> Select[Any]:
     return statement
 
 
-def _sums(part: TimeRange, process_id: int) -> Select[Any]:
+def _sums(part: Part, process_id: int) -> Select[Any]:
     """Select what the counters of a process grew by from sample to sample, where one of them went backwards."""
     order: dict[str, Any] = {"order_by": (SystemSample.uptime_seconds, SystemSample.id)}
     rows = (
@@ -188,14 +196,14 @@ def _sums(part: TimeRange, process_id: int) -> Select[Any]:
         )
         .select_from(SystemSample)
         .join(ProcessSample)
-        .where(*part.holds(SystemSample.__table__.c.taken_at), ProcessSample.process_id == process_id)
+        .where(*part, ProcessSample.process_id == process_id)
         .subquery()
     )
     differences = ((rows.c[name], rows.c[f"{name}_before"]) for name in COUNTERS)
     return select(*(func.sum(case((value >= before, value - before))) for value, before in differences))
 
 
-def _group_part(part: TimeRange, column: Any, further_filters: list[int]) -> Select[Any]:
+def _group_part(part: Part, column: Any, further_filters: list[int]) -> Select[Any]:
     """Select memory and threads of each group, whose processes' values are added up in each sample."""
     rows = (
         select(
@@ -206,7 +214,7 @@ def _group_part(part: TimeRange, column: Any, further_filters: list[int]) -> Sel
         .select_from(SystemSample)
         .join(ProcessSample)
         .join(Process, Process.id == ProcessSample.process_id)
-        .where(*part.holds(SystemSample.__table__.c.taken_at), ProcessSample.filter_id.not_in(further_filters))
+        .where(*part, ProcessSample.filter_id.not_in(further_filters))
         .group_by(SystemSample.id, column)
         .subquery()
     )
@@ -244,7 +252,7 @@ def _growth(before: Row[Any], row: Row[Any]) -> tuple[int | None, ...]:
     return tuple(None if None in pair or pair[1] < pair[0] else pair[1] - pair[0] for pair in pairs)
 
 
-def _growth_within(connection: Connection, part: TimeRange, row: Row[Any]) -> Sequence[int | None]:
+def _growth_within(connection: Connection, part: Part, row: Row[Any]) -> Sequence[int | None]:
     """Return what the counters of a process grew by in *part*, which *row* is of, from first to last sample."""
     if row.first_sample == row.last_sample:
         return (None,) * len(COUNTERS)
