@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,12 @@ from perftrack.storage.models import SystemSample
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEGACY = Path(__file__).parent / "legacy"
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C end what the tests start, also where a shell that started them in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
