@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -49,6 +50,7 @@ def main() -> None:
             raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         exit_code = _failed(f"unexpected {what}; PERFTRACK_DEBUG=1 shows where it happened", 1)
+    gc.freeze()  # the interpreter need not look for cycles in what ends with it
     sys.exit(exit_code)
 
 
