@@ -8,14 +8,15 @@ from __future__ import annotations
 import gc
 import os
 import stat
+from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
 
 from perftrack.errors import PerftrackError
-from perftrack.legacy.columns import packed
+from perftrack.legacy.columns import REFUSED
 from perftrack.legacy.csv_file import is_csv, read_csv
 from perftrack.legacy.limits import LARGEST_PIPE_BYTES, limit_resources
+from perftrack.legacy.packing import packed, piece
 from perftrack.legacy.pickle_file import read_pickle
-
-ENTRIES, REFUSED = b"E", b"R"  # how the answer begins
 
 
 def main() -> None:
@@ -23,35 +24,35 @@ def main() -> None:
     gc.disable()  # there are no cycles to find in millions of entries, only time to lose
     exit_code = 1
     try:
-        answer = _answer()
         with open(1, "wb", closefd=False) as stdout:
-            stdout.writelines(answer)
+            for piece in _answer():
+                stdout.writelines(piece)
         exit_code = 0
     finally:
         os._exit(exit_code)  # taking millions of objects apart takes longer than reading them
 
 
-def _answer() -> list[bytes]:
+def _answer() -> Iterator[list[bytes]]:
     try:
         content = _content()
-        entries = read_csv(content, "") if is_csv(content) else read_pickle(content, "")
-        return [ENTRIES, *packed(entries)]
+        yield from packed(read_csv(content, "") if is_csv(content) else read_pickle(content, ""))
+        return
     except PerftrackError as error:
         refused = str(error)
     except MemoryError:
         refused = ": refused, it takes more memory than the original's data of its size does"
     except OSError as error:
         refused = f": cannot be read: {error.strerror}"
-    return [REFUSED, refused.encode("utf-8", "backslashreplace")]
+    yield piece(REFUSED, refused.encode("utf-8", "backslashreplace"))
 
 
-def _content() -> bytes:
+def _content() -> bytes | mmap:
     """Return the file's bytes, all limits in force."""
     status = os.fstat(0)
     with open(0, "rb", closefd=False) as file:
         if stat.S_ISREG(status.st_mode):
             limit_resources(status.st_size)
-            return file.read()
+            return mmap(0, 0, access=ACCESS_READ) if status.st_size else file.read()
         content = file.read(LARGEST_PIPE_BYTES + 1)
     if len(content) > LARGEST_PIPE_BYTES:
         raise PerftrackError(

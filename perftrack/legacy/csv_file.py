@@ -7,10 +7,11 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from mmap import mmap
 
 from perftrack.errors import PerftrackError
-from perftrack.legacy.columns import Unchecked
 from perftrack.legacy.entries import PROCESS_KEYS, SYSTEM_KEYS
+from perftrack.legacy.packing import Unchecked
 
 LONGEST_LINE = 2**20  # the csv module refuses a field of an eighth of this
 
@@ -29,12 +30,12 @@ _VALUES: dict[str, Callable[[str], object]] = {
 }
 
 
-def is_csv(content: bytes) -> bool:
+def is_csv(content: bytes | mmap) -> bool:
     """Return whether *content* begins like a CSV file with the original's columns, or some of them."""
-    return content.removeprefix(codecs.BOM_UTF8).startswith(f"{SYSTEM_KEYS[0]},".encode())
+    return content[:100].removeprefix(codecs.BOM_UTF8).startswith(f"{SYSTEM_KEYS[0]},".encode())
 
 
-def read_csv(content: bytes, name: str) -> Unchecked:
+def read_csv(content: bytes | mmap, name: str) -> Unchecked:
     """Return the entries of one of the two files, the other list empty. Raises: PerftrackError."""
     lines = csv.reader(_lines(content, name), strict=True)
     places: list[str] = []
@@ -59,7 +60,7 @@ def read_csv(content: bytes, name: str) -> Unchecked:
     return Unchecked(of_system, of_processes, places.__getitem__, places.__getitem__)
 
 
-def _lines(content: bytes, name: str) -> Iterator[str]:
+def _lines(content: bytes | mmap, name: str) -> Iterator[str]:
     with io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", "surrogateescape", newline="") as text:
         for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), 1):
             if len(line) == LONGEST_LINE:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import reprlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -20,7 +21,7 @@ PROCESS_KEYS = ("cpu_usage", "datetime", "filter", "name", "pid", "rss_memory", 
 _BRIEFLY = reprlib.Repr()
 _BRIEFLY.maxlist = 20
 _BRIEFLY.maxstring = _BRIEFLY.maxother = 100
-_YEARS = (1971, 9998)  # the original is younger, and every zone can convert these to UTC
+YEARS = (1971, 9998)  # the original is younger, and every zone can convert these to UTC
 PID_MAX = 2**31 - 1
 _BYTES_MAX = 2**63 - 1
 _FLOAT_MAX = sys.float_info.max
@@ -63,13 +64,13 @@ def process_entries(raws: Iterable[object], where: Callable[[int], str]) -> list
     return _checked(_process_entry, raws, where)
 
 
-def is_local_time(value: datetime) -> bool:
-    """Return whether this is a naive time that a calendar has, of the years that the original can have seen."""
+def are_local_times(values: Collection[datetime]) -> bool:
+    """Return whether these are naive times that a calendar has, of the years that the original can have seen."""
     try:
-        value.replace(day=value.day)  # one that a pickle made of bytes may be a 32nd
+        deque(map(datetime.replace, values), maxlen=0)  # one that a pickle made of bytes may be a 32nd
     except ValueError:
         return False
-    return value.tzinfo is None and _YEARS[0] <= value.year <= _YEARS[1]
+    return all(value.tzinfo is None and YEARS[0] <= value.year <= YEARS[1] for value in values)
 
 
 def _checked(check: Callable[[object], _Entry], raws: Iterable[object], where: Callable[[int], str]) -> list[_Entry]:
@@ -120,8 +121,8 @@ def _mapping(raw: object, keys: tuple[str, ...]) -> Mapping[str, Any]:
 
 def _datetime(entry: Mapping[str, Any]) -> datetime:
     value = entry["datetime"]
-    if type(value) is not datetime or not is_local_time(value):
-        _refuse(f"datetime is no local time of the years {_YEARS[0]} to {_YEARS[1]}", value)
+    if type(value) is not datetime or not are_local_times([value]):
+        _refuse(f"datetime is no local time of the years {YEARS[0]} to {YEARS[1]}", value)
     return value
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import pickle
 from datetime import datetime
+from mmap import mmap
 from typing import Any
 
 from perftrack.errors import PerftrackError
-from perftrack.legacy.columns import Unchecked
+from perftrack.legacy.packing import Unchecked
 
 
-def read_pickle(content: bytes, name: str) -> Unchecked:
+def read_pickle(content: bytes | mmap, name: str) -> Unchecked:
     """Return the entries of the original's pickle, of any protocol. Raises: PerftrackError."""
     data = unpickle(content, name)
     if isinstance(data, dict):  # Python 2 wrote the keys as bytes
@@ -30,12 +31,12 @@ def read_pickle(content: bytes, name: str) -> Unchecked:
     )
 
 
-def unpickle(content: bytes, name: str) -> Any:
+def unpickle(content: bytes | mmap, name: str) -> Any:
     """Return the object in *content*, made of nothing but plain data and naive datetimes.
 
     Raises: PerftrackError for anything else, a damaged or a truncated file, or data behind the end.
     """
-    file = io.BytesIO(content)
+    file = content if isinstance(content, mmap) else io.BytesIO(content)
     try:
         data = _Unpickler(file, encoding="bytes").load()
     except _ForbiddenError as error:

@@ -10,13 +10,15 @@ from sqlalchemy.pool import NullPool
 from perftrack.storage.database import connect, open_current
 
 
-def current_engine(path: str, *, write: bool = False) -> Engine:
+def current_engine(path: str, *, write: bool = False, foreign_keys: bool = True) -> Engine:
     """Return an engine for the database with the schema of this perftrack: upgraded if need be, and created to write.
+
+    *foreign_keys*: as for `engine_for`.
 
     Raises: PerftrackError as `database.open_current` does.
     """
     open_current(path, read_only=not write).close()
-    return engine_for(path, write=write)
+    return engine_for(path, write=write, foreign_keys=foreign_keys)
 
 
 def engine_for(path: str, *, write: bool = False, foreign_keys: bool = True) -> Engine:
