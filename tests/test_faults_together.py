@@ -56,10 +56,12 @@ def test_eight_first_runs_at_the_same_moment(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for number in range(ROUNDS):
         path = tmp_path / str(number) / "perftrack.db"
-        assert os.listdir(path.parent) == ["perftrack.db"]
+        # The last two may have closed at once, each in the other's way: then the log stays for the next who opens.
+        assert set(os.listdir(path.parent)) - {"perftrack.db-wal", "perftrack.db-shm"} == {"perftrack.db"}
         for table, rows in (("system_sample", AT_ONCE), ("host", 1), ("boot", 1), ("alembic_version", 1)):
             assert query(path, f"SELECT count(*) FROM {table}") == [rows], (number, table)
         assert query(path, "PRAGMA integrity_check") == ["ok"]
+        assert os.listdir(path.parent) == ["perftrack.db"]
 
 
 @pytest.fixture
@@ -165,8 +167,8 @@ if "PERFTRACK_TEST_DIE" in os.environ:  # in the middle of writing, with the log
     import signal
     from perftrack.storage import database
     write = database.add_sample
-    def dying(*arguments):
-        write(*arguments)
+    def dying(*arguments, **how):
+        write(*arguments, **how)
         os.kill(os.getpid(), signal.SIGKILL)
     database.add_sample = dying
 main()

@@ -275,6 +275,13 @@ class TestTheFile:
             for name, text in again.items():
                 (Path(f"{path}-pending") / name).write_text(text)
 
+    def test_only_it_can_be_there_already(self, path: str, connection: sqlite3.Connection) -> None:
+        """Two ticks that start together can read the same of everything: both are in the database."""
+        for _ in range(3):
+            database.insert_sample(connection, sample(process_row()))
+        assert query(path, "SELECT substr(taken_at, -6) FROM system_sample") == ["000000", "000001", "000002"]
+        assert query(path, "SELECT count(*) FROM process_sample") == [3]
+
     @pytest.mark.parametrize(
         "text",
         [

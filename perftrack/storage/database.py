@@ -205,10 +205,20 @@ def insert_sample(connection: sqlite3.Connection, sample: Sample, known: KnownPr
     known.ids = {_identity(row): row["process_id"] for row in sample.processes if "process_id" in row}
 
 
-def add_sample(connection: sqlite3.Connection, sample: Sample, process_ids: dict[tuple[Any, ...], int]) -> None:
-    """Write one sample inside a transaction, unless it is there already. Raises: sqlite3.Error."""
+def add_sample(
+    connection: sqlite3.Connection,
+    sample: Sample,
+    process_ids: dict[tuple[Any, ...], int],
+    *,
+    tried_before: bool = False,
+) -> None:
+    """Write one sample inside a transaction. Raises: sqlite3.Error.
+
+    *tried_before*: it may be there already, and then it is left as it is. That of another tick of the same moment is
+    not told from it: two that start together can read the same of everything.
+    """
     boot_id = _boot_id(connection, sample)
-    sample_id = _insert_system_sample(connection, sample.system | {"boot_id": boot_id})
+    sample_id = _insert_system_sample(connection, sample.system | {"boot_id": boot_id}, tried_before=tried_before)
     if sample_id is None:
         return
     filter_ids: dict[str, int] = {}
@@ -232,10 +242,11 @@ def _identity(row: Row) -> tuple[Any, ...]:
     return row["boot_id"], row["pid"], row["started_ticks"], row["name"]
 
 
-def _insert_system_sample(connection: sqlite3.Connection, row: Row) -> int | None:
-    """Return the id of *row*, which is now in system_sample, or None where it was there before.
+def _insert_system_sample(connection: sqlite3.Connection, row: Row, *, tried_before: bool) -> int | None:
+    """Return the id of *row*, which is now in system_sample, or None where *tried_before* and it was there already.
 
-    A clock that was set back can give two samples of a boot the same microsecond: the second gets the next one.
+    A clock that was set back, or two ticks that start together, can give two samples of a boot the same microsecond:
+    the second gets the next one.
     """
     while True:
         try:
@@ -243,7 +254,7 @@ def _insert_system_sample(connection: sqlite3.Connection, row: Row) -> int | Non
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
                 raise
-        if _id(connection, inserts.SELECT_SAME_SAMPLE, row) is not None:
+        if tried_before and _id(connection, inserts.SELECT_SAME_SAMPLE, row) is not None:
             return None
         row = row | {name: _a_microsecond_later(row[name]) for name in ("taken_at", "taken_at_local")}
 

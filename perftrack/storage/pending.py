@@ -64,7 +64,7 @@ def insert(connection: sqlite3.Connection, path: str) -> None:
                 try:
                     sample = _sample(_read(os.path.join(folder, name)))
                     connection.execute("SAVEPOINT pending")
-                    add_sample(connection, sample, {})
+                    add_sample(connection, sample, {}, tried_before=True)
                     connection.execute("RELEASE pending")
                 except FileNotFoundError:  # another tick was quicker
                     continue
