@@ -29,6 +29,12 @@ SHELL_EXPORT = (
     "SELECT cpu_usage, datetime, filter, name, pid, rss_memory, vms_memory"
     " FROM process_log ORDER BY taken_at, pid, filter;"
 )
+# What a plot shows of processes, as a person asks for it: by name and hour.
+SHELL_COURSE = (
+    "SELECT strftime('%Y-%m-%d %H', taken_at) AS hour, name, min(rss_bytes), avg(rss_bytes), max(rss_bytes)"
+    " FROM system_sample JOIN process_sample ON sample_id = system_sample.id JOIN process ON process.id = process_id"
+    " GROUP BY hour, name;"
+)
 LOAD_PICKLE = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
 
 
@@ -86,6 +92,7 @@ class Bench:
             ),
             Bar(f"export of the last hour of {year} rows", "a database of that hour", "s", 1.1, self._export_hour),
             Bar("peak memory of a full export", "export of an hour", "MB", 1.1, self._export_memory),
+            Bar(f"wall time of a plot of {year} rows", "sqlite3: memory by name and hour", "s", 2.0, self._plot),
             Bar("bytes on disk per process row", "Procpath", "B", 0.42, self._disk),
             Bar("importing a pickle", "pickle.load of it", "s", 5.0, self._import),
         ]
@@ -219,6 +226,16 @@ class Bench:
             lambda: _peak_mb(self._export_command(whole)),
             lambda: _peak_mb(self._export_command(whole, "--since", since)),
             1 if self._quick else 3,
+        )
+
+    def _plot(self) -> Ratio:
+        year, shell = self._database(self._year), _system("sqlite3")
+        command = [self._perftrack, "plot", "--since", "2026-01-01", "-o", str(self._cache / "year.html")]
+        return take_turns(
+            lambda: run([*command, "--database", str(year)]).wall_seconds,
+            lambda: run([shell, str(year), SHELL_COURSE]).wall_seconds,
+            3,
+            warm_up=0,
         )
 
     def _disk(self) -> Ratio:

@@ -10,18 +10,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from perftrack.storage import database, inserts
+from perftrack.storage.models import Base, ProcessSample, SystemSample
 
 PROCESSES = 50
+LIFE_MINUTES = 10  # so often one of them is replaced
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+_MEMORY = 25276510208
+_AT_ONCE = 10_000  # minutes in a transaction
 
 
 def recorded(path: Path, process_rows: int, progress: Callable[[float], None], first_minute: int = 0) -> Path:
-    """Return a database of one sample a minute with 50 processes each, of which one is replaced every ten minutes."""
+    """Return a database of one sample a minute with 50 processes each, of which one is replaced every ten minutes.
+
+    SQLite makes the rows itself: a year of them takes a minute.
+    """
     if path.exists():
         return path
     unfinished = path.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
-    chance = random.Random(first_minute)
     samples = process_rows // PROCESSES
     with closing(database.open_current(str(unfinished))) as connection:
         connection.execute("PRAGMA synchronous=OFF")  # only the making is in a hurry
@@ -29,19 +35,13 @@ def recorded(path: Path, process_rows: int, progress: Callable[[float], None], f
         boot = {"host_id": host, "key": "bench", "booted_at": "2026-01-01 00:00:00.000000"}
         boot_id = connection.execute(inserts.INSERT_BOOT, boot).lastrowid
         connection.execute(inserts.INSERT_NAME_FILTER, {"text": "python", "rank": 0})
-        processes = [_process(connection, boot_id, number) for number in range(PROCESSES)]
-        for start in range(0, samples, 1000):
+        _insert_processes(connection, boot_id, samples, random.Random(first_minute))
+        for start in range(0, samples, _AT_ONCE):
             progress(start / samples)
+            minutes = {"since": start, "until": min(start + _AT_ONCE, samples), "first_minute": first_minute}
             connection.execute("BEGIN")
-            for number in range(start, min(start + 1000, samples)):
-                if number % 10 == 0:
-                    processes[chance.randrange(PROCESSES)] = _process(connection, boot_id, number + PROCESSES)
-                system = _system(chance, first_minute + number) | {"boot_id": boot_id}
-                sample_id = connection.execute(inserts.INSERT_SYSTEM_SAMPLE, system).lastrowid
-                rows = [
-                    _counters(chance, number, process) | {"sample_id": sample_id} for process in sorted(processes)
-                ]
-                connection.executemany(inserts.INSERT_PROCESS_SAMPLE, rows)
+            connection.execute(_SYSTEM_SAMPLES, minutes)
+            connection.execute(_PROCESS_SAMPLES, minutes)
             connection.execute("COMMIT")
     unfinished.rename(path)
     return path
@@ -111,13 +111,32 @@ def original_pickle(path: Path, samples: int, processes_each: int) -> Path:
     return path
 
 
-def _process(connection: database.sqlite3.Connection, boot_id: int | None, number: int) -> tuple[int, int]:
-    """Insert a process and return its id and the minute that it started in."""
+def _insert_processes(
+    connection: database.sqlite3.Connection, boot_id: int | None, samples: int, chance: random.Random
+) -> None:
+    """Insert all processes, and into a table of this connection alone which of them live in which ten minutes."""
+    connection.execute(
+        "CREATE TEMP TABLE alive (life, process_id, started, PRIMARY KEY (life, process_id)) WITHOUT ROWID"
+    )
+    connection.execute("BEGIN")
+    alive = [_insert_process(connection, boot_id, number, 0) for number in range(PROCESSES)]
+    for life in range(-(-samples // LIFE_MINUTES)):
+        minute = life * LIFE_MINUTES
+        if life:
+            alive[chance.randrange(PROCESSES)] = _insert_process(connection, boot_id, PROCESSES + life, minute)
+        connection.executemany("INSERT INTO alive VALUES (?, ?, ?)", [(life, *process) for process in sorted(alive)])
+    connection.execute("COMMIT")
+
+
+def _insert_process(
+    connection: database.sqlite3.Connection, boot_id: int | None, number: int, minute: int
+) -> tuple[int, int]:
+    """Insert the process *number*, and return its id and the minute that it started in."""
     row = {
         "boot_id": boot_id,
         "pid": 1000 + number,
-        "started_ticks": number * 6000,
-        "started_at": _text(number),
+        "started_ticks": minute * 6000,
+        "started_at": (_BEGIN + timedelta(minutes=minute)).isoformat(" ", "microseconds"),
         "name": f"python{number % 7}",
         "ppid": 1,
         "username": "app",
@@ -125,65 +144,82 @@ def _process(connection: database.sqlite3.Connection, boot_id: int | None, numbe
     }
     process_id = connection.execute(inserts.INSERT_PROCESS, row).lastrowid
     assert process_id is not None
-    return process_id, number
+    return process_id, minute
 
 
-def _counters(chance: random.Random, minute: int, process: tuple[int, int]) -> dict[str, object]:
-    process_id, started = process
-    age = max(0, minute - started)
-    busy = process_id % 3 == 0
-    return {
-        "process_id": process_id,
-        "filter_id": 1,
-        "cpu_percent": chance.randrange(1000) / 10 if busy else 0.0,
-        "cpu_user_ms": age * (600 if busy else 3) * 10,
-        "cpu_system_ms": age * 2 * 10,
-        "rss_bytes": (20_000 + chance.randrange(1000)) * 4096,
-        "vms_bytes": (90_000 + process_id % 1000) * 4096,
-        "num_threads": 4,
-        "read_bytes": age * 4096 if busy else 0,
-        "write_bytes": age * 8192 if busy else 0,
-        "uss_bytes": None,
-        "pss_bytes": None,
-        "swap_bytes": None,
-    }
+def _scattered(number: str, below: int) -> str:
+    """Return SQL for an integer from 0 to less than *below*, the same for the same *number*."""
+    return f"((({number}) * 2654435761 % 4294967291) * 48271 % 2147483647 % {below})"
 
 
-def _system(chance: random.Random, minute: int) -> dict[str, object]:
-    used = chance.randrange(10**10)
-    total = 25276510208
-    counters = dict.fromkeys(
-        ("disk_read_bytes", "disk_write_bytes", "net_sent_bytes", "net_received_bytes", "cpu_idle_ms"),
-        minute * 60_000,
-    )
-    return {
-        "taken_at": _text(minute, chance.randrange(10**6)),
-        "taken_at_local": _text(minute, chance.randrange(10**6)),
-        "uptime_seconds": minute * 60.0,
-        "window_seconds": 1.001,
-        "cpu_percent": chance.randrange(1000) / 10,
-        "cpu_user_ms": minute * 900,
-        "cpu_system_ms": minute * 300,
-        "cpu_iowait_ms": minute,
-        "cpu_steal_ms": 0,
-        "cpu_count": 2,
-        "load_1min": 0.5,
-        "load_5min": 0.4,
-        "load_15min": 0.3,
-        "mem_total_bytes": total,
-        "mem_available_bytes": total - used,
-        "mem_used_bytes": used,
-        "swap_total_bytes": 0,
-        "swap_used_bytes": 0,
-        "pressure_cpu_ms": minute * 10,
-        "pressure_memory_ms": 0,
-        "pressure_io_ms": minute,
-        "processes_seen": 120,
-        "processes_denied": 0,
-        "recorder_cpu_ms": 45,
-        **counters,
-    }
+def _instant(microsecond: str) -> str:
+    begin = int(_BEGIN.replace(tzinfo=UTC).timestamp())
+    second = f"strftime('%Y-%m-%d %H:%M:%S', {begin} + 60 * (minute + :first_minute), 'unixepoch')"
+    return f"{second} || printf('.%06d', {microsecond})"
 
 
-def _text(minute: int, microsecond: int = 0) -> str:
-    return (_BEGIN + timedelta(minutes=minute, microseconds=microsecond)).isoformat(" ", "microseconds")
+def _insert(model: type[Base], values: dict[str, str], rows: str) -> str:
+    """Return SQL that inserts into the table of *model* what *values* say of *rows*; other columns are NULL."""
+    assert values.keys() <= set(model.__table__.columns.keys())
+    return f"INSERT INTO {model.__tablename__} ({', '.join(values)}) SELECT {', '.join(values.values())} {rows}"
+
+
+_MINUTES = """
+FROM (WITH RECURSIVE each(minute) AS (
+  SELECT :since UNION ALL SELECT minute + 1 FROM each WHERE minute + 1 < :until) SELECT minute FROM each)
+"""
+_USED = _scattered("minute + 7", 10**10)
+_BYTES = ("disk_read_bytes", "disk_write_bytes", "net_sent_bytes", "net_received_bytes")
+_SYSTEM_SAMPLES = _insert(
+    SystemSample,
+    {
+        "id": "minute + 1",
+        "boot_id": "1",
+        "taken_at": _instant(_scattered("minute", 10**6)),
+        "taken_at_local": _instant(_scattered("minute", 10**6)),
+        "uptime_seconds": "(minute + :first_minute) * 60.0",
+        "window_seconds": "1.001",
+        "cpu_percent": _scattered("minute + 3", 1000) + " / 10.0",
+        "cpu_user_ms": "(minute + :first_minute) * 12000 + " + _scattered("minute + 5", 10_000),
+        "cpu_system_ms": "(minute + :first_minute) * 3000 + " + _scattered("minute + 6", 2500),
+        "cpu_idle_ms": "(minute + :first_minute) * 100000",
+        "cpu_iowait_ms": "minute + :first_minute",
+        "cpu_steal_ms": "0",
+        "cpu_count": "2",
+        "load_1min": "0.5",
+        "load_5min": "0.4",
+        "load_15min": "0.3",
+        "mem_total_bytes": str(_MEMORY),
+        "mem_available_bytes": f"{_MEMORY} - {_USED}",
+        "mem_used_bytes": _USED,
+        "swap_total_bytes": "0",
+        "swap_used_bytes": "0",
+        **{name: f"(minute + :first_minute) * 60000 + {_scattered('minute', 50_000)}" for name in _BYTES},
+        "pressure_cpu_ms": "(minute + :first_minute) * 10",
+        "pressure_memory_ms": "0",
+        "pressure_io_ms": "minute + :first_minute",
+        "processes_seen": "120",
+        "processes_denied": "0",
+        "recorder_cpu_ms": "45",
+    },
+    _MINUTES,
+)
+_CHANCE = "minute * 50 + process_id"
+_BUSY = "process_id % 3 = 0"
+_PROCESS_SAMPLES = _insert(
+    ProcessSample,
+    {
+        "sample_id": "minute + 1",
+        "process_id": "process_id",
+        "filter_id": "1",
+        "cpu_percent": f"iif({_BUSY}, {_scattered(_CHANCE, 1000)} / 10.0, 0.0)",
+        "cpu_user_ms": f"(minute - started) * iif({_BUSY}, 600, 3) * 10",
+        "cpu_system_ms": "(minute - started) * 20",
+        "rss_bytes": f"(20000 + {_scattered(_CHANCE, 1000)}) * 4096",
+        "vms_bytes": "(90000 + process_id % 1000) * 4096",
+        "num_threads": "4",
+        "read_bytes": f"iif({_BUSY}, (minute - started) * 4096, 0)",
+        "write_bytes": f"iif({_BUSY}, (minute - started) * 8192, 0)",
+    },
+    f"{_MINUTES} CROSS JOIN alive ON life = minute / {LIFE_MINUTES}",
+)
