@@ -48,6 +48,10 @@ def data_of(page: Path) -> dict[str, Any]:
     return parsed
 
 
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
 class TestTheCourse:
     def test_has_a_point_for_each_sample_where_they_are_few(self, machine: Machine, path: str) -> None:
         for number in range(3):
@@ -133,19 +137,44 @@ class TestThePage:
         page = data_of(tmp_path / "work" / "perftrack.html")
         memory = page["panels"][1]["series"][0]["mean"]
         breaks = [page["x"][at] for at, value in enumerate(memory) if value is None]
-        (gap,) = [gap for gap in page["gaps"] if gap[1] - gap[0] > 3600_000]
+        length = timedelta(hours=1)
+        (gap,) = [gap for gap in page["gaps"] if instant(gap[1]) - instant(gap[0]) > length]
         assert len(breaks) == 2
         assert gap[0] < breaks[0] < gap[1]
         assert len(page["boots"]) == 1
-        assert page["boots"][0] - 60_000 < breaks[1] < page["boots"][0]
+        assert instant(page["boots"][0]) - timedelta(minutes=1) < instant(breaks[1]) < instant(page["boots"][0])
 
     def test_shows_local_time_and_names_the_zone(self, perftrack: Run, path: str, tmp_path: Path) -> None:
         a_night(path, 5)
         perftrack("plot", *NIGHT, env={"TZ": "Europe/Berlin"})
         page = data_of(tmp_path / "work" / "perftrack.html")
         assert page["zone"] == "CET, UTC+01:00"
-        # plotly shows what it takes for UTC: noon there is 13 o'clock in Berlin
-        assert page["x"][0] == (NOON.replace(tzinfo=UTC).timestamp() + 60 + 3600) * 1000
+        assert instant(page["x"][0]) == NOON + timedelta(hours=1, minutes=1)
+
+    def test_has_bytes_in_units_that_are_read_well_and_a_colour_for_each_name(
+        self, machine: Machine, perftrack: Run, tmp_path: Path
+    ) -> None:
+        for number in range(3):
+            machine.tick(
+                process(number * 9000, name="burns", pid=1),
+                process(number * 6000, name="both", pid=2, rss_bytes=3 << 29),
+                process(0, name="holds", pid=3, rss_bytes=5 << 28),
+                *(process(number, name=f"idle{pid}", pid=pid, rss_bytes=1 << 20) for pid in range(4, 9)),
+                disk_read_bytes=60 * 3 * 1024,
+            )
+        perftrack("plot", *NIGHT)
+        panels = {panel["title"]: panel for panel in data_of(tmp_path / "work" / "perftrack.html")["panels"]}
+        disk, memory = panels["Disk"], panels["Memory by process"]
+        assert (disk["unit"], disk["series"][0]["max"][-1]) == (" KiB/s", 3)
+        assert (memory["unit"], [each["max"][0] for each in memory["series"][:2]]) == (" GiB", [1.5, 1.25])
+        colours = {
+            title: {each["name"]: each["colour"] for each in panels[title]["series"]}
+            for title in ("CPU by process", "Memory by process")
+        }
+        assert colours["CPU by process"]["both"] == colours["Memory by process"]["both"]
+        assert "holds" not in colours["CPU by process"]
+        for each in colours.values():
+            assert len(set(each.values())) == len(each) == series.NAMES
 
     def test_is_one_private_file_that_fetches_nothing(self, perftrack: Run, path: str, tmp_path: Path) -> None:
         a_night(path, 5)
@@ -306,7 +335,26 @@ class TestInABrowser:
         WebDriverWait(browser, 20).until(lambda _: script(ranges) == before)
         assert [entry for entry in browser.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}] == []
 
-    @pytest.mark.parametrize("width", [420, 900, 1600])
+    def test_it_shows_the_times_of_the_machine_in_another_zone_too(
+        self, perftrack: Run, path: str, tmp_path: Path, browser: Any
+    ) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        a_night(path, 5)
+        perftrack("plot", *NIGHT, env={"TZ": "Europe/Berlin"})
+        browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"})
+        browser.get((tmp_path / "work" / "perftrack.html").as_uri())
+        WebDriverWait(browser, 60).until(
+            lambda _: browser.execute_script("return document.body.dataset.ready") == "yes"
+        )
+        area = browser.find_elements("css selector", ".plot .nsewdrag")[1]
+        ActionChains(browser).move_to_element_with_offset(area, 5 - area.size["width"] // 2, 0).perform()
+        hover = "return document.querySelectorAll('.plot')[1].querySelector('.hoverlayer').textContent"
+        WebDriverWait(browser, 20).until(lambda _: browser.execute_script(hover))
+        assert "2026-11-20 13:01:00 CET, UTC+01:00" in browser.execute_script(hover)
+
+    @pytest.mark.parametrize("width", [360, 900, 1600])
     def test_it_fits_the_window(self, perftrack: Run, path: str, tmp_path: Path, browser: Any, width: int) -> None:
         from selenium.webdriver.support.ui import WebDriverWait
 
@@ -318,6 +366,13 @@ class TestInABrowser:
             lambda _: browser.execute_script("return document.body.dataset.ready") == "yes"
         )
         assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        # a legend of many rows leaves the chart its room, and no tick's text stands on another's
+        areas = browser.find_elements("css selector", ".plot .nsewdrag")
+        assert min(area.size["height"] for area in areas) > 150
+        ticks = """return [...document.querySelectorAll('.plot')].map(plot =>
+            [...plot.querySelectorAll('.xtick text')].map(text => text.getBoundingClientRect())
+            .some((box, at, boxes) => at && box.left < boxes[at - 1].right))"""
+        assert not any(browser.execute_script(ticks))
 
 
 @pytest.mark.slow

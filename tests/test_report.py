@@ -74,7 +74,7 @@ class TestTheScreen:
     def test_holds_it_all(self, perftrack: Run) -> None:
         lines = perftrack("report", *WHOLE, env={"COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}).stdout.splitlines()
         assert len(lines) <= 40
-        assert lines[0] == "2026-11-20 12:00:00 to 2026-11-20 14:00:00 UTC"
+        assert lines[0] == "here: 2026-11-20 12:00:00 to 2026-11-20 14:00:00 UTC"
         assert lines[1] == "61 samples of 119, usually every 1 min"
         (cpu,) = [line for line in lines if line.startswith("CPU %")]
         assert cpu.split()[2:7] == ["11.2", "10.0", "10.0", "100.0", "2026-11-20"]

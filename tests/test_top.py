@@ -209,7 +209,7 @@ class TestTheRange:
         machine.tick(after=120)
         out = perftrack("top", "--since", "2026-11-20 12:00", "--until", "2026-11-20 12:37").stdout.splitlines()
         assert out[:4] == [
-            "2026-11-20 12:00:00 to 2026-11-20 12:37:00 UTC",
+            "here: 2026-11-20 12:00:00 to 2026-11-20 12:37:00 UTC",
             "6 samples of 36, usually every 1 min",
             "no samples from 2026-11-20 12:03:00 to 2026-11-20 12:33:00 (30 min)",
             "booted, no samples from 2026-11-20 12:34:00 to 2026-11-20 12:36:00 (2 min)",

@@ -150,7 +150,7 @@ def coverage_lines(covered: Coverage) -> list[str]:
     assert held.last is not None
     until = covered.span.until or held.last
     lines = [
-        f"{local(covered.span.since or held.first)} to {zoned(until)}",
+        f"{', '.join(covered.hosts)}: {local(covered.span.since or held.first)} to {zoned(until)}",
         f"{held.samples:,} samples"
         + ("" if covered.expected == held.samples else f" of {covered.expected:,}")
         + ("" if covered.usual_seconds is None else f", usually every {span(covered.usual_seconds)}"),
@@ -177,6 +177,7 @@ def gap_line(gap: Gap) -> str:
 def coverage_document(covered: Coverage) -> dict[str, Any]:
     """Return the same for scripts."""
     return {
+        "hosts": covered.hosts,
         "since": iso(covered.span.since or covered.held.first),
         "until": iso(covered.span.until),
         "samples": covered.held.samples,

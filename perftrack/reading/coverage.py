@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select
 from perftrack.reading import queries
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.storage.intervals import GAP, GAP_FACTOR, SYSTEM_INTERVAL
-from perftrack.storage.models import SystemSample
+from perftrack.storage.models import Boot, Host, SystemSample
 
 MEDIAN_OF = 20_000
 
@@ -32,7 +32,7 @@ class Coverage(NamedTuple):
     """What was recorded of a range. *usual_seconds*: the median interval; None: fewer than two samples.
 
     *expected*: how many samples there would be without the gaps. *without_counters*: samples of imported data.
-    *everything*: all that the database holds, where the range holds nothing; else as *held*.
+    *everything*: all that the database holds, where the range holds nothing; else as *held*. *hosts*: by name.
     """
 
     span: TimeRange
@@ -42,6 +42,7 @@ class Coverage(NamedTuple):
     gaps: list[Gap]
     without_counters: int
     everything: Extent
+    hosts: list[str]
 
 
 def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage:
@@ -59,7 +60,8 @@ def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage
     imported = select(func.count()).where(*span.holds(table.taken_at), table.uptime_seconds.is_(None))
     without_counters = connection.execute(imported).scalar_one()
     everything = held if held.samples else queries.extent(connection, TimeRange())
-    return Coverage(span, held, usual, held.samples + missing, gaps, without_counters, everything)
+    hosts = _hosts(connection, span)
+    return Coverage(span, held, usual, held.samples + missing, gaps, without_counters, everything, hosts)
 
 
 def usual_seconds(connection: Connection, span: TimeRange) -> float | None:
@@ -88,6 +90,13 @@ def _median(connection: Connection, values: Select[Any]) -> float | None:
     column = ordered.c[0]
     found: float | None = connection.execute(select(column).order_by(column).limit(1).offset(count // 2)).scalar()
     return found
+
+
+def _hosts(connection: Connection, span: TimeRange) -> list[str]:
+    """Return the names of the machines that *span* holds samples of."""
+    table = SystemSample.__table__.c
+    boots = select(Boot.host_id).where(Boot.id.in_(select(table.boot_id).where(*span.holds(table.taken_at))))
+    return list(connection.execute(select(Host.name).where(Host.id.in_(boots)).order_by(Host.name)).scalars())
 
 
 def _gaps(connection: Connection, span: TimeRange) -> list[Gap]:

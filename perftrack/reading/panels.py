@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import count
 from typing import NamedTuple
 
 from perftrack.reading.process_series import Point
@@ -10,15 +11,16 @@ from perftrack.reading.series import Course
 
 
 class Series(NamedTuple):
-    """A line: its name and its points. *stacked*: on top of the ones before it."""
+    """A line: its name and its points. *colour*: which of the colours. *stacked*: on top of the ones before it."""
 
     name: str
     points: list[Point | None]
+    colour: int
     stacked: bool = False
 
 
 class Panel(NamedTuple):
-    """Some series of one unit: %, B, B/s or empty (a number). *full*: where the axis ends; None: at the largest."""
+    """Some series of one unit: %, KiB, MiB/s, ... or empty (a number). *full*: the axis's end; None: the largest."""
 
     title: str
     note: str
@@ -59,6 +61,7 @@ _SYSTEM = (
     ("Disk", "", "B/s", None, (("disk_read", "read"), ("disk_write", "written"))),
     ("Network", "", "B/s", None, (("net_received", "received"), ("net_sent", "sent"))),
 )
+_PREFIXES = ("", "Ki", "Mi", "Gi", "Ti")
 _STACKED = {"cpu_user", "cpu_system", "cpu_iowait", "cpu_steal"}
 
 
@@ -72,19 +75,46 @@ def panels(course: Course) -> list[Panel]:
             title,
             note,
             unit,
-            [Series(label, system[name], name in _STACKED) for name, label in members if name in system],
+            [
+                Series(label, system[name], colour, name in _STACKED)
+                for colour, (name, label) in enumerate(members)
+                if name in system
+            ],
             full,
         )
         for title, note, unit, full, members in _SYSTEM
     ]
     of_a_name = "recorded processes, those of one name together"
-    found += [
-        Panel(
-            "CPU by process", f"percent of one CPU; {of_a_name}", "%", [Series(*each) for each in course.cpu.items()]
-        ),
-        Panel("Memory by process", f"resident; {of_a_name}", "B", [Series(*each) for each in course.rss.items()]),
+    # a name has one colour in both
+    colours = {name: colour for colour, name in enumerate(course.cpu)}
+    free = (colour for colour in count() if colour not in {colours.get(name) for name in course.rss})
+    colours |= {name: next(free) for name in course.rss if name not in colours}
+    for title, note, unit, processes in (
+        ("CPU by process", "percent of one CPU", "%", course.cpu),
+        ("Memory by process", "resident", "B", course.rss),
+    ):
+        series = [Series(name, points, colours[name]) for name, points in processes.items()]
+        found.append(Panel(title, f"{note}; {of_a_name}", unit, series))
+    return [_scaled(panel) for panel in found if panel.series]
+
+
+def _scaled(panel: Panel) -> Panel:
+    """Return *panel* with bytes in the unit in which its largest value is read best, as the other commands do."""
+    if not panel.unit.startswith("B"):
+        return panel
+    largest = max(point[2] or 0 for series in panel.series for point in series.points if point is not None)
+    power = min(max(int(largest).bit_length() - 1, 0) // 10, len(_PREFIXES) - 1)
+    divisor = 1024**power
+    series = [
+        each._replace(
+            points=[
+                point and tuple(None if value is None else value / divisor for value in point)  # type: ignore[misc]
+                for point in each.points
+            ]
+        )
+        for each in panel.series
     ]
-    return [panel for panel in found if panel.series]
+    return panel._replace(unit=_PREFIXES[power] + panel.unit, series=series)
 
 
 def zone_of(instant: datetime) -> tuple[timedelta, str]:

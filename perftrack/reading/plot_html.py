@@ -6,7 +6,7 @@ import html
 import importlib.util
 import json
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any, TextIO
 
@@ -17,12 +17,7 @@ from perftrack.text import printable
 
 # More rectangles than this nobody tells apart, and a browser draws them slowly.
 GAPS_DRAWN = 300
-_FORMATS = {
-    "%": {"format": ".1f", "unit": " %", "tick": " %", "tickformat": ""},
-    "B": {"format": ".3s", "unit": "B", "tick": "B", "tickformat": "~s"},
-    "B/s": {"format": ".3s", "unit": "B/s", "tick": "B/s", "tickformat": "~s"},
-    "": {"format": ".2f", "unit": "", "tick": "", "tickformat": ""},
-}
+_FORMATS = {"%": ".1f", "": ".2f"}
 
 
 def write_html(course: Course, title: str, notes: list[str], stream: TextIO) -> None:
@@ -53,9 +48,10 @@ def _data(course: Course) -> dict[str, Any]:
     offset, zone = zone_of(covered.held.last)
     instants, places = with_breaks(course)
 
-    def shown(seconds: float) -> int:
-        """Return what plotly takes for an instant of UTC, so that it shows local time."""
-        return round((seconds + offset.total_seconds()) * 1000)
+    def shown(seconds: float) -> str:
+        """Return local time as text, which plotly shows as it is, wherever the page is read."""
+        local = datetime.fromtimestamp(round(seconds, 3), UTC) + offset
+        return local.replace(tzinfo=None).isoformat(" ", "milliseconds")
 
     gaps = sorted(covered.gaps, key=lambda gap: -gap.seconds)[:GAPS_DRAWN]
     first = covered.span.since or covered.held.first
@@ -78,6 +74,7 @@ def _panel(panel: Panel, places: list[int | None]) -> dict[str, Any]:
         {
             "name": printable(each.name),
             "stacked": each.stacked,
+            "colour": each.colour,
             **{
                 label: [_rounded(each.points[place], index) if place is not None else None for place in places]
                 for index, label in enumerate(("min", "mean", "max"))
@@ -86,8 +83,9 @@ def _panel(panel: Panel, places: list[int | None]) -> dict[str, Any]:
         for each in panel.series
     ]
     stacked = any(each.stacked for each in panel.series)
-    shown = {"title": panel.title, "note": panel.note, "full": panel.full, "stacked": stacked, "series": series}
-    return shown | _FORMATS[panel.unit]
+    unit = panel.unit and f" {panel.unit}"
+    figures = {"full": panel.full, "unit": unit, "format": _FORMATS.get(panel.unit, ".4~g")}
+    return {"title": panel.title, "note": panel.note, "stacked": stacked, "series": series} | figures
 
 
 def _rounded(point: tuple[float | None, ...] | None, index: int) -> float | None:

@@ -72,11 +72,10 @@ def write_picture(
 def _draw(
     axis: Any, panel: Panel, x: list[datetime], places: list[int | None], is_bucketed: bool, colours: tuple[str, ...]
 ) -> None:
-    from matplotlib.ticker import EngFormatter
-
     nothing = float("nan")
     below = [0.0] * len(x)
-    for series, colour in zip(panel.series, colours, strict=False):
+    for series in panel.series:
+        colour = colours[series.colour % len(colours)]
         low, mean, high = (
             [nothing if point is None or point[index] is None else point[index] or 0.0 for point in points]
             for points in [[None if place is None else series.points[place] for place in places]]
@@ -97,10 +96,5 @@ def _draw(
     axis.set_title(panel.title, loc="left", fontsize=9, fontweight="bold")
     axis.set_ylim(0, panel.full)
     axis.grid(linewidth=0.5)
-    axis.yaxis.set_major_formatter(
-        EngFormatter(unit=panel.unit) if panel.unit.startswith("B") else _PERCENT[panel.unit]
-    )
+    axis.yaxis.set_major_formatter(f"{{x:.4g}} {panel.unit}".rstrip())
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-
-
-_PERCENT = {"%": "{x:.4g} %", "": "{x:.4g}"}
