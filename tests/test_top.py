@@ -13,7 +13,7 @@ import pytest
 from conftest import LEGACY, Run, query
 from machine import NOON, Machine, process
 
-from perftrack.reading import usage
+from perftrack.reading import usage_statements
 from perftrack.reading.coverage import coverage
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.snapshot import snapshot
@@ -96,7 +96,7 @@ class TestCpuTime:
         assert line.split()[0] == "?"
 
     def test_is_added_up_in_parts(self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(usage, "SAMPLES_AT_ONCE", 4)
+        monkeypatch.setattr(usage_statements, "SAMPLES_AT_ONCE", 4)
         machine.tick()
         began = int(machine.uptime_seconds * 100) + 100
         for number in range(1, 30):
@@ -104,13 +104,14 @@ class TestCpuTime:
         (row,) = top(path, TimeRange(NOON.replace(tzinfo=UTC), None)).rows
         assert (row.used.cpu_ms, row.used.rss_samples) == (29_000, 29)
 
-    def test_of_a_process_that_changed_its_name_is_counted_under_both(
+    def test_of_a_process_that_changed_its_name_is_one_process_and_of_both_names(
         self, machine: Machine, document: Document
     ) -> None:
         machine.tick(process(0, name="python3"))
         machine.tick(process(1000, name="python3"))
         machine.tick(process(5000, name="worker"))
-        assert seconds(document(*WHOLE)) == {"worker": 4.0, "python3": 1.0}
+        assert seconds(document(*WHOLE)) == {"worker": 5.0}
+        assert seconds(document(*WHOLE, "--group", "name")) == {"worker": 4.0, "python3": 1.0}
 
 
 class TestUnattributed:

@@ -18,7 +18,7 @@ import pytest
 from conftest import Run, query
 from machine import Machine, process
 
-from perftrack.reading import usage
+from perftrack.reading import usage_statements
 from perftrack.reading.coverage import coverage
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.report import report
@@ -32,7 +32,8 @@ WHOLE = TimeRange(datetime(2026, 11, 1, tzinfo=UTC), datetime(2027, 11, 1, tzinf
 class Simulation:
     """Processes that begin, work and end at random on a made-up machine, all of them recorded, and what they used.
 
-    PIDs are few and so reused at once; the machine reboots; its clock steps by hours, both ways.
+    PIDs are few and so reused at once; processes change their names, to and fro; the machine reboots; its clock steps
+    by hours, both ways.
     """
 
     def __init__(self, connection: sqlite3.Connection, seed: int) -> None:
@@ -41,6 +42,7 @@ class Simulation:
         self.alive: dict[int, dict[str, Any]] = {}  # by PID
         # what can be known: what each used between two samples of a boot, from its start if it began there
         self.used: dict[tuple[str, int, int], int] = defaultdict(int)
+        self.by_name: dict[str, int] = defaultdict(int)
         self.written: dict[tuple[str, int, int], int] = defaultdict(int)
         self.rss: dict[tuple[str, int, int], int] = defaultdict(int)
         self.seen: set[tuple[str, int, int]] = set()
@@ -69,6 +71,9 @@ class Simulation:
                 self.alive[pid] = {"ticks": ticks, "cpu": 0, "written": 0, "name": chance.choice("abc")}
                 began.add(pid)
         worked = 0
+        for each in self.alive.values():
+            if chance.random() < 0.1:
+                each["name"] = chance.choice("abc")
         for pid, each in self.alive.items():
             grown, written = chance.randrange(5000), chance.randrange(1 << 20)
             each["cpu"] += grown
@@ -80,6 +85,7 @@ class Simulation:
             self.seen.add(key)
             if not self.is_first:
                 self.used[key] += grown
+                self.by_name[each["name"]] += grown
                 self.written[key] += written
         unseen = chance.randrange(3000)  # of processes that no sample finds
         if not self.is_first:
@@ -105,7 +111,7 @@ class Simulation:
 def test_of_a_made_up_machine_all_answers_are_exact(
     connection: sqlite3.Connection, path: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "SAMPLES_AT_ONCE", 17)
+    monkeypatch.setattr(usage_statements, "SAMPLES_AT_ONCE", 17)
     simulation = Simulation(connection, seed)
     simulation.run(200)
 
@@ -119,7 +125,10 @@ def test_of_a_made_up_machine_all_answers_are_exact(
     assert {key: used.cpu_ms for key, used in rows.items() if used.cpu_ms is not None} == simulation.used
     assert {key: used.write_bytes for key, used in rows.items() if used.write_bytes is not None} == simulation.written
     assert {key: used.rss_max_bytes for key, used in rows.items()} == simulation.rss
+    by_name = {row.key: row.used.cpu_ms for row in top(path, WHOLE, group="name").rows}
+    assert by_name == simulation.by_name
 
+    assert dict(query(path, "SELECT name, sum(cpu_ms) FROM process_interval GROUP BY name")) == by_name
     in_sql = query(path, "SELECT sum(cpu_ms), (SELECT sum(cpu_ms) FROM system_interval) FROM process_interval")
     assert in_sql == [(simulation.system_ms - simulation.unseen_ms, simulation.system_ms)]
 
@@ -133,8 +142,10 @@ def test_of_a_made_up_machine_all_answers_are_exact(
     with snapshot(path) as reader:
         drawn = course(reader, coverage(reader, WHOLE, datetime(2027, 1, 1, tzinfo=UTC)), [])
     # percent of one CPU, for 60 s each
-    in_plot = sum(point[1] * 600 for points in drawn.cpu.values() for point in points if point and point[1])
-    assert in_plot == pytest.approx(simulation.system_ms - simulation.unseen_ms)
+    in_plot = {
+        name: sum(point[1] * 600 for point in points if point and point[1]) for name, points in drawn.cpu.items()
+    }
+    assert in_plot == pytest.approx(simulation.by_name)
 
 
 BURNER = """

@@ -16,6 +16,7 @@ from perftrack.storage.intervals import LONGEST_WAIT_SECONDS, TICKS_OF_A_BOOT
 from perftrack.storage.models import NameFilter, Process, ProcessSample
 
 Point = tuple[float | None, float | None, float | None]  # minimum, mean, maximum; not known
+Known = tuple[str, int, int | None, str | None]  # name, pid, started_ticks, started_at
 Rows = tuple[tuple[int, ...], tuple[int | None, ...], tuple[int | None, ...]]  # process ids, CPU ms, rss
 
 
@@ -29,7 +30,7 @@ class ProcessSeries:
         self._names = set(names)
         self._read = _reader(connection)
         self._describe = _describer(connection)
-        self._known: dict[int, tuple[str, int | None, str | None]] = {}
+        self._known: dict[int, Known] = {}
         self._last: tuple[int | None, Rows] = (None, ((), (), ()))
         self._keys: tuple[int, ...] = ()
         self._groups: list[tuple[str, Callable[[Any], tuple[Any, ...]]]] = []
@@ -75,15 +76,28 @@ class ProcessSeries:
             if min(differences) >= 0:
                 return differences
         before = dict(zip(keys_before, used_before, strict=True))
+        if any(key not in before for key in keys):
+            before |= self._renamed(keys, before)
         grown: list[int | None] = []
         for key, value in zip(keys, used, strict=True):
             base = before[key] if key in before else (0 if self._is_new(sample, key) else None)
             grown.append(None if value is None or base is None or value < base else value - base)
         return grown
 
+    def _renamed(self, keys: tuple[int, ...], before: dict[int, int | None]) -> dict[int, int | None]:
+        """Return what those of *keys* that are in *before* under another name had used by then."""
+        self._look_up(before)
+        then = {self._known[key][1:3]: value for key, value in before.items()}
+        identities = {key: self._known[key][1:3] for key in keys if key not in before}
+        return {
+            key: then[identity]
+            for key, identity in identities.items()
+            if identity in then and identity[1] is not None
+        }
+
     def _is_new(self, sample: Any, key: int) -> bool:
         """Return whether a process began after the sample before; as the view process_interval does."""
-        _, started_ticks, started_at = self._known[key]
+        _, _, started_ticks, started_at = self._known[key]
         if started_ticks is None:
             return False
         if started_ticks > TICKS_OF_A_BOOT:
@@ -92,12 +106,10 @@ class ProcessSeries:
         return bool(started_ticks > 100 * (sample.previous_uptime_seconds - waited))
 
     def _learn(self, keys: tuple[int, ...]) -> None:
-        """Look up processes, and group them by name."""
+        """Group processes by name."""
         if len(self._known) > 20_000:
             self._known.clear()
-        for key in keys:
-            if key not in self._known:
-                self._known[key] = self._describe(key)
+        self._look_up(keys)
         groups: dict[str, list[int]] = {}
         for index, key in enumerate(keys):
             name = self._known[key][0]
@@ -110,18 +122,23 @@ class ProcessSeries:
             for name, indexes in groups.items()
         ]
 
+    def _look_up(self, keys: Iterable[int]) -> None:
+        for key in keys:
+            if key not in self._known:
+                self._known[key] = self._describe(key)
 
-def _describer(connection: Connection) -> Callable[[int], tuple[str, int | None, str | None]]:
-    """Return a function that tells name, started_ticks and started_at (text) of a process, by the driver itself."""
-    started_at = type_coerce(Process.started_at, String)
-    statement = select(Process.name, Process.started_ticks, started_at).where(Process.id == bindparam("key"))
+
+def _describer(connection: Connection) -> Callable[[int], Known]:
+    """Return a function that tells what is known of a process, by the driver itself."""
+    columns = (Process.name, Process.pid, Process.started_ticks, type_coerce(Process.started_at, String))
+    statement = select(*columns).where(Process.id == bindparam("key"))
     sql = str(statement.compile(connection.engine))
     driver = connection.connection.driver_connection
     assert driver is not None
 
-    def describe(key: int) -> tuple[str, int | None, str | None]:
-        name, started_ticks, started = driver.execute(sql, (key,)).fetchone()
-        return name, started_ticks, started
+    def describe(key: int) -> Known:
+        found: Known = driver.execute(sql, (key,)).fetchone()
+        return found
 
     return describe
 

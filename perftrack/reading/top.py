@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, select
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
-from perftrack.reading.usage import IDS_AT_ONCE, Group, Usage, group_usage, usage
+from perftrack.reading.usage import IDS_AT_ONCE, Group, Usage, Used, group_usage, usage
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 from perftrack.storage.models import Boot, Host, Process, ProcessSample, SystemSample
 
@@ -90,13 +90,15 @@ def largest(
 
 
 def rankings(
-    connection: Connection, covered: Coverage, used: dict[int, Usage], orders: list[By], group: Group, limit: int
+    connection: Connection, covered: Coverage, used: Used, orders: list[By], group: Group, limit: int
 ) -> list[Top]:
     """Return one `Top` for each of *orders*."""
-    entries: dict[Any, Usage] = used if group == "process" else group_usage(connection, covered.span, group, used)
+    entries: dict[Any, Usage] = (
+        used.by_process() if group == "process" else group_usage(connection, covered.span, group, used)
+    )
     worked = select(func.sum(SYSTEM_INTERVAL.c.cpu_ms)).where(*covered.span.holds(SYSTEM_INTERVAL.c.taken_at))
     system_cpu_ms = connection.execute(worked).scalar()
-    recorded = sum(each.cpu_ms or 0 for each in used.values())
+    recorded = sum(each.cpu_ms or 0 for each in used.each.values())
     # processes are read a little later than the system: a difference below nothing is none
     unattributed = None if system_cpu_ms is None else max(0, system_cpu_ms - recorded)
     found = []
