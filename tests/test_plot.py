@@ -123,7 +123,13 @@ class TestTheCourse:
         )
         assert read(path).cpu == {"new": [None, (1.0, 1.0, 1.0)]}
 
-    def test_is_of_the_names_that_are_asked_for(self, machine: Machine, path: str) -> None:
+    def test_is_of_all_names_that_are_asked_for(self, machine: Machine, path: str) -> None:
+        names = [f"p{number}" for number in range(series.NAMES + 2)]
+        for number in range(3):
+            machine.tick(*(process(number, name=name, pid=pid) for pid, name in enumerate(names)))
+        assert set(read(path, *names).cpu) == set(names)
+
+    def test_is_of_no_others(self, machine: Machine, path: str) -> None:
         for number in range(3):
             machine.tick(process(number * 1000, name="a", pid=1), process(0, name="b", pid=2))
         found = read(path, "b")
@@ -240,6 +246,11 @@ class TestWhatCannotBe:
         assert done.stderr.count("\n") == 1
         assert "pip install 'perftrack[plot]'" in done.stderr
         assert not target.exists()
+
+    def test_a_name_that_no_process_has(self, perftrack: Run, path: str) -> None:
+        a_night(path, 5)
+        done = perftrack("plot", *NIGHT, "--process", "java", "--process", "jav")
+        assert done.stderr == "perftrack: no process named jav was recorded in this range\n"
 
     def test_a_range_without_samples(self, perftrack: Run, path: str, tmp_path: Path) -> None:
         a_night(path, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,6 +68,16 @@ class TestItTells:
         assert found["growth_bytes_per_day"] == pytest.approx(found["size_bytes"] * 12, rel=0.01)
         assert found["recorder_cpu_ms"] == {"mean": pytest.approx(40.5, abs=0.01), "p95": 41, "max": 41}
         assert "in 365 days" in perftrack("status").stdout
+
+    def test_all_of_it_on_a_narrow_screen(self, machine: Machine, perftrack: Run, path: str) -> None:
+        minutes_of(machine, 121, 0)
+        wide = perftrack("status").stdout
+        narrow = perftrack("status", env={"COLUMNS": "60"}).stdout
+        assert all(len(line) <= 60 for line in narrow.splitlines() if path not in line)
+        assert (
+            re.sub(r"[\d.]+ s old", "", wide).split()
+            == re.sub(r"[\d.]+ s old", "", narrow.replace("\n", " ")).split()
+        )
 
     def test_of_rows_it_does_not_count_an_estimate(
         self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch

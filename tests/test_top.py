@@ -6,7 +6,7 @@ import csv
 import json
 import sqlite3
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -216,6 +216,15 @@ class TestTheRange:
             "booted, no samples from 2026-11-20 12:34:00 to 2026-11-20 12:36:00 (2 min)",
         ]
 
+    def test_names_both_zones_where_the_clock_changed(self, machine: Machine, perftrack: Run) -> None:
+        machine.clock = datetime(2026, 10, 25, 0, 10)
+        for after in (60, 60, 60, 3600, 60):
+            machine.tick(after=after)
+        day = ("--since", "2026-10-25", "--until", "2026-10-25 02:15Z")
+        out = perftrack("top", *day, env={"TZ": "Europe/Berlin"}).stdout.splitlines()
+        assert out[0].startswith("here: 2026-10-25 00:00:00 CEST to ")
+        assert out[2] == "no samples from 2026-10-25 02:13:00 CEST to 2026-10-25 02:13:00 CET (1 h)"
+
     def test_tells_a_gap_that_lasts_to_its_end(self, machine: Machine, document: Document) -> None:
         for _ in range(4):
             machine.tick()
@@ -225,8 +234,6 @@ class TestTheRange:
         ]
 
     def test_is_the_last_24_hours(self, machine: Machine, document: Document) -> None:
-        from datetime import datetime
-
         machine.clock = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=25)
         machine.tick()
         machine.tick(process(1000), after=7200)
@@ -255,7 +262,7 @@ class TestAt:
         out = perftrack("top", "--at", "2026-11-20 12:02:20").stdout.splitlines()
         assert out[0] == "sample of 2026-11-20 12:02:00 UTC, 20 s before the time asked for"
         assert out[1] == "previous: 2026-11-20 12:01:00, next: 2026-11-20 12:03:00"
-        assert [line.split()[5] for line in out[5:]] == ["root", "root"]
+        assert [line.split()[5:8] for line in out[5:]] == [["2026-11-20", "11:00:00", "root"]] * 2
         assert "busy" in out[5]
         assert "p1" in out[6]
 

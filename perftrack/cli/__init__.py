@@ -59,7 +59,7 @@ def run() -> int:
             print(error.format_message(), file=sys.stderr)
             return error.exit_code
         hint = f" (see {context.command_path} --help)" if context is not None else ""
-        message = " ".join(error.format_message().split()).removesuffix(".")
+        message = " ".join(error.format_message().split()).removesuffix(".").replace(": Value error, ", ": ")
         print(f"perftrack: {printable(message)}{hint}", file=sys.stderr)
         return error.exit_code
     except typer.Abort:

@@ -10,6 +10,7 @@ import typer
 from perftrack.cli import options, show
 from perftrack.cli.progress import progress_bar
 from perftrack.settings import expand, load
+from perftrack.text import printable
 
 
 def plot(
@@ -46,7 +47,7 @@ def plot(
     from perftrack.reading.queries import TimeRange
 
     with progress_bar("reading", shown=output != "-") as progress:
-        covered = drawing.plot(
+        drawn = drawing.plot(
             settings.database,
             TimeRange(first, last),
             target,
@@ -55,7 +56,11 @@ def plot(
             dark=dark,
             progress=progress,
         )
+    covered = drawn.coverage
     if covered.held.samples == 0:
         print(f"perftrack: {show.nothing_in_range(covered.everything, settings.database)}", file=sys.stderr)
-    elif sys.stdout.isatty() and output != "-":
+        return
+    for name in drawn.unknown_names:
+        print(f"perftrack: no process named {printable(name)} was recorded in this range", file=sys.stderr)
+    if sys.stdout.isatty() and output != "-":
         print(f"wrote {target}, of {covered.held.samples:,} samples")

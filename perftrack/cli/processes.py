@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import sys
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from perftrack.cli import show
 
 # By screen width: what makes room where there is little, unless it is what the ranking is by.
-_ROOMY = 110
-_GIVES_WAY = {"RSS mean": "rss", "read": "io", "written": "io", "threads": "threads", "user": ""}
+_ROOMY = 130
+_GIVES_WAY = {"RSS mean": "rss", "read": "io", "written": "io", "threads": "threads", "started": "", "user": ""}
+LEFT = ("started", "user", "name", "command")
 
 
 def identity(process: Any) -> dict[str, Any]:
@@ -32,21 +33,23 @@ def write_csv(fields: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
 
 def texts(row: dict[str, Any]) -> dict[str, str]:
     """Return the columns that tell who it is."""
-    titles = {"pid": "PID", "username": "user", "name": "name", "command": "command"}
-    return {
+    titles = {"pid": "PID", "started_at": "started", "username": "user", "name": "name", "command": "command"}
+    found = {
         title: show.UNKNOWN if row[field] is None else str(row[field])
         for field, title in titles.items()
         if field in row
     }
+    if row.get("started_at"):
+        found["started"] = show.local(datetime.fromisoformat(row["started_at"]))
+    return found
+
+
+def has_room(name: str, by: str = "") -> bool:
+    """Return whether the column *name* is shown on this screen in a ranking by *by*."""
+    return show.width() >= _ROOMY or name not in _GIVES_WAY or _GIVES_WAY[name] == by
 
 
 def print_lines(lines: list[dict[str, str]], by: str) -> None:
-    header = [
-        name
-        for name in lines[0]
-        if show.width() >= _ROOMY
-        or name not in _GIVES_WAY
-        or _GIVES_WAY[name] == by
-        or len(lines[0]) < len(_GIVES_WAY)
-    ]
-    show.table(header, ([shown[name] for name in header] for shown in lines), left=("user", "name", "command"))
+    # groups by name or user have room, for they have no command lines
+    header = [name for name in lines[0] if "command" not in lines[0] or has_room(name, by)]
+    show.table(header, ([shown[name] for name in header] for shown in lines), left=LEFT)

@@ -127,6 +127,6 @@ def _print_largest(title: str, top: Top, by: str) -> None:
         for row in top.rows
     ]
     print()
-    header = [by, *rows[0]]
-    lines = [[figure[by], *row.values()] for figure, row in zip(figures, rows, strict=True)]
-    show.table([f"{title}", *header[1:]], lines, left=("user", "name", "command"))
+    names = [name for name in rows[0] if name == "user" or processes.has_room(name)]
+    lines = [[figure[by], *(row[name] for name in names)] for figure, row in zip(figures, rows, strict=True)]
+    show.table([title, *names], lines, left=processes.LEFT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,14 @@ def line(text: str) -> None:
     print(shown.plain)
 
 
+def entry(label: str, text: str) -> None:
+    """Print *text* behind *label*, on as many lines as it takes: nothing of it is left out."""
+    room = max(width() - len(f"{label:<10}"), LEAST_ROOM)
+    lines = textwrap.wrap(printable(text), room, break_long_words=False, break_on_hyphens=False)
+    for number, part in enumerate(lines or [""]):
+        print(f"{label if number == 0 else '':<10}{part}")
+
+
 def number(value: float | None, decimals: int = 1) -> str:
     """Return a figure with thousands apart."""
     return UNKNOWN if value is None else f"{value:,.{decimals}f}"
@@ -150,7 +159,7 @@ def coverage_lines(covered: Coverage) -> list[str]:
     assert held.last is not None
     until = covered.span.until or held.last
     lines = [
-        f"{', '.join(covered.hosts)}: {local(covered.span.since or held.first)} to {zoned(until)}",
+        f"{', '.join(covered.hosts)}: {_ends(covered.span.since or held.first, until)[0]} to {zoned(until)}",
         f"{held.samples:,} samples"
         + ("" if covered.expected == held.samples else f" of {covered.expected:,}")
         + ("" if covered.usual_seconds is None else f", usually every {span(covered.usual_seconds)}"),
@@ -171,7 +180,13 @@ def gap_line(gap: Gap) -> str:
     what = "no samples" if gap.kind == "gap" else "booted, no samples"
     if gap.until is None:
         return f"{what} since {local(gap.since)} ({span(gap.seconds)})"
-    return f"{what} from {local(gap.since)} to {local(gap.until)} ({span(gap.seconds)})"
+    return f"{what} from {' to '.join(_ends(gap.since, gap.until))} ({span(gap.seconds)})"
+
+
+def _ends(since: datetime, until: datetime) -> tuple[str, str]:
+    """Return two instants in local time, with their zones where a clock change is between them."""
+    same = since.astimezone().utcoffset() == until.astimezone().utcoffset()
+    return (local(since), local(until)) if same else (zoned(since), zoned(until))
 
 
 def coverage_document(covered: Coverage) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _document(found: Status, settings: Settings) -> dict[str, Any]:
 
 def _print(found: Status, settings: Settings) -> None:
     for label, text in _lines(found, settings):
-        show.line(f"{label:<10}{text}")
+        show.entry(label, text)
 
 
 def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from perftrack.errors import UsageError
 from perftrack.reading.coverage import Coverage, coverage
@@ -17,6 +18,13 @@ from perftrack.reading.snapshot import snapshot
 KINDS = (".html", ".png", ".svg")
 
 
+class Drawn(NamedTuple):
+    """What a plot covers, and which of the names that were asked for no process of it has."""
+
+    coverage: Coverage
+    unknown_names: list[str]
+
+
 def plot(
     database: str,
     span: TimeRange,
@@ -27,8 +35,8 @@ def plot(
     dark: bool = False,
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Coverage:
-    """Write a plot of *span* to *path*, and return what it covers; without a sample nothing is written.
+) -> Drawn:
+    """Write a plot of *span* to *path*; without a sample nothing is written.
 
     *names*: of the processes to show; empty: the largest. *describe* makes lines about the range, the first of which
     is the title. *dark*: of a picture; a page has both. Raises: PerftrackError, also where plotting is not installed.
@@ -39,7 +47,7 @@ def plot(
     with snapshot(database) as connection:
         covered = coverage(connection, span, now or datetime.now(UTC))
         if not covered.held.samples:
-            return covered
+            return Drawn(covered, [])
         found = course(connection, covered, names, progress)
     title, *notes = describe(covered)
     if kind == ".html":
@@ -52,4 +60,4 @@ def plot(
         with output_files(path) as (stream,):
             assert stream is not None
             write_picture(found, title, notes, stream, kind, dark=dark)
-    return covered
+    return Drawn(covered, [name for name in names if name not in found.rss])

@@ -120,13 +120,13 @@ def course(
         else:
             for sample in samples:
                 processes.add(places[sample.id], [sample])
-    cpu, rss = processes.cpu, processes.rss
+    cpu, rss, shown = processes.cpu, processes.rss, len(names) or NAMES
     return Course(
         covered,
         instants,
         {name: points for name, points in system.items() if any(point is not None for point in points)},
-        _largest(cpu, len(instants), lambda points: sum(point[1] or 0 for point in points)),
-        _largest(rss, len(instants), lambda points: max((point[2] or 0 for point in points), default=0)),
+        _largest(cpu, len(instants), shown, lambda points: sum(point[1] or 0 for point in points)),
+        _largest(rss, len(instants), shown, lambda points: max((point[2] or 0 for point in points), default=0)),
         is_bucketed,
     )
 
@@ -204,7 +204,7 @@ def _ids_part() -> Select[Any]:
 
 
 def _largest(
-    found: dict[str, dict[int, Point]], count: int, rank: Callable[[list[Point]], float]
+    found: dict[str, dict[int, Point]], count: int, shown: int, rank: Callable[[list[Point]], float]
 ) -> dict[str, list[Point | None]]:
-    ranked = sorted(found, key=lambda name: -rank(list(found[name].values())))[:NAMES]
+    ranked = sorted(found, key=lambda name: -rank(list(found[name].values())))[:shown]
     return {name: [found[name].get(place) for place in range(count)] for name in ranked}

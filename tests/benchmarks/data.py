@@ -213,7 +213,7 @@ _PROCESS_SAMPLES = _insert(
         "process_id": "process_id",
         "filter_id": "1",
         "cpu_percent": f"iif({_BUSY}, {_scattered(_CHANCE, 1000)} / 10.0, 0.0)",
-        "cpu_user_ms": f"(minute - started) * iif({_BUSY}, 600, 3) * 10",
+        "cpu_user_ms": f"(minute - started) * iif({_BUSY}, 60, 3) * 10",
         "cpu_system_ms": "(minute - started) * 20",
         "rss_bytes": f"(20000 + {_scattered(_CHANCE, 1000)}) * 4096",
         "vms_bytes": "(90000 + process_id % 1000) * 4096",
