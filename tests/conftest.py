@@ -32,8 +32,8 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the tests away from the user's own database and settings."""
-    for name in [name for name in os.environ if name.startswith(("PERFTRACK_", "XDG_"))]:
+    """Keep the tests away from the user's own database, settings and screen."""
+    for name in [name for name in os.environ if name.startswith(("PERFTRACK_", "XDG_")) or name == "COLUMNS"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TZ", "UTC")
