@@ -364,6 +364,7 @@ class TestInABrowser:
         hover = "return document.querySelectorAll('.plot')[1].querySelector('.hoverlayer').textContent"
         WebDriverWait(browser, 20).until(lambda _: browser.execute_script(hover))
         assert "2026-11-20 13:01:00 CET, UTC+01:00" in browser.execute_script(hover)
+        assert "Times are CET, UTC+01:00." in browser.find_element("tag name", "header").text
 
     @pytest.mark.parametrize("width", [360, 900, 1600])
     def test_it_fits_the_window(self, perftrack: Run, path: str, tmp_path: Path, browser: Any, width: int) -> None:
