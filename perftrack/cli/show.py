@@ -111,7 +111,7 @@ def span(seconds: float | None) -> str:
     """Return a time in its two largest units: 45 s, 3 min 20 s, 5 h 2 min, 3 d 4 h."""
     if seconds is None:
         return UNKNOWN
-    if 0 < seconds < 10 and seconds != int(seconds):
+    if 0 < seconds < 10 and round(seconds, 1) != round(seconds):
         return f"{seconds:.1f} s"
     whole = round(seconds)
     parts: list[str] = []
