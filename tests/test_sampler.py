@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -638,6 +639,31 @@ class TestOpenFiles:
         assert opened_of(wanted) == ["stat", "status", "cmdline", "statm", "io"]
         assert opened_of(unwanted) == ["stat", "comm"]
 
+    @pytest.mark.parametrize("wanted", [True, False])
+    @pytest.mark.parametrize("name", ["exactly-15-bytes"[:15], "longer-than-the-kernel-keeps"])
+    def test_are_opened_once_also_where_the_name_is_cut(
+        self, spawn: Spawn, opened: list[str], name: str, wanted: bool
+    ) -> None:
+        process, described = spawn(name), {}
+        filters = [name] if wanted else []
+        for _ in range(2):
+            take(*filters, described=described)
+        assert f"/proc/{process.pid}/cmdline" in opened
+        opened.clear()
+        assert len(take(*filters, described=described).processes) == wanted
+        assert [path for path in opened if f"/{process.pid}/" in path] == []
+
+    def test_of_kernel_threads_are_opened_once(self, opened: list[str]) -> None:
+        """Whose names are never cut, however long."""
+        threads = [pid for pid in psutil.pids() if 2 in {pid, *([psutil.Process(pid).ppid()])}]
+        if max((len(psutil.Process(pid).name()) for pid in threads), default=0) <= 15:
+            pytest.skip("no kernel thread with a long name to be seen here")
+        for _ in range(2):
+            take(OWN)
+        opened.clear()
+        take(OWN)
+        assert {path for path in opened if int(path.split("/")[2]) in threads} == set()
+
     def test_are_closed_when_the_process_has_ended(self, spawn: Spawn) -> None:
         processes = [spawn(OWN + "wanted"), spawn("pt-unwanted")]
         take(OWN)
@@ -777,6 +803,37 @@ class TestProcAndPsutilAlone:
     def test_for_a_long_name_in_full(self, spawn: Spawn) -> None:
         process = spawn("pt-longer-than-the-kernel-keeps")
         assert {row["name"] for row in both_rows(process.pid)} == {"pt-longer-than-the-kernel-keeps"}
+
+    @pytest.mark.parametrize(
+        ("arguments", "name"),
+        [
+            ((b"%s and a title",), "%s"),
+            ((b"%s and a title", b"-"), "%s and a title"),
+            ((b"%s and a title", b"-", b""), "%s and a title"),
+            ((b"/a/dir/%s\xff", b"-", b"/b/c"), "%s\\xff"),
+            ((b"another-title", b"-"), "pt-longer-than-"),
+            ((b"", b"-"), "pt-longer-than-"),
+            ((b"%s " + b"x" * 5000,), "%s"),
+            ((b"%s x", b"-", b"x" * 5000), "%s x"),
+        ],
+    )
+    def test_for_a_long_name_and_the_arguments_it_is_taken_from(
+        self, tmp_path: Path, arguments: tuple[bytes, ...], name: str
+    ) -> None:
+        program = tmp_path / "pt-longer-than-the-kernel-keeps"
+        program.symlink_to(shutil.which("cat"))
+        given = [argument.replace(b"%s", program.name.encode()) for argument in arguments]
+        with subprocess.Popen(given, executable=program, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            try:
+                until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING)
+                assert {row["name"] for row in both_rows(process.pid)} == {name.replace("%s", program.name)}
+            finally:
+                process.kill()
+
+    def test_for_arguments_that_end_without_a_nul(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As an old kernel shows those of a process that has written over them."""
+        monkeypatch.setattr(linux, "_read_again", lambda *_: b"pt-exactly-15-bytes: a title")
+        assert linux._full_name(1, b"pt-exactly-15-b", 0) == "pt-exactly-15-bytes:"
 
     def test_for_a_process_with_threads_io_and_odd_arguments(self, python: Python, tmp_path: Path) -> None:
         program = (

@@ -26,7 +26,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _MS_PER_TICK = 1000 // TICKS_PER_SECOND
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SECTOR_BYTES = 512  # in /proc/diskstats, whatever the disk's own
-_NAME_MAX_BYTES = 15  # the kernel keeps no more of a program's name (TASK_COMM_LEN)
+_NAME_MAX_BYTES = 15  # the kernel keeps no more of a program's name (TASK_COMM_LEN); its own threads' are whole
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD in the flags field
 _usernames: dict[int, str] = {}
 # What is read of a process again and again stays open, by PID and name: reading takes a third of opening, reading and
@@ -113,8 +113,8 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Row |
     """
     try:
         if wanted is not None and pid in _unwanted:
-            comm = _read_again(pid, "comm", 64).removesuffix(b"\n")
-            if len(comm) < _NAME_MAX_BYTES and not wanted(readable(comm)):
+            comm = _read_again(pid, "comm", 128).removesuffix(b"\n")
+            if len(comm) != _NAME_MAX_BYTES and not wanted(readable(comm)):
                 return None
         stat = _read_again(pid, "stat", 1024)
     except PermissionError:
@@ -123,12 +123,14 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Row |
         return None
     end_of_name = stat.rfind(b")")
     comm = stat[stat.find(b"(") + 1 : end_of_name]
-    name = readable(comm) if len(comm) < _NAME_MAX_BYTES else _full_name(pid, comm, stat[end_of_name + 2 :])
-    if wanted is not None and not wanted(name):
-        _forget(pid)
-        _unwanted.add(pid)
-        return None
     fields = stat[end_of_name + 2 :].split(None, 22)
+    name = readable(comm) if len(comm) != _NAME_MAX_BYTES else _full_name(pid, comm, int(fields[6]))
+    if wanted is not None and not wanted(name):
+        if pid not in _unwanted:
+            _forget(pid)
+            _unwanted.add(pid)
+        return None
+    _unwanted.discard(pid)
     return {
         "pid": pid,
         "started_ticks": int(fields[19]),
@@ -181,13 +183,26 @@ def seconds_since_start(row: Row) -> float | None:
     return float(row["read_at"]) - float(row["started_ticks"]) / TICKS_PER_SECOND
 
 
-def _full_name(pid: int, comm: bytes, fields: bytes) -> str:
-    """Return the name that psutil gives a process whose name the kernel has cut."""
-    if not int(fields.split(None, 7)[6]) & _KERNEL_THREAD:
+def _full_name(pid: int, comm: bytes, flags: int) -> str:
+    """Return the name of a process whose name the kernel may have cut: its program's, if that begins the same.
+
+    As psutil does, which counts characters, and takes a command line that does not end with NUL for one whose
+    arguments spaces separate.
+    """
+    cut = len(comm.decode("utf-8", "surrogateescape")) == _NAME_MAX_BYTES
+    if cut and not flags & _KERNEL_THREAD:
         try:
-            return readable(psutil.Process(pid).name())
-        except psutil.Error:
-            pass
+            arguments = _read_again(pid, "cmdline", command.MAX_BYTES)
+        except OSError:
+            return readable(comm)
+        whole = len(arguments) < command.MAX_BYTES
+        separator = b"\0" if arguments.endswith(b"\0") or not whole else b" "
+        program, _, others = arguments.partition(separator)
+        if not others:
+            program = program.partition(b" ")[0]
+        program = program.rpartition(b"/")[2]
+        if program.startswith(comm):
+            return readable(program)
     return readable(comm)
 
 
