@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import io
 import json
 import os
 import re
@@ -135,6 +134,25 @@ def second_reading(monkeypatch: pytest.MonkeyPatch) -> Change:
     return change
 
 
+Show = Callable[[str, str], None]
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[Show]:
+    """Let a file of the whole system say something else."""
+    descriptors: list[int] = []
+
+    def show(path: str, text: str) -> None:
+        descriptors.append(os.memfd_create(path))
+        os.write(descriptors[-1], text.encode())
+        monkeypatch.setitem(linux._system_files, path, descriptors[-1])
+
+    yield show
+    monkeypatch.undo()
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
 @pytest.fixture
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """All sleeps of the test, in seconds; none is slept."""
@@ -213,15 +231,14 @@ print(json.dumps(events))
         done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
         events = json.loads(done.stdout)
         middle = events.index(["sleep", "0.05"])
+        # the second counters come from files that are open since the first
         assert events[middle - 1 : middle + 3] == [
             ["open", "/proc/stat"],
             ["sleep", "0.05"],
             ["awake", ""],
-            ["open", "/proc/stat"],
+            ["open", f"/proc/{process.pid}/statm"],
         ]
-        # the second counters of processes come from files that are open since the first
         assert ["open", f"/proc/{process.pid}/stat"] in events[:middle]
-        assert events[middle + 3] == ["open", f"/proc/{process.pid}/statm"]
 
 
 def timestamp(utc_text: str) -> float:
@@ -270,15 +287,38 @@ class TestTheSystemsRow:
         assert system["swap_used_bytes"] == pytest.approx(swap.used, abs=memory.total / 5)
 
     def test_has_them_as_psutil_reads_them(self) -> None:
-        for read in ("swap_bytes", "disk_bytes", "network_bytes"):
+        for read in ("memory_bytes", "swap_bytes", "disk_bytes", "network_bytes"):
             before = getattr(portable, read)()
             values = getattr(linux, read)()
             after = getattr(portable, read)()
             assert (before is None) == (values is None)
             for low, value, high in zip(before or (), values or (), after or (), strict=True):
-                assert low <= value <= high or (read == "swap_bytes" and high <= value <= low)
+                if read == "memory_bytes":
+                    assert value == pytest.approx(low, rel=0.2)
+                else:
+                    assert low <= value <= high or (read == "swap_bytes" and high <= value <= low)
 
-    def test_counts_disks_and_not_their_partitions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_has_the_cpu_counters_as_psutil_reads_them(self) -> None:
+        before, counters, after = portable.cpu_counters(), linux.cpu_counters(), portable.cpu_counters()
+        assert counters.keys() == before.keys()
+        for name, value in counters.items():
+            assert before[name] <= value <= after[name] or name == "cpu_iowait_ms"
+
+    @pytest.mark.parametrize(
+        "available", ["MemAvailable: 900 kB\n", "MemAvailable: 0 kB\n", "MemAvailable: 3000 kB\n", ""]
+    )
+    def test_has_memory_as_psutil_has_it_where_the_kernel_does_not_tell(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shown: Show, available: str
+    ) -> None:
+        """An old kernel or a container, for which psutil estimates what is available."""
+        fields = ("MemTotal", "Buffers", "Cached", "Shmem", "Active", "Inactive", "MemFree")
+        text = "".join(f"{name}: {2000 - 300 * number} kB\n" for number, name in enumerate(fields)) + available
+        shown("/proc/meminfo", text)
+        (tmp_path / "meminfo").write_text(text)
+        monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+        assert linux.memory_bytes() == portable.memory_bytes()
+
+    def test_counts_disks_and_not_their_partitions(self, monkeypatch: pytest.MonkeyPatch, shown: Show) -> None:
         """As /proc/diskstats lists them, the second with a slash in its name."""
         lines = """\
    8       0 sda 4321 100 1000 50 77 5 2000 9 0 10 20 0 0 0 0 1 2
@@ -286,11 +326,16 @@ class TestTheSystemsRow:
  104       0 cciss/c0d0 1 0 8 0 1 0 16 0 0 0 0
    7       0 loop0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
 """
-        monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO(lines))
-        monkeypatch.setattr(os, "access", lambda path, _: path in {"/sys/block/sda", "/sys/block/cciss!c0d0"})
+        shown("/proc/diskstats", lines)
+        monkeypatch.setattr(os, "listdir", {b"/sys/block": [b"sda", b"cciss!c0d0"]}.get)
         assert linux.disk_bytes() == (1008 * 512, 2016 * 512)
-        monkeypatch.setattr(os, "access", lambda path, _: False)
+        monkeypatch.setattr(os, "listdir", {b"/sys/block": []}.get)
         assert linux.disk_bytes() is None
+
+    def test_reads_files_of_more_than_a_page_to_their_end(self, shown: Show) -> None:
+        interface = "eth{}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n"
+        shown("/proc/net/dev", "two\nheaders\n" + "".join(interface.format(number) for number in range(1000)))
+        assert linux.network_bytes() == (2000, 1000)
 
     def test_has_the_number_of_cpus_and_the_load(self) -> None:
         before, system, after = os.getloadavg(), take().system, os.getloadavg()
@@ -298,12 +343,10 @@ class TestTheSystemsRow:
         for number, name in enumerate(("load_1min", "load_5min", "load_15min")):
             assert system[name] in {round(before[number], 2), round(after[number], 2)}
 
-    def test_has_the_share_of_cpu_time_that_was_busy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_has_the_share_of_cpu_time_that_was_busy(self, shown: Show, in_the_window: Callable[..., None]) -> None:
         """Of 10 s in all: user 1, nice 1, system 1, interrupts 1, steal 1; idle 4 and iowait 1 are not busy."""
-        zero = psutil.cpu_times()._replace(**dict.fromkeys(psutil.cpu_times()._fields, 0.0))
-        ten = zero._replace(user=1.0, nice=1.0, system=1.0, irq=0.5, softirq=0.5, steal=1.0, idle=4.0, iowait=1.0)
-        readings = iter([zero, ten])
-        monkeypatch.setattr(psutil, "cpu_times", lambda: next(readings))
+        shown("/proc/stat", "cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\n")
+        in_the_window(lambda: shown("/proc/stat", "cpu  100 100 100 400 100 50 50 100 70 30\n"))
         system = take().system
         assert system["cpu_percent"] == 50.0
         assert {
@@ -354,14 +397,14 @@ class TestTheSystemsRow:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As in gVisor. Without any key all boots would be one, and that of the imported data."""
-        read = linux._read
+        read = linux._read_system
 
-        def read_but_for_the_id(path: str, size: int) -> bytes:
+        def read_but_for_the_id(path: str, *size: int) -> bytes:
             if path.endswith("boot_id"):
                 raise FileNotFoundError(path)
-            return read(path, size)
+            return read(path, *size)
 
-        monkeypatch.setattr(linux, "_read", read_but_for_the_id)
+        monkeypatch.setattr(linux, "_read_system", read_but_for_the_id)
         key = take().boot["key"]
         assert key is not None
         assert key.startswith(COMPUTED_BOOT_KEY)
@@ -652,6 +695,16 @@ class TestOpenFiles:
         opened.clear()
         assert len(take(*filters, described=described).processes) == wanted
         assert [path for path in opened if f"/{process.pid}/" in path] == []
+
+    def test_of_the_whole_system_are_opened_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(linux, "_system_files", {})
+        take()
+        assert {"/proc/stat", "/proc/meminfo", "/proc/diskstats"} <= linux._system_files.keys()
+        opened: list[str] = []
+        monkeypatch.setattr(os, "open", lambda path, *_: opened.append(path))
+        monkeypatch.setattr("builtins.open", lambda path, *_, **__: opened.append(path))
+        take()
+        assert opened == []
 
     def test_of_kernel_threads_are_opened_once(self, opened: list[str]) -> None:
         """Whose names are never cut, however long."""
@@ -948,12 +1001,12 @@ class TestOddNames:
 
 class TestAMetricThatFails:
     COLUMNS: ClassVar = {
-        (psutil, "virtual_memory"): {"mem_total_bytes", "mem_available_bytes", "mem_used_bytes"},
+        (linux, "memory_bytes"): {"mem_total_bytes", "mem_available_bytes", "mem_used_bytes"},
         (linux, "swap_bytes"): {"swap_total_bytes", "swap_used_bytes"},
         (linux, "disk_bytes"): {"disk_read_bytes", "disk_write_bytes"},
         (linux, "network_bytes"): {"net_sent_bytes", "net_received_bytes"},
         (psutil, "cpu_count"): {"cpu_count"},
-        (psutil, "cpu_times"): {
+        (linux, "cpu_counters"): {
             *("cpu_percent", "cpu_user_ms", "cpu_system_ms", "cpu_idle_ms", "cpu_iowait_ms", "cpu_steal_ms"),
         },
     }
@@ -991,14 +1044,14 @@ class TestAMetricThatFails:
         assert take().system["load_1min"] is None
 
     def test_because_the_kernel_has_no_pressure_files_is_null(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        read = linux._read
+        read = linux._read_system
 
-        def read_without_pressure(path: str, size: int) -> bytes:
+        def read_without_pressure(path: str, *size: int) -> bytes:
             if path.startswith("/proc/pressure/"):
                 raise FileNotFoundError(path)
-            return read(path, size)
+            return read(path, *size)
 
-        monkeypatch.setattr(linux, "_read", read_without_pressure)
+        monkeypatch.setattr(linux, "_read_system", read_without_pressure)
         pressure = {"pressure_cpu_ms", "pressure_memory_ms", "pressure_io_ms"}
         assert nulls(take()) >= pressure
 
@@ -1006,6 +1059,7 @@ class TestAMetricThatFails:
         """As on macOS."""
         times = namedtuple("scputimes", "user nice system idle")
         readings = iter([times(1, 1, 1, 10), times(3, 2, 2, 16)])
+        monkeypatch.setattr(linux, "cpu_counters", portable.cpu_counters)
         monkeypatch.setattr(psutil, "cpu_times", lambda: next(readings))
         sample = take()
         assert nulls(sample) >= {"cpu_iowait_ms", "cpu_steal_ms"}
@@ -1020,6 +1074,7 @@ class TestAMetricThatFails:
             warnings.warn("shared memory stats couldn't be determined and was set to 0", RuntimeWarning, stacklevel=2)
             return memory
 
+        monkeypatch.setattr(linux, "memory_bytes", portable.memory_bytes)
         monkeypatch.setattr(psutil, "virtual_memory", warning)
         assert take().system["mem_total_bytes"] == memory.total
         assert capfd.readouterr() == ("", "")

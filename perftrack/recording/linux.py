@@ -34,6 +34,8 @@ _usernames: dict[int, str] = {}
 _open_files: dict[int, dict[str, int]] = {}
 _descriptors: set[int] = set()
 _OPEN_FILES_MAX = min(2000, os.sysconf("SC_OPEN_MAX") - 256)
+# The same for files of the whole system, by path.
+_system_files: dict[str, int] = {}
 # Processes that were not wanted the last time: their names are read first, and mostly nothing else.
 _unwanted: set[int] = set()
 
@@ -41,7 +43,7 @@ _unwanted: set[int] = set()
 def boot_key() -> str:
     """Return the kernel's ID of this boot, or one made from the boot time where it has none (gVisor)."""
     try:
-        return _read("/proc/sys/kernel/random/boot_id", 64).decode("ascii").strip()
+        return _read_system("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
     except OSError:
         return f"{COMPUTED_BOOT_KEY}{time.time() - uptime_seconds():.0f}"
 
@@ -54,15 +56,38 @@ def uptime_seconds() -> float:
 def pressure_ms(resource: str) -> int | None:
     """Return how long some task has waited for *resource* (cpu, memory, io) since boot; None: no PSI here."""
     try:
-        some = _read(f"/proc/pressure/{resource}", 256).split(b"\n", 1)[0]
+        some = _read_system(f"/proc/pressure/{resource}").partition(b"\n")[0]
     except OSError:
         return None
     return int(some.rpartition(b"total=")[2]) // 1000 if some.startswith(b"some") else None
 
 
+def cpu_counters() -> Row:
+    """Return the cpu counters of system_sample, proc_stat(5). Raises: OSError, ValueError where they are not told."""
+    ticks = _read_system("/proc/stat", 512).split(None, 9)[1:9]
+    user, nice, system, idle, iowait, irq, softirq, steal = [int(number) * _MS_PER_TICK for number in ticks]
+    return {
+        "cpu_user_ms": user + nice,
+        "cpu_system_ms": system + irq + softirq,
+        "cpu_idle_ms": idle,
+        "cpu_iowait_ms": iowait,
+        "cpu_steal_ms": steal,
+    }
+
+
+def memory_bytes() -> tuple[int, int, int]:
+    """Return memory in all, available and used as psutil has them. Raises: OSError, ValueError."""
+    meminfo = _read_system("/proc/meminfo")
+    total, available = _field(meminfo, b"MemTotal:"), _field(meminfo, b"\nMemAvailable:")
+    if total is None or not available or available > total:  # an old kernel or a container: psutil estimates
+        memory = psutil.virtual_memory()
+        return memory.total, memory.available, memory.used
+    return total * 1024, available * 1024, (total - available) * 1024
+
+
 def swap_bytes() -> tuple[int, int]:
     """Return swap space, and how much of it is in use. Raises: OSError, ValueError where that is not told."""
-    meminfo = _read("/proc/meminfo", 16384)
+    meminfo = _read_system("/proc/meminfo")
     total, free = _field(meminfo, b"\nSwapTotal:"), _field(meminfo, b"\nSwapFree:")
     if total is None or free is None:
         raise ValueError("no swap in /proc/meminfo")
@@ -74,26 +99,24 @@ def disk_bytes() -> tuple[int, int] | None:
 
     Fields: https://docs.kernel.org/admin-guide/iostats.html. Raises: OSError where that is not told.
     """
+    disks = {name.replace(b"!", b"/") for name in os.listdir(b"/sys/block")}
     found = False
     sectors_read = sectors_written = 0
-    with open("/proc/diskstats", encoding="utf-8", errors="replace") as disks:
-        for line in disks:
-            fields = line.split(None, 10)
-            read, written = int(fields[5]), int(fields[9])
-            if os.access(f"/sys/block/{fields[2].replace('/', '!')}", os.F_OK):  # not a partition
-                found = True
-                sectors_read += read
-                sectors_written += written
+    for line in _read_system("/proc/diskstats").splitlines():
+        fields = line.split(None, 10)
+        if fields[2] in disks:
+            found = True
+            sectors_read += int(fields[5])
+            sectors_written += int(fields[9])
     return (sectors_read * _SECTOR_BYTES, sectors_written * _SECTOR_BYTES) if found else None
 
 
 def network_bytes() -> tuple[int, int] | None:
     """Return what was sent and received over all interfaces, proc_net(5). None: there are none. Raises: OSError."""
     received = sent = 0
-    with open("/proc/net/dev", encoding="utf-8", errors="replace") as interfaces:
-        lines = interfaces.readlines()[2:]
+    lines = _read_system("/proc/net/dev").splitlines()[2:]
     for line in lines:
-        fields = line.rpartition(":")[2].split(None, 9)
+        fields = line.rpartition(b":")[2].split(None, 9)
         received += int(fields[0])
         sent += int(fields[8])
     return (sent, received) if lines else None
@@ -229,6 +252,19 @@ def _read(path: str, size: int) -> bytes:
         return os.read(descriptor, size)
     finally:
         os.close(descriptor)
+
+
+def _read_system(path: str, size: int | None = None) -> bytes:
+    """Return the first *size* bytes of a file, or all of it; keep it open."""
+    descriptor = _system_files.get(path)
+    if descriptor is None:
+        descriptor = _system_files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if size is not None:
+        return os.pread(descriptor, size, 0)
+    text = b""
+    while part := os.pread(descriptor, 16384, len(text)):  # the kernel gives no more than a page of some at once
+        text += part
+    return text
 
 
 def _read_again(pid: int, name: str, size: int) -> bytes:

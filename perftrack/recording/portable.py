@@ -37,6 +37,29 @@ def pressure_ms(_resource: str) -> int | None:
     return None
 
 
+def cpu_counters() -> Row:
+    """Return the cpu counters of system_sample; None: not counted here. Raises: OSError, RuntimeError."""
+    times = psutil.cpu_times()
+
+    def milliseconds(*names: str) -> int | None:
+        present = [getattr(times, name) for name in names if hasattr(times, name)]
+        return round(sum(present) * 1000) if present else None
+
+    return {
+        "cpu_user_ms": milliseconds("user", "nice"),
+        "cpu_system_ms": milliseconds("system", "irq", "softirq"),
+        "cpu_idle_ms": milliseconds("idle"),
+        "cpu_iowait_ms": milliseconds("iowait"),
+        "cpu_steal_ms": milliseconds("steal"),
+    }
+
+
+def memory_bytes() -> tuple[int, int, int]:
+    """Return memory in all, available and used. Raises: OSError, RuntimeError where that is not told."""
+    memory = psutil.virtual_memory()
+    return memory.total, memory.available, memory.used
+
+
 def swap_bytes() -> tuple[int, int]:
     """Return swap space, and how much of it is in use. Raises: OSError, RuntimeError where that is not told."""
     swap = psutil.swap_memory()

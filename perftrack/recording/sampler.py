@@ -12,7 +12,7 @@ import warnings
 import psutil
 
 from perftrack.recording.selection import Selection
-from perftrack.sample import Baseline, Sample
+from perftrack.sample import CPU_COUNTERS, Baseline, Sample
 from perftrack.text import readable
 
 if sys.platform == "linux":
@@ -59,7 +59,8 @@ def take_sample(
         host = {"name": readable(socket.gethostname())}
         booted_at = time.time() - platform.uptime_seconds()
         boot = {"key": platform.boot_key(), "booted_at": utc_text(booted_at)}
-        pids = [pid for pid in psutil.pids() if pid != os.getpid()]
+        own_pid = os.getpid()
+        pids = [pid for pid in psutil.pids() if pid != own_pid]
         platform.forget_all_but(pids)
         baseline: Baseline | None
         ranking: Baseline | None
@@ -177,7 +178,9 @@ def _reread(before: Row) -> Row:
     if after is None or after["started_ticks"] != before["started_ticks"]:
         before["ended"] = True
         return before
-    return before | after | {"name": before["name"], "denied": before["denied"] or after["denied"]}
+    after["name"], after["denied"] = before["name"], before["denied"] or after["denied"]
+    before |= after
+    return before
 
 
 def _process_cpu_percent(row: Row, baseline: Baseline | None) -> float | None:
@@ -229,19 +232,7 @@ def _complete(
 
 def _cpu_counters() -> Row:
     """Return the cpu counters of system_sample; together they are all the time there was."""
-    times = _known(psutil.cpu_times)
-
-    def milliseconds(*names: str) -> int | None:
-        present = [getattr(times, name) for name in names if hasattr(times, name)]
-        return round(sum(present) * 1000) if present else None
-
-    return {
-        "cpu_user_ms": milliseconds("user", "nice"),
-        "cpu_system_ms": milliseconds("system", "irq", "softirq"),
-        "cpu_idle_ms": milliseconds("idle"),
-        "cpu_iowait_ms": milliseconds("iowait"),
-        "cpu_steal_ms": milliseconds("steal"),
-    }
+    return _known(platform.cpu_counters) or dict.fromkeys(CPU_COUNTERS)
 
 
 def _system_cpu_percent(cpu: Row, baseline: Baseline | None) -> float | None:
@@ -258,7 +249,7 @@ def _system_cpu_percent(cpu: Row, baseline: Baseline | None) -> float | None:
 
 def _system(taken_at: float, uptime: float, cpu: Row, baseline: Baseline | None) -> Row:
     """Return a row of system_sample, but for what the processes tell."""
-    memory = _known(psutil.virtual_memory)
+    memory = _known(platform.memory_bytes) or (None, None, None)
     swap = _known(platform.swap_bytes) or (None, None)
     disk = _known(platform.disk_bytes) or (None, None)
     network = _known(platform.network_bytes) or (None, None)
@@ -276,9 +267,9 @@ def _system(taken_at: float, uptime: float, cpu: Row, baseline: Baseline | None)
         "load_1min": load and round(load[0], 2),
         "load_5min": load and round(load[1], 2),
         "load_15min": load and round(load[2], 2),
-        "mem_total_bytes": memory and memory.total,
-        "mem_available_bytes": memory and memory.available,
-        "mem_used_bytes": memory and memory.used,
+        "mem_total_bytes": memory[0],
+        "mem_available_bytes": memory[1],
+        "mem_used_bytes": memory[2],
         "swap_total_bytes": swap[0],
         "swap_used_bytes": swap[1],
         "disk_read_bytes": disk[0],
