@@ -137,6 +137,33 @@ class TestAProcessWhoseFilesBlock:
         assert place.samples() == 2
 
 
+HANGS_LATER = """
+import itertools, sys, time
+from perftrack.recording import linux, recorder
+from perftrack.settings import load
+from perftrack.storage import database
+recorder.HUNG_SECONDS, database.BUSY_TIMEOUT_SECONDS = 1, 0
+sample, read = itertools.count(1), linux._read_system
+def hanging(path, *size):
+    if path == "/proc/diskstats" and next(sample) == 4:
+        time.sleep(20)
+    return read(path, *size)
+linux._read_system = hanging
+for _ in recorder.record_every(load(), 0.4, 5):
+    pass
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc to hang")
+def test_the_watchdog_watches_over_every_sample_of_a_loop(place: Place) -> None:
+    done = place.run(command=[sys.executable, "-c", HANGS_LATER])
+    assert done.returncode == 1
+    assert done.stderr == (
+        "perftrack: no sample was taken: it hung while reading /proc/diskstats and was ended after 1 s\n"
+    )
+    assert place.samples() == 4  # the place's own and three
+
+
 def test_the_watchdog_lets_a_tick_wait_that_was_told_to(place: Place) -> None:
     place.env["PERFTRACK_CPU_WINDOW"] = "2.5"
     done = place.run(command=[sys.executable, "-c", SOON.replace("= 1, 0", "= 0.5, 0")])

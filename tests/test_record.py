@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import pty
@@ -552,6 +553,16 @@ class TestTheLoop:
         done = perftrack("record", "--every", "0.1s", "--count", "3", "--filter", OWN)
         assert (done.stdout, done.stderr) == ("", "")
         assert (count(path), count(path, "process"), count(path, "process_sample")) == (3, 1, 3)
+
+    def test_starts_one_thread_to_watch_over_all_its_samples(
+        self, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        started, start = [], _thread.start_new_thread
+        monkeypatch.setattr(_thread, "start_new_thread", lambda *given: (started.append(given), start(*given)))
+        running = _thread._count()
+        assert len(list(record_every(settings(), 0.05, 3))) == 3
+        assert len(started) == 1
+        until(lambda: _thread._count() == running)
 
     def test_charges_each_sample_with_its_own_cost_only(self, perftrack: Run, path: str) -> None:
         perftrack("record", "--every", "0.1s", "--count", "3")

@@ -10,9 +10,9 @@ import time
 from contextlib import closing, contextmanager
 
 from perftrack.errors import PassingError, PerftrackError, UnusableError
-from perftrack.recording import watchdog
 from perftrack.recording.sampler import take_sample
 from perftrack.recording.selection import Selection
+from perftrack.recording.watchdog import Watchdog
 from perftrack.storage import database
 
 # How long reading /proc may take: nothing of it should. Beyond this, the tick is in the way of the next.
@@ -33,8 +33,8 @@ def record_one(settings: Settings) -> str:
 
     Raises: PerftrackError, and then nothing is recorded; of UnusableError, the text says whether the sample is kept.
     """
-    with closing(_Store(settings)) as store:
-        return _tick(store, settings)
+    with closing(_Store(settings)) as store, closing(_watchdog(settings)) as watchdog:
+        return _tick(store, settings, watchdog)
 
 
 def record_every(settings: Settings, seconds: float, count: int | None) -> Iterator[str | PassingError]:
@@ -44,7 +44,7 @@ def record_every(settings: Settings, seconds: float, count: int | None) -> Itera
     skipped. While a database is locked, or a disk is full, samples are kept beside it: the error is yielded. One that
     was moved, replaced or upgraded meanwhile is opened anew. Raises: PerftrackError where that fails.
     """
-    with _stop_event() as stop, closing(_Store(settings)) as store:
+    with _stop_event() as stop, closing(_Store(settings)) as store, closing(_watchdog(settings)) as watchdog:
         store.known = database.KnownProcesses()
         first_beat = time.monotonic()
         ticks = beat = 0
@@ -52,7 +52,7 @@ def record_every(settings: Settings, seconds: float, count: int | None) -> Itera
         charged_cpu_seconds = 0.0
         while True:
             try:
-                yield _tick(store, settings, charged_cpu_seconds, described)
+                yield _tick(store, settings, watchdog, charged_cpu_seconds, described)
             except PassingError as error:
                 yield error
             ticks += 1
@@ -134,6 +134,7 @@ class _Store:
 def _tick(
     store: _Store,
     settings: Settings,
+    watchdog: Watchdog,
     charged_cpu_seconds: float = 0.0,
     described: Descriptions | None = None,
 ) -> str:
@@ -153,8 +154,7 @@ def _tick(
         store.prepare()
     except UnusableError as error:
         problem = error
-    limit_seconds = settings.cpu_window + database.BUSY_TIMEOUT_SECONDS + HUNG_SECONDS
-    with watchdog.ended_after(limit_seconds, lambda file: _hung(settings.database, limit_seconds, file)):
+    with watchdog.watching():
         sample = take_sample(
             Selection(settings.process_filter, top=settings.top, everything=settings.all),
             settings.cpu_window,
@@ -174,6 +174,11 @@ def _tick(
 
             raise failures.note(settings.database, pending.keep(settings.database, sample, problem)) from problem
     return _summary(sample, settings.database)
+
+
+def _watchdog(settings: Settings) -> Watchdog:
+    seconds = settings.cpu_window + database.BUSY_TIMEOUT_SECONDS + HUNG_SECONDS
+    return Watchdog(seconds, lambda file: _hung(settings.database, seconds, file))
 
 
 def _hung(path: str, seconds: float, file: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import os
 import sys
+import time
 from contextlib import contextmanager
 
 from perftrack.text import printable
@@ -14,31 +15,53 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 
-@contextmanager
-def ended_after(seconds: float, last_words: Callable[[str], str]) -> Generator[None]:
-    """End the program with exit code 1 if what is inside takes longer than *seconds*.
+class Watchdog:
+    """Ends the program with exit code 1 if what it watches takes longer than *seconds*.
 
     *last_words* makes the line for stderr (empty: none) of what was being read when it hung. A thread does this, not
     a signal: reading /proc of a process that is stuck in the kernel is interrupted by the end of the program only.
+    A loop keeps one, whose thread sleeps on while samples are taken in time.
     """
-    running = _thread.allocate_lock()
-    running.acquire()
-    _thread.start_new_thread(_wait, (running, seconds, last_words, _thread.get_ident()))
-    try:
-        yield
-    finally:
-        running.release()
 
+    def __init__(self, seconds: float, last_words: Callable[[str], str]) -> None:
+        self._seconds = seconds
+        self._last_words = last_words
+        self._deadline: float | None = None  # by time.monotonic(); None: nothing is watched now
+        self._in_use = _thread.allocate_lock()
 
-def _wait(running: _thread.LockType, seconds: float, last_words: Callable[[str], str], watched: int) -> None:
-    if running.acquire(timeout=seconds):
-        return
-    try:
-        line = last_words(_file_being_read(watched))
-        if line:
-            os.write(2, f"perftrack: {printable(line)}\n".encode(errors="backslashreplace"))
-    finally:
-        os._exit(1)
+    @contextmanager
+    def watching(self) -> Generator[None]:
+        """Watch over what is inside."""
+        self._deadline = time.monotonic() + self._seconds
+        if not self._in_use.locked():
+            self._in_use.acquire()
+            _thread.start_new_thread(self._wait, (_thread.get_ident(),))
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._in_use.locked():
+            self._in_use.release()
+
+    def _wait(self, watched: int) -> None:
+        seconds = self._seconds
+        while not self._in_use.acquire(timeout=seconds):
+            deadline = self._deadline
+            # a deadline that is set while this sleeps is later than its end
+            seconds = self._seconds if deadline is None else deadline - time.monotonic()
+            if seconds <= 0:
+                self._end(watched)
+
+    def _end(self, watched: int) -> None:
+        try:
+            line = self._last_words(_file_being_read(watched))
+            if line:
+                os.write(2, f"perftrack: {printable(line)}\n".encode(errors="backslashreplace"))
+        finally:
+            os._exit(1)
 
 
 def _file_being_read(thread: int) -> str:
