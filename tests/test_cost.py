@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import process_row, query, sample
 
+from perftrack.recording.recorder import record_every
+from perftrack.settings import load
 from perftrack.storage import database, inserts
 
 
@@ -31,22 +33,43 @@ def test_a_tick_is_two_statements_a_process_and_six_more(connection: sqlite3.Con
     assert len(statements) == 2 * processes + (6 if processes else 5)
 
 
-def test_a_loop_asks_no_more_for_processes_that_it_knows(connection: sqlite3.Connection) -> None:
-    known = database.KnownProcesses()
+def test_a_loop_asks_only_for_what_it_does_not_know(connection: sqlite3.Connection) -> None:
+    known = database.KnownIds()
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
     for number in range(3):
         rows = [process_row(pid=pid) for pid in range(number, number + 10)]
         statements.clear()
         database.insert_sample(connection, sample(*rows, taken_at=f"2026-11-20 12:0{number}:00.000000"), known)
-        asked = [statement for statement in statements if statement.startswith("\nSELECT process.id")]
-        assert len(asked) == (10 if number == 0 else 1)
+        asked = [" ".join(statement.split()[:2]) for statement in statements if statement.startswith("\nSELECT")]
+        if number == 0:
+            assert sorted(asked) == ["SELECT boot.id", "SELECT host.id", "SELECT name_filter.id"] + 10 * [
+                "SELECT process.id"
+            ]
+        else:
+            assert asked == ["SELECT process.id"]
+            assert len(statements) == 4 + 2 + 10  # BEGIN, data_version, the system, COMMIT; the new process; the rows
     assert query(connection, "SELECT count(*) FROM process_sample") == [30]
     assert query(connection, "PRAGMA foreign_key_check") == []
 
 
+def test_a_further_sample_does_not_read_the_revision_of_a_database_that_nobody_else_wrote_to(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.open_current(path).close()
+    read, is_current = [], database.is_current
+    monkeypatch.setattr(database, "is_current", lambda *given: (read.append(given), is_current(*given))[1])
+    asked = []
+    for number, _ in enumerate(record_every(load({"database": path, "cpu_window": 0}), 0.01, 6)):
+        asked.append(len(read))
+        read.clear()
+        if number == 3:
+            query(path, "DELETE FROM process_sample")
+    assert asked == [1, 1, 0, 0, 1, 0]
+
+
 def test_a_loop_asks_again_when_somebody_else_has_written(path: str, connection: sqlite3.Connection) -> None:
-    known = database.KnownProcesses()
+    known = database.KnownIds()
     database.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:00:00.000000"), known)
     query(path, "DELETE FROM process_sample")
     query(path, "DELETE FROM process")
@@ -55,7 +78,7 @@ def test_a_loop_asks_again_when_somebody_else_has_written(path: str, connection:
 
 
 def test_a_loop_does_not_know_what_was_rolled_back(connection: sqlite3.Connection) -> None:
-    known = database.KnownProcesses()
+    known = database.KnownIds()
     database.insert_sample(connection, sample(taken_at="2026-11-20 12:00:00.000000"), known)
     refused = sample(process_row(), process_row(), taken_at="2026-11-20 12:01:00.000000")  # twice the same
     with pytest.raises(sqlite3.IntegrityError):

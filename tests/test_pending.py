@@ -17,6 +17,7 @@ import pytest
 from conftest import Run, process_row, query, sample
 
 from perftrack.errors import BusyError, PassingError, UnusableError
+from perftrack.recording import recorder
 from perftrack.recording.recorder import record_every, record_one
 from perftrack.settings import Settings, load
 from perftrack.storage import database, failures, inserts, pending
@@ -180,7 +181,7 @@ class TestWhatCannotBeWritten:
 class TestTheDiskFloor:
     @pytest.fixture
     def nearly_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(database, "_free_bytes", lambda folder: 63 * 1024 * 1024)
+        monkeypatch.setattr(recorder, "_free_bytes", lambda folder: 63 * 1024 * 1024)
 
     @pytest.mark.usefixtures("connection", "nearly_full")
     def test_keeps_the_database_from_growing(
@@ -192,7 +193,7 @@ class TestTheDiskFloor:
         assert "less than 64 MiB are free" in str(error)
         assert "disk_floor_mib" in str(error)
         assert (instants(path), pending.count(path)) == ([], 1)
-        monkeypatch.setattr(database, "_free_bytes", lambda folder: 65 * 1024 * 1024)
+        monkeypatch.setattr(recorder, "_free_bytes", lambda folder: 65 * 1024 * 1024)
         assert len(list(loop)) == 1
         assert (len(instants(path)), pending.count(path)) == (2, 0)
 
@@ -212,9 +213,9 @@ class TestTheDiskFloor:
     def test_is_measured_on_the_databases_own_disk(self, tmp_path: Path) -> None:
         disk = os.statvfs(tmp_path)
         free_mib = disk.f_bavail * disk.f_frsize // 1024**2
-        database.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib - 1000)
+        recorder.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib - 1000)
         with pytest.raises(PassingError):
-            database.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib + 1000)
+            recorder.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib + 1000)
 
 
 class TestTheFile:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from perftrack.errors import PassingError, PerftrackError, UnusableError
 from perftrack.recording.sampler import take_sample
@@ -20,7 +21,6 @@ HUNG_SECONDS = 60
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Generator, Iterator
 
     from perftrack.recording.sampler import Descriptions
@@ -45,7 +45,7 @@ def record_every(settings: Settings, seconds: float, count: int | None) -> Itera
     was moved, replaced or upgraded meanwhile is opened anew. Raises: PerftrackError where that fails.
     """
     with _stop_event() as stop, closing(_Store(settings)) as store, closing(_watchdog(settings)) as watchdog:
-        store.known = database.KnownProcesses()
+        store.known = database.KnownIds()
         first_beat = time.monotonic()
         ticks = beat = 0
         described: Descriptions = {}
@@ -73,13 +73,12 @@ class _Store:
         self.disk_floor_mib = settings.disk_floor_mib
         self.connection: sqlite3.Connection | None = None
         self.file_id: tuple[int, int] | None = None
-        self.known: database.KnownProcesses | None = None
+        self.data_version: int | None = None  # of which it was current
+        self.known: database.KnownIds | None = None
 
     def prepare(self) -> None:
         """Make ready for a sample: open, and insert what could not be inserted before. Raises: PerftrackError."""
-        if self.connection is not None and not (
-            self._is_in_place() and database.is_current(self.connection, self.path)
-        ):
+        if self.connection is not None and not (self._is_in_place() and self._is_current(self.connection)):
             self.close()
         if self.connection is None:
             self._open()
@@ -87,7 +86,7 @@ class _Store:
             from perftrack.storage import pending
 
             assert self.connection is not None
-            database.refuse_nearly_full_disk(self.path, self.disk_floor_mib)
+            refuse_nearly_full_disk(self.path, self.disk_floor_mib)
             pending.insert(self.connection, self.path)
 
     def baseline(self, host: Row, boot: Row) -> Baseline | None:
@@ -98,7 +97,7 @@ class _Store:
 
     def insert(self, sample: Sample) -> None:
         """Write *sample* into the database that is there now. Raises: PerftrackError, and then nothing is written."""
-        database.refuse_nearly_full_disk(self.path, self.disk_floor_mib)
+        refuse_nearly_full_disk(self.path, self.disk_floor_mib)
         if not self._is_in_place():  # SQLite would go on writing into the file that was moved away
             self.close()
             self._open()
@@ -113,22 +112,55 @@ class _Store:
     def close(self) -> None:
         """Close, with everything in the database file itself."""
         if self.connection is not None:
-            if self._is_in_place():
-                self.connection.close()
-            else:
-                database.close_completely(self.connection)
-            self.connection = None
+            if not self._is_in_place():  # its log would stay, and be taken for that of the next one of this name
+                with suppress(sqlite3.Error):
+                    self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.connection.close()
+            self.connection = self.data_version = None
 
     def _open(self) -> None:
         if not os.path.lexists(self.path):
-            database.refuse_nearly_full_disk(self.path, self.disk_floor_mib)
+            refuse_nearly_full_disk(self.path, self.disk_floor_mib)
         self.connection = database.open_current(self.path)
         self.file_id = database.file_id(self.path)
         if self.known is not None:
-            self.known = database.KnownProcesses()
+            self.known = database.KnownIds()
 
     def _is_in_place(self) -> bool:
         return database.file_id(self.path) == self.file_id
+
+    def _is_current(self, connection: sqlite3.Connection) -> bool:
+        """Return whether nobody has changed the schema; it is not read where nobody has written anything."""
+        with database.explained(self.path):
+            version = database.data_version(connection)
+        if version != self.data_version and database.is_current(connection, self.path):
+            self.data_version = version
+        return version == self.data_version
+
+
+def refuse_nearly_full_disk(path: str, floor_mib: int) -> None:
+    """Raise PassingError where less than *floor_mib* is free on the disk of *path*: purging needs room too.
+
+    0 never raises, and neither does a disk that does not tell.
+    """
+    try:
+        free_bytes = _free_bytes(os.path.dirname(path))
+    except OSError:
+        return
+    if free_bytes < floor_mib * 1024 * 1024:
+        raise PassingError(
+            f"database {path}: less than {floor_mib} MiB are free on its disk, so it is left as it is while purging "
+            "it is still possible; make room, or set disk_floor_mib lower"
+        )
+
+
+def _free_bytes(folder: str) -> int:
+    if hasattr(os, "statvfs"):
+        disk = os.statvfs(folder)
+        return disk.f_bavail * disk.f_frsize
+    import shutil
+
+    return shutil.disk_usage(folder).free
 
 
 def _tick(

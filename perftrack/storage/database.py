@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from perftrack.errors import PassingError, PerftrackError, UnusableError, explain
+from perftrack.errors import PerftrackError, UnusableError, explain
 from perftrack.sample import COMPUTED_BOOT_KEY, CPU_COUNTERS, Baseline
 from perftrack.storage import inserts
 
@@ -26,7 +26,6 @@ APPLICATION_ID = 0x70657266
 SAME_BOOT_SECONDS = 60
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
 _ANYBODY_WRITES = 0o002  # S_IWOTH
-_MIB = 1024 * 1024
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -85,41 +84,6 @@ def open_current(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def close_completely(connection: sqlite3.Connection) -> None:
-    """Close with everything in the database file itself, also if that was moved away from its write-ahead log.
-
-    SQLite would leave such a log where it is, to be taken for that of the next database of the same name.
-    """
-    with suppress(sqlite3.Error):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-
-
-def refuse_nearly_full_disk(path: str, floor_mib: int) -> None:
-    """Raise PassingError where less than *floor_mib* is free on the disk of *path*: purging needs room too.
-
-    0 never raises, and neither does a disk that does not tell.
-    """
-    try:
-        free_bytes = _free_bytes(os.path.dirname(path))
-    except OSError:
-        return
-    if free_bytes < floor_mib * _MIB:
-        raise PassingError(
-            f"database {path}: less than {floor_mib} MiB are free on its disk, so it is left as it is while purging "
-            "it is still possible; make room, or set disk_floor_mib lower"
-        )
-
-
-def _free_bytes(folder: str) -> int:
-    if hasattr(os, "statvfs"):
-        disk = os.statvfs(folder)
-        return disk.f_bavail * disk.f_frsize
-    import shutil
-
-    return shutil.disk_usage(folder).free
-
-
 def pending_folder(path: str) -> str:
     """Return the folder of what cannot be in the database at *path*: storage/pending.py and storage/failures.py."""
     return f"{path}-pending"
@@ -137,6 +101,11 @@ def file_id(path: str) -> tuple[int, int] | None:
 def is_current(connection: sqlite3.Connection, path: str) -> bool:
     """Return whether the database still has the schema of this perftrack."""
     return _revision(connection, path) == inserts.REVISION
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes with every commit of another connection, https://sqlite.org/pragma.html."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _revision(connection: sqlite3.Connection, path: str) -> str | None:
@@ -178,37 +147,46 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
         raise
 
 
-class KnownProcesses:
-    """The ids of the last sample's processes, for a loop: they hold as long as nobody else writes to the database."""
+class KnownIds:
+    """The ids that the last sample of a loop needed: they hold as long as nobody else writes to the database."""
 
-    __slots__ = ("data_version", "ids")
+    __slots__ = ("boots", "data_version", "filters", "processes")
 
     def __init__(self) -> None:
-        self.data_version = -1
-        self.ids: dict[tuple[Any, ...], int] = {}
+        self.forget()
+
+    def forget(self, data_version: int = -1) -> None:
+        """Begin anew, in a database of that *data_version*."""
+        self.data_version = data_version
+        self.boots: dict[tuple[str, str | None], int] = {}
+        self.filters: dict[str, int] = {}
+        self.processes: dict[tuple[Any, ...], int] = {}
 
 
-def insert_sample(connection: sqlite3.Connection, sample: Sample, known: KnownProcesses | None = None) -> None:
+def insert_sample(connection: sqlite3.Connection, sample: Sample, known: KnownIds | None = None) -> None:
     """Write one sample in one transaction. Raises: sqlite3.Error, and then nothing is written.
 
     *known*: what the sample before told on this connection; brought up to date.
     """
     if known is None:
         with transaction(connection):
-            add_sample(connection, sample, {})
+            add_sample(connection, sample, KnownIds())
         return
-    with transaction(connection):
-        # changes with every commit of another connection, https://sqlite.org/pragma.html#pragma_data_version
-        (data_version,) = connection.execute("PRAGMA data_version").fetchone()
-        add_sample(connection, sample, known.ids if data_version == known.data_version else {})
-    known.data_version = data_version
-    known.ids = {_identity(row): row["process_id"] for row in sample.processes if "process_id" in row}
+    try:
+        with transaction(connection):
+            version = data_version(connection)
+            if version != known.data_version:
+                known.forget(version)
+            add_sample(connection, sample, known)
+    except BaseException:
+        known.forget()
+        raise
 
 
 def add_sample(
     connection: sqlite3.Connection,
     sample: Sample,
-    process_ids: dict[tuple[Any, ...], int],
+    known: KnownIds,
     *,
     tried_before: bool = False,
 ) -> None:
@@ -217,29 +195,29 @@ def add_sample(
     *tried_before*: it may be there already, and then it is left as it is. That of another tick of the same moment is
     not told from it: two that start together can read the same of everything.
     """
-    boot_id = _boot_id(connection, sample)
+    boot = sample.host["name"], sample.boot["key"]
+    boot_id = known.boots.get(boot) or _boot_id(connection, sample)
     sample_id = _insert_system_sample(connection, sample.system | {"boot_id": boot_id}, tried_before=tried_before)
     if sample_id is None:
         return
-    filter_ids: dict[str, int] = {}
+    known.boots[boot] = boot_id
+    processes: dict[tuple[Any, ...], int] = {}
     for row in sample.processes:
         text = row["filter"]
-        if text not in filter_ids:
-            filter_ids[text] = _found_or_new(
+        if text not in known.filters:
+            known.filters[text] = _found_or_new(
                 connection,
                 inserts.SELECT_NAME_FILTER,
                 inserts.INSERT_NAME_FILTER,
                 {"text": text, "rank": 0},
             )
-        row |= {"sample_id": sample_id, "boot_id": boot_id, "filter_id": filter_ids[text]}
-        row["process_id"] = process_ids.get(_identity(row)) or _found_or_new(
+        row["sample_id"], row["boot_id"], row["filter_id"] = sample_id, boot_id, known.filters[text]
+        identity = boot_id, row["pid"], row["started_ticks"], row["name"]
+        row["process_id"] = processes[identity] = known.processes.get(identity) or _found_or_new(
             connection, inserts.SELECT_PROCESS, inserts.INSERT_PROCESS, row
         )
+    known.processes = processes
     connection.executemany(inserts.INSERT_PROCESS_SAMPLE, sample.processes)
-
-
-def _identity(row: Row) -> tuple[Any, ...]:
-    return row["boot_id"], row["pid"], row["started_ticks"], row["name"]
 
 
 def _insert_system_sample(connection: sqlite3.Connection, row: Row, *, tried_before: bool) -> int | None:

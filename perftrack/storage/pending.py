@@ -18,7 +18,7 @@ from perftrack.errors import UnusableError
 from perftrack.private import create
 from perftrack.sample import Sample
 from perftrack.storage import inserts
-from perftrack.storage.database import add_sample, explained, pending_folder, transaction
+from perftrack.storage.database import KnownIds, add_sample, explained, pending_folder, transaction
 
 # A day of a tick a minute, and what that may take of a disk that is nearly full.
 SAMPLES_MAX = 1440
@@ -64,7 +64,7 @@ def insert(connection: sqlite3.Connection, path: str) -> None:
                 try:
                     sample = _sample(_read(os.path.join(folder, name)))
                     connection.execute("SAVEPOINT pending")
-                    add_sample(connection, sample, {}, tried_before=True)
+                    add_sample(connection, sample, KnownIds(), tried_before=True)
                     connection.execute("RELEASE pending")
                 except FileNotFoundError:  # another tick was quicker
                     continue
