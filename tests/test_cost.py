@@ -109,3 +109,26 @@ def test_a_tick_syncs_five_times(path: str, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     subprocess.run(["strace", "-f", "-e", "trace=fsync,fdatasync", "-o", trace, *command], env=env, check=True)
     assert len(re.findall(r"f(?:data)?sync\(", trace.read_text())) == 5
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_further_sample_syncs_once_and_opens_only_what_it_lists(path: str, tmp_path: Path) -> None:
+    """And the files of processes that are new, of which a machine may have some at any time."""
+    database.open_current(path).close()
+    trace = tmp_path / "trace"
+    options = ["--every", "0.1", "--count", "5", "--cpu-window", "0.01", "--database", path]
+    command = [sys.executable, "-m", "perftrack", "record", *options]
+    calls = "trace=fsync,fdatasync,open,openat,clone,clone3,execve"
+    subprocess.run(["strace", "-f", "-e", calls, "-o", trace, *command], check=True)
+    synced = re.split(r"f(?:data)?sync\(.*", trace.read_text())
+    assert len(synced) - 1 == 5 + 4  # a tick's, and those of four further samples
+    *_, the_fifth, _the_log, _the_database, _after = synced
+    called = set(re.findall(r"^\d+ +(\w+)\(", the_fifth, re.MULTILINE))
+    opened = set(re.findall(r'"(.*)"', the_fifth))
+    assert called <= {"open", "openat"}  # it starts no thread and no program
+    assert {file for file in opened if not re.match(r"/proc/\d+/", file)} <= {
+        "/proc",
+        "/proc/loadavg",
+        "/sys/block",
+        "/sys/devices/system/cpu/online",
+    }

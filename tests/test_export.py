@@ -23,12 +23,11 @@ from sqlalchemy import CursorResult
 
 from perftrack.errors import PerftrackError
 from perftrack.reading import export as exporting
-from perftrack.reading import queries
+from perftrack.reading import process_csv, queries
 from perftrack.reading.process_lines import ProcessLines
 from perftrack.reading.queries import TimeRange
-from perftrack.storage import database
+from perftrack.storage import database, engine
 from perftrack.storage.database import insert_sample
-from perftrack.storage.engine import current_engine
 
 SYSTEM_HEADER = "cpu_usage,datetime,mem_available,mem_percent_used,mem_total,mem_used"
 PROCESS_HEADER = "cpu_usage,datetime,filter,name,pid,rss_memory,vms_memory"
@@ -264,22 +263,42 @@ class TestRanges:
         assert "2 hours ago" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
-    @pytest.mark.usefixtures("connection")
-    def test_use_the_index_and_sort_no_more_than_a_sample(self, path: str) -> None:
-        plans = {}
-        with current_engine(path).connect() as reader:
-            for span in (TimeRange(), TimeRange(queries.datetime(2026, 11, 20, tzinfo=queries.UTC))):
-                for select in (queries.system_log, queries.process_log):
-                    statement = select(span, wide=False, instant="datetime")
-                    sql = statement.compile(reader, compile_kwargs={"literal_binds": True})
-                    plans[select.__name__, span.since] = [
-                        row[3] for row in reader.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")
-                    ]
-        for (_, since), plan in plans.items():
-            verb = "SCAN" if since is None else "SEARCH"
-            assert plan[0].startswith(f"{verb} system_sample USING INDEX ix_system_sample_taken_at"), plan
-            assert not [step for step in plan[1:] if step.startswith("SCAN")], plan
-            assert "USE TEMP B-TREE FOR ORDER BY" not in plan
+    @pytest.mark.parametrize("wide", [False, True])
+    @pytest.mark.parametrize("since", [None, queries.datetime(2026, 11, 20, tzinfo=queries.UTC)])
+    @pytest.mark.usefixtures("three_samples")
+    def test_use_the_index_and_sort_no_more_than_a_sample(
+        self,
+        path: str,
+        tmp_path: Path,
+        connection: sqlite3.Connection,
+        monkeypatch: pytest.MonkeyPatch,
+        since: Any,
+        wide: bool,
+    ) -> None:
+        """All that an export asks the database for, as SQLite plans it."""
+        statements: list[str] = []
+        connect = engine.connect
+
+        def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            opened = connect(*arguments, **options)
+            opened.set_trace_callback(statements.append)
+            return opened
+
+        monkeypatch.setattr(engine, "connect", traced)
+        exporting.export(path, str(tmp_path / "s.csv"), str(tmp_path / "p.csv"), TimeRange(since), wide=wide)
+        selects = {sql for sql in statements if "sample" in sql and sql.startswith("SELECT")}
+        plans = [[row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")] for sql in selects]
+        of_ranges = [plan for plan in plans if "ix_system_sample_taken_at" in plan[0]]
+        assert len(of_ranges) == 3  # what the database holds; the systems' rows; the processes' or their samples
+        for plan in of_ranges:
+            assert plan.pop(0).startswith(
+                "SCAN system_sample USING" if since is None else "SEARCH system_sample USING"
+            )
+        for plan in plans:
+            assert [step for step in plan if not step.startswith("SEARCH")] in (
+                [],
+                ["USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"],
+            )
 
 
 class TestWide:
@@ -374,8 +393,12 @@ class TestMemory:
         assert held == [200] * 200
 
     @pytest.mark.usefixtures("many_rows")
-    def test_holds_a_bounded_number_of_wide_rows(
-        self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("wide", "rows", "at_once"),
+        [(False, 200, process_csv.SAMPLES_AT_ONCE), (True, 40000, exporting.ROWS_AT_ONCE)],
+    )
+    def test_fetches_a_bounded_number_of_rows_at_once(
+        self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: bool, rows: int, at_once: int
     ) -> None:
         fetched: list[int] = []
         partitions = CursorResult.partitions
@@ -386,9 +409,8 @@ class TestMemory:
                 yield partition
 
         monkeypatch.setattr(CursorResult, "partitions", watched)
-        exporting.export(path, None, str(tmp_path / "p.csv"), TimeRange(), wide=True)
-        assert sum(fetched) == 40000
-        assert max(fetched) <= exporting.ROWS_AT_ONCE
+        exporting.export(path, None, str(tmp_path / "p.csv"), TimeRange(), wide=wide)
+        assert (sum(fetched), max(fetched)) == (rows, at_once)
 
 
 class TestFailure:
