@@ -6,6 +6,7 @@ import datetime
 import os
 import sqlite3
 from contextlib import contextmanager
+from operator import itemgetter
 
 from perftrack.errors import PerftrackError, UnusableError, explain
 from perftrack.sample import COMPUTED_BOOT_KEY, CPU_COUNTERS, Baseline
@@ -26,6 +27,7 @@ APPLICATION_ID = 0x70657266
 SAME_BOOT_SECONDS = 60
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
 _ANYBODY_WRITES = 0o002  # S_IWOTH
+_process_sample_values = itemgetter(*inserts.PROCESS_SAMPLE_COLUMNS)
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -217,7 +219,7 @@ def add_sample(
             connection, inserts.SELECT_PROCESS, inserts.INSERT_PROCESS, row
         )
     known.processes = processes
-    connection.executemany(inserts.INSERT_PROCESS_SAMPLE, sample.processes)
+    connection.executemany(inserts.INSERT_PROCESS_SAMPLE, map(_process_sample_values, sample.processes))
 
 
 def _insert_system_sample(connection: sqlite3.Connection, row: Row, *, tried_before: bool) -> int | None:

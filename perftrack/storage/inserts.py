@@ -73,7 +73,22 @@ INSERT INTO name_filter (text, rank) VALUES (:text, :rank)
 """
 INSERT_PROCESS_SAMPLE = """
 INSERT INTO process_sample (sample_id, process_id, filter_id, cpu_percent, cpu_user_ms, cpu_system_ms,
-rss_bytes, vms_bytes, num_threads, read_bytes, write_bytes, uss_bytes, pss_bytes, swap_bytes) VALUES
-(:sample_id, :process_id, :filter_id, :cpu_percent, :cpu_user_ms, :cpu_system_ms, :rss_bytes, :vms_bytes,
-:num_threads, :read_bytes, :write_bytes, :uss_bytes, :pss_bytes, :swap_bytes)
+rss_bytes, vms_bytes, num_threads, read_bytes, write_bytes, uss_bytes, pss_bytes, swap_bytes) VALUES (?, ?, ?,
+?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+PROCESS_SAMPLE_COLUMNS = (
+    "sample_id",
+    "process_id",
+    "filter_id",
+    "cpu_percent",
+    "cpu_user_ms",
+    "cpu_system_ms",
+    "rss_bytes",
+    "vms_bytes",
+    "num_threads",
+    "read_bytes",
+    "write_bytes",
+    "uss_bytes",
+    "pss_bytes",
+    "swap_bytes",
+)

@@ -163,7 +163,7 @@ _PARTS = {
     "host": _columns(inserts.INSERT_HOST),
     "boot": _columns(inserts.INSERT_BOOT),
     "system": _columns(inserts.INSERT_SYSTEM_SAMPLE),
-    "processes": ["filter", *_columns(inserts.INSERT_PROCESS), *_columns(inserts.INSERT_PROCESS_SAMPLE)],
+    "processes": ["filter", *_columns(inserts.INSERT_PROCESS), *inserts.PROCESS_SAMPLE_COLUMNS],
 }
 _IDS = {"host_id", "boot_id", "sample_id", "process_id", "filter_id"}
 

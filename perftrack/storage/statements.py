@@ -82,12 +82,18 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
 
 def module_text() -> str:
     """Return the text of inserts.py as the models and migrations are now."""
-    dialect = sqlite.dialect(paramstyle="named")
     parts = [_HEADER.format(revision=head_revision())]
     for name, statement in STATEMENTS.items():
-        words = " ".join(str(statement.compile(dialect=dialect)).split())
+        # it runs once a process, and the values of a row would be looked up by name each time
+        by_position = name == "INSERT_PROCESS_SAMPLE"
+        dialect = sqlite.dialect(paramstyle="qmark" if by_position else "named")
+        compiled = statement.compile(dialect=dialect)
+        words = " ".join(str(compiled).split())
         sql = textwrap.fill(words, width=110, break_long_words=False, break_on_hyphens=False)
         parts.append(f'{name} = """\n{sql}\n"""\n')
+        if by_position:
+            columns = "".join(f'    "{column}",\n' for column in compiled.positiontup or ())
+            parts.append(f"PROCESS_SAMPLE_COLUMNS = (\n{columns})\n")
     return "".join(parts)
 
 
