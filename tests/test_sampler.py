@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime
 import json
 import os
@@ -701,8 +702,14 @@ class TestOpenFiles:
         take()
         assert {"/proc/stat", "/proc/meminfo", "/proc/diskstats"} <= linux._system_files.keys()
         opened: list[str] = []
-        monkeypatch.setattr(os, "open", lambda path, *_: opened.append(path))
-        monkeypatch.setattr("builtins.open", lambda path, *_, **__: opened.append(path))
+        for module, real in ((os, os.open), (builtins, open)):
+
+            def watched(path: str, *arguments: Any, real: Callable[..., Any] = real, **options: Any) -> Any:
+                if not re.match(r"/proc/\d+/", str(path)):  # of a process, which may have begun just now
+                    opened.append(path)
+                return real(path, *arguments, **options)
+
+            monkeypatch.setattr(module, "open", watched)
         take()
         assert opened == []
 
