@@ -18,6 +18,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from conftest import process_row, query, sample
 from faulty import CALLS, Place, calls, strace
+from sqlalchemy import event
 
 from perftrack.storage import database, inserts, schema
 
@@ -256,19 +257,37 @@ def test_with_foreign_keys_on_the_same_upgrade_would_lose_rows() -> None:
         ("ALTER TABLE host ADD COLUMN more TEXT", False),
         ("DROP VIEW process_log", False),
         ("UPDATE alembic_version SET version_num = version_num", False),
+        ("CREATE INDEX more ON process (name)", False),
         ("UPDATE host SET name = 'x'", True),
+        ("WITH chosen AS (SELECT 1 AS id) DELETE FROM boot WHERE id IN (SELECT 0 FROM chosen)", True),
+        ("INSERT INTO host (name) VALUES ('more')", True),
         ("DELETE FROM process_sample WHERE 0", True),
         ("ALTER TABLE process DROP COLUMN command", True),
         ("drop table process_sample", True),
     ],
 )
-def test_a_copy_is_made_before_what_takes_something_away_only(release: Release, statement: str, copied: bool) -> None:
+def test_rows_are_copied_and_counted_before_what_could_lose_one_only(
+    release: Release, statement: str, copied: bool
+) -> None:
+    seen = []
     with schema.migrating(release.path) as connection:
+        event.listen(connection, "before_cursor_execute", lambda *arguments: seen.append(arguments[2]))
         if "COLUMN command" in statement:
             for view in query(release.path, "SELECT name FROM sqlite_master WHERE type = 'view'"):
                 connection.exec_driver_sql(f"DROP VIEW {view}")
         connection.exec_driver_sql(statement)
     assert os.path.exists(f"{release.path}.before-upgrade-from-{inserts.REVISION}") == copied
+    assert ("PRAGMA foreign_key_check" in seen) == copied
+    assert any("count(*)" in sql and "process_sample" in sql for sql in seen) == copied
+
+
+def test_an_upgrade_that_leaves_a_row_that_refers_to_nothing_is_undone(release: Release) -> None:
+    with (
+        pytest.raises(Exception, match="a row of boot refers to nothing; nothing was changed"),
+        schema.migrating(release.path) as connection,
+    ):
+        connection.exec_driver_sql("INSERT INTO boot (host_id, key) VALUES (77, 'nowhere')")
+    assert release.revision() == inserts.REVISION
 
 
 def test_an_upgrade_that_would_lose_a_row_is_undone(release: Release) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, event
@@ -14,28 +15,35 @@ from perftrack.errors import PerftrackError, UnusableError
 from perftrack.private import create
 from perftrack.storage.database import connect, explained
 
-# Statements that take rows or values away. A view holds none, and alembic_version is the migration's own note.
-_DESTRUCTIVE = re.compile(
-    r"\s*(DROP\s+TABLE|DELETE|REPLACE|UPDATE(?!\s+alembic_version\b)|ALTER\s+TABLE\s.*\bDROP\b)",
-    re.IGNORECASE | re.DOTALL,
+# Statements that leave every row as it is. The rows of alembic_version are the migrations' own.
+_HARMLESS = re.compile(
+    r"\s*(SELECT|PRAGMA|CREATE\s+(TABLE|VIEW|INDEX|UNIQUE\s+INDEX)|DROP\s+(VIEW|INDEX)|ALTER\s+TABLE\s+\S+\s+ADD"
+    r"|(INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+alembic_version)\b",
+    re.IGNORECASE,
 )
 
 
-def back_up_first(connection: Connection, path: str, revision: str) -> None:
-    """Let the first statement on *connection* that takes something away be preceded by a copy of the database.
+@contextmanager
+def nothing_lost(connection: Connection, path: str, revision: str | None) -> Generator[None]:
+    """Make sure that what is executed on *connection* loses no row, before that is committed.
 
-    It is PATH.before-upgrade-from-REVISION, mode 0600, and stays until a person removes it.
+    Before the first statement that could, the database is copied to PATH.before-upgrade-from-REVISION (unless it is
+    new), which is 0600 and stays until a person removes it, and all rows are counted. Where there is none, as in a
+    migration that makes views, this costs nothing, however many rows there are. Raises: PerftrackError.
     """
-    target = f"{path}.before-upgrade-from-{revision}"
-    made = False
+    before: dict[str, int] | None = None
 
-    def before(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        nonlocal made
-        if not made and _DESTRUCTIVE.match(statement):
-            _back_up(path, target)
-            made = True
+    def look(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal before
+        if before is None and not _HARMLESS.match(statement):
+            if revision is not None:
+                _back_up(path, f"{path}.before-upgrade-from-{revision}")
+            before = _row_counts(connection)
 
-    event.listen(connection, "before_cursor_execute", before)
+    event.listen(connection, "before_cursor_execute", look)
+    yield
+    if before is not None:
+        _refuse_losses(connection, path, before)
 
 
 def _back_up(path: str, target: str) -> None:
@@ -66,7 +74,7 @@ def _back_up(path: str, target: str) -> None:
         ) from error
 
 
-def row_counts(connection: Connection) -> dict[str, int]:
+def _row_counts(connection: Connection) -> dict[str, int]:
     """Return the number of rows of each table."""
     tables = connection.exec_driver_sql(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'alembic_version'"
@@ -77,9 +85,9 @@ def row_counts(connection: Connection) -> dict[str, int]:
     }
 
 
-def refuse_losses(connection: Connection, path: str, before: dict[str, int]) -> None:
+def _refuse_losses(connection: Connection, path: str, before: dict[str, int]) -> None:
     """Raise PerftrackError where a table has fewer rows than *before*, or a row that refers to nothing."""
-    after = row_counts(connection)
+    after = _row_counts(connection)
     for table, rows in before.items():
         if after.get(table, rows) < rows:
             raise PerftrackError(f"database {path}: upgrading would lose rows of {table}; nothing was changed")

@@ -95,11 +95,8 @@ def _migration_transaction(file: str, path: str) -> Generator[Connection]:
     engine = engine_for(file, write=True, foreign_keys=False)
     with explained(path), engine.connect() as connection, connection.begin():
         revision = _known_revision(connection, path)
-        before = backup.row_counts(connection)
-        if revision is not None:
-            backup.back_up_first(connection, path, revision)
-        yield connection
-        backup.refuse_losses(connection, path, before)
+        with backup.nothing_lost(connection, path, revision):
+            yield connection
 
 
 def _known_revision(connection: Connection, path: str) -> str | None:
