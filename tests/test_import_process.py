@@ -276,7 +276,7 @@ class TestKilledInTheMiddle:
         perftrack("database", "upgrade", "--database", str(empty))
         for number in range(times):
             for file in Path(path).parent.iterdir():
-                file.unlink()
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
             if number % 2:  # else it makes the database too
                 shutil.copy(empty, path)
             assert killed_at(chance.uniform(0.3, 1.0) * whole_seconds) in {0, 30_000}

@@ -21,6 +21,7 @@ from perftrack.legacy.source import Source
 from perftrack.storage.database import explained, open_current
 from perftrack.storage.engine import engine_for
 from perftrack.storage.models import Boot, Host, SystemSample
+from perftrack.storage.unfinished import remove_abandoned
 
 
 class Imported(NamedTuple):
@@ -69,6 +70,7 @@ def import_file(
 def _file(database: str, *, dry_run: bool) -> Generator[str]:
     """Yield the file to write to. A new database gets its name when it has its rows: a refused file leaves none."""
     if os.path.lexists(database):
+        remove_abandoned(database)
         open_current(database).close()
         yield database
         return

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 from collections.abc import Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -16,8 +15,8 @@ from sqlalchemy import Connection
 
 import perftrack
 from perftrack.errors import BusyError, PerftrackError, UnusableError
-from perftrack.private import make_folder
-from perftrack.storage import backup
+from perftrack.private import create, make_folder
+from perftrack.storage import backup, unfinished
 from perftrack.storage.database import APPLICATION_ID, explained, file_id
 from perftrack.storage.engine import engine_for
 
@@ -81,6 +80,7 @@ def migrating(path: str) -> Generator[Connection]:
     comes second, leaves or finds one whole revision. Raises: PerftrackError for a database that is not ours.
     """
     if os.path.lexists(path):
+        unfinished.remove_abandoned(path)
         with _migration_transaction(path, path) as connection:
             yield connection
     else:
@@ -132,22 +132,19 @@ def _new_file(path: str) -> Generator[str]:
             f"database {path} is gone, but {path}-wal is still there and would be mixed into a new one: move it to "
             "where the database is now, under its new name with -wal, or remove it if that is gone for good"
         )
+    new = path
     try:
-        folder = os.path.dirname(path)
-        make_folder(folder)
-        descriptor, new = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".new", dir=folder)
-        os.close(descriptor)
-        try:
-            os.chmod(new, 0o600)
+        make_folder(os.path.dirname(path))
+        with unfinished.folder_beside(path) as folder:
+            new = os.path.join(folder, os.path.basename(path))
+            os.close(create(new))
             _execute(new, path, "PRAGMA journal_mode=WAL")
             yield new
             # Closing has tried this, but says nothing where it fails, and the log would stay behind.
             _execute(new, path, "PRAGMA wal_checkpoint(TRUNCATE)")
             _put_in_place(new, path)
-        finally:
-            for leftover in (new, f"{new}-wal", f"{new}-shm", f"{new}-journal"):
-                with suppress(OSError):
-                    os.unlink(leftover)
+    except PerftrackError as error:  # the user knows it by the name that it was to get
+        raise type(error)(str(error).replace(new, path)) from error
     except OSError as error:
         raise UnusableError(
             f"database {path} cannot be created: {error.strerror}; --database or PERFTRACK_DATABASE names another"
