@@ -38,27 +38,32 @@ def main() -> None:
             exit_code = run()
         sys.stdout.flush()
     except PerftrackError as error:
-        exit_code = _failed(str(error), error.exit_code, muted=error.muted)
+        exit_code = _failed(error)
     except (ClosedPipeError, BrokenPipeError):  # the reader has seen enough
         _forget_stdout()
     except OSError as error:
-        exit_code = _failed(f"{error.filename or 'cannot write the output'}: {error.strerror}", 1)
+        exit_code = _failed(PerftrackError(f"{error.filename or 'cannot write the output'}: {error.strerror}"))
     except KeyboardInterrupt:
         exit_code = 130
     except Exception as error:
         if "PERFTRACK_DEBUG" in os.environ:
             raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        exit_code = _failed(f"unexpected {what}; PERFTRACK_DEBUG=1 shows where it happened", 1)
+        exit_code = _failed(PerftrackError(f"unexpected {what}; PERFTRACK_DEBUG=1 shows where it happened"))
     gc.freeze()  # the interpreter need not look for cycles in what ends with it
     sys.exit(exit_code)
 
 
-def _failed(message: str, exit_code: int, *, muted: bool = False) -> int:
-    if sys.stderr.isatty() or not muted:
+def _failed(error: PerftrackError) -> int:
+    """Print the line of *error*, under cron not every minute, and return the exit code."""
+    if sys.argv[1:2] == ["record"] and not error.noted and not sys.stderr.isatty():
+        from perftrack.storage import failures
+
+        failures.note_no_database(error)
+    if sys.stderr.isatty() or not error.muted:
         with suppress(OSError):  # the exit code says it too
-            sys.stderr.write(f"perftrack: {printable(message)}\n")
-    return exit_code
+            sys.stderr.write(f"perftrack: {printable(str(error))}\n")
+    return error.exit_code
 
 
 def _forget_stdout() -> None:

@@ -8,11 +8,14 @@ import sqlite3
 class PerftrackError(Exception):
     """Something failed; the message is the whole line that the user sees.
 
-    *muted*: under cron, the same line was printed less than an hour ago (storage/failures.py).
+    *noted*: it is remembered in storage/failures.py. *muted*: the same was printed less than an hour ago, so it is
+    not where nobody looks, under cron. *kept*: whether the sample is kept for later; None: there was none.
     """
 
     exit_code = 1
+    noted = False
     muted = False
+    kept: bool | None = None
 
 
 class UsageError(PerftrackError):

@@ -16,6 +16,13 @@ def make_folder(folder: str) -> None:
         os.chmod(folder, 0o700)
 
 
+def give_to_owner_of(owned: str, new: str) -> None:
+    """Let root leave nothing beside *owned* that its owner cannot read, as SQLite does. Raises: OSError."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and os.path.exists(owned):
+        owner = os.stat(owned)
+        os.chown(new, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def create(path: str) -> int:
     """Return a descriptor of a new file with mode 0600 whatever the umask. Raises: OSError, also where it exists."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)

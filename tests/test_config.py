@@ -153,6 +153,7 @@ class TestTheHomeFolder:
     def test_that_nobody_knows_is_no_folder_named_tilde(self, tmp_path: Path) -> None:
         cron_line_of_a_user_without_passwd_entry = (
             "import os, sys, platformdirs, perftrack.__main__, perftrack.recording.recorder\n"
+            "import perftrack.storage.failures\n"
             "os.setgid(54321)\n"
             "os.setuid(54321)\n"
             "sys.argv = ['perftrack', 'record']\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import random
 import shutil
@@ -182,6 +183,33 @@ def test_a_full_disk(tmpfs: Path, spawn: Spawn, arranged: Callable[[Place], int]
         place.judge(done, before)
     assert not succeeded[0]
     assert succeeded[-1]
+
+
+def test_a_full_disk_is_told_twice_and_remembered(tmpfs: Path) -> None:
+    """Ticks fail until nothing more can be kept, and some more; then there is room again."""
+    place = Place(tmpfs, 0, PERFTRACK_PROCESS_FILTER="no such name", PERFTRACK_DISK_FLOOR_MIB="0")
+    place.tick()
+    os.unlink(place.path)
+    fill(tmpfs, 48 * 1024)
+    printed = []
+    while sum("is lost" in line for line in printed) == 0 or printed[-1]:
+        assert len(printed) < 50
+        done = place.run()
+        assert done.returncode == 1
+        printed.append(done.stderr)
+    kept, told = place.kept(), [line for line in printed if line]
+    assert 0 < kept < len(printed)
+    assert ["is kept" in line for line in told] == [True, False]
+    os.unlink(tmpfs / "filler")
+    place.tick()
+    status = [sys.executable, "-m", "perftrack", "status", "--format", "json"]
+    failures = json.loads(place.run(command=status).stdout)["failures"]
+    assert [(failure["samples_kept"], failure["samples_lost"]) for failure in failures] == [
+        (0, len(printed) - kept),
+        (kept, 0),
+    ]
+    assert all(failure["recovered_at"] for failure in failures)
+    assert place.samples() == kept + 1
 
 
 @pytest.fixture

@@ -254,7 +254,7 @@ class TestRootAndAnotherUser:
         whole = Path(shared.path).read_bytes()
         os.truncate(shared.path, 0)
         assert "is kept" in self.tick(shared, 0).stderr
-        os.unlink(f"{shared.path}-pending/failure.json")
+        os.unlink(f"{shared.path}-failures")
         assert "is kept" in self.tick(shared, NOBODY).stderr
         Path(shared.path).write_bytes(whole)
         self.fine(shared, NOBODY)

@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import stat
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from perftrack.errors import BusyError, PassingError, UnusableError
 from perftrack.recording import recorder
 from perftrack.recording.recorder import record_every, record_one
 from perftrack.settings import Settings, load
-from perftrack.storage import database, failures, inserts, pending
+from perftrack.storage import database, inserts, pending
 
 PROBLEM = PassingError("it is full")
 
@@ -242,9 +241,11 @@ class TestTheFile:
         for view in ("system_log", "process_log", "process", "system_sample"):
             assert query(path, f"SELECT * FROM {view}") == query(other, f"SELECT * FROM {view}") != []
 
-    def test_is_removed_with_its_folder(self, path: str, connection: sqlite3.Connection) -> None:
+    def test_is_removed_with_its_folder(self, settings: Callable[..., Settings], path: str) -> None:
+        record_one(settings())
         pending.keep(path, sample(), PROBLEM)
-        pending.insert(connection, path)
+        record_one(settings())
+        assert len(instants(path)) == 3
         assert not os.path.exists(f"{path}-pending")
 
     def test_found_again_after_a_crash_adds_nothing(self, path: str, connection: sqlite3.Connection) -> None:
@@ -350,84 +351,3 @@ class TestTheFile:
             os.utime(file, (os.stat(file).st_mtime - age,) * 2)
         pending.insert(connection, path)
         assert kept(path) == ["00000002-young.json.new"]
-
-
-class TestTheSameFailureEveryMinute:
-    """What cron mails is what is printed."""
-
-    @pytest.fixture
-    def empty(self, perftrack: Run, path: str) -> str:
-        """A database that fails every tick; what it was is beside it."""
-        perftrack("record")
-        Path(f"{path}.whole").write_bytes(Path(path).read_bytes())
-        Path(path).write_bytes(b"")
-        return path
-
-    def test_is_one_line_an_hour(self, perftrack: Run, empty: str) -> None:
-        first, second, third = (perftrack("record", expect=1).stderr for _ in range(3))
-        assert first.count("\n") == 1
-        assert (second, third) == ("", "")
-        self.earlier(empty, hours=1)
-        assert perftrack("record", expect=1).stderr == first
-        assert perftrack("record", expect=1).stderr == ""
-        assert pending.count(empty) == 5
-
-    def test_is_told_at_once_when_it_changes(self, perftrack: Run, empty: str) -> None:
-        perftrack("record", expect=1)
-        Path(empty).write_bytes(b"no database at all" * 100)
-        assert "not a SQLite database" in perftrack("record", expect=1).stderr
-        assert perftrack("record", "--all", expect=1).stderr == ""
-
-    @pytest.mark.usefixtures("connection")
-    def test_is_told_in_a_loop_likewise(self, perftrack: Run, path: str) -> None:
-        done = perftrack("record", "--every", "0.1s", "--count", "3", env={"PERFTRACK_DISK_FLOOR_MIB": str(10**9)})
-        assert done.stderr.count("\n") == 1
-        assert pending.count(path) == 3
-
-    def test_that_comes_and_goes_is_one_line_an_hour_too(self, perftrack: Run, empty: str) -> None:
-        whole = Path(f"{empty}.whole").read_bytes()
-        printed = []
-        for _ in range(3):
-            Path(empty).write_bytes(b"")
-            printed.append(perftrack("record", expect=1).stderr)
-            Path(empty).write_bytes(whole)
-            perftrack("record")
-        assert [line.count("\n") for line in printed] == [1, 0, 0]
-
-    def test_is_known_to_whoever_asks(self, perftrack: Run, empty: str) -> None:
-        assert failures.last_failure(empty) is None
-        for _ in range(3):
-            perftrack("record", expect=1)
-        failure = failures.last_failure(empty)
-        assert failure is not None
-        assert failure.message.startswith(f"database {empty} is empty")
-        assert (failure.count, failure.recovered_at) == (3, None)
-        assert failure.first_at == failure.reported_at <= failure.last_at
-        Path(empty).write_bytes(Path(f"{empty}.whole").read_bytes())
-        perftrack("record")
-        failure = failures.last_failure(empty)
-        assert failure is not None
-        assert failure.recovered_at is not None
-        self.earlier(empty, hours=1)
-        perftrack("record")
-        assert failures.last_failure(empty) is None
-        assert not os.path.exists(f"{empty}-pending")
-
-    @pytest.mark.parametrize("text", ["", "{", "[]", '{"message": 1}', '{"message": "x", "reported_at": 5}'])
-    def test_is_told_where_the_memory_of_it_is_torn(self, perftrack: Run, empty: str, text: str) -> None:
-        first = perftrack("record", expect=1).stderr
-        Path(f"{empty}-pending/failure.json").write_text(text)
-        assert perftrack("record", expect=1).stderr == first
-
-    def test_after_the_clock_was_set_back_is_told(self, perftrack: Run, empty: str) -> None:
-        first = perftrack("record", expect=1).stderr
-        self.earlier(empty, hours=-1)
-        assert perftrack("record", expect=1).stderr == first
-
-    @staticmethod
-    def earlier(path: str, hours: int) -> None:
-        """Let the last report be that much older."""
-        file = Path(f"{path}-pending/failure.json")
-        state = json.loads(file.read_text())
-        state["reported_at"] = (datetime.fromisoformat(state["reported_at"]) - timedelta(hours=hours)).isoformat()
-        file.write_text(json.dumps(state))

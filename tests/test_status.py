@@ -100,8 +100,8 @@ class TestItTells:
         assert "errors    none" in perftrack("status").stdout
         failures.note(path, PerftrackError("the disk is full\x1b[2J"))
         assert r"the disk is full\x1b[2J" in perftrack("status").stdout
-        found = json.loads(perftrack("status", "--format", "json").stdout)["last_failure"]
-        assert (found["count"], found["recovered_at"]) == (1, None)
+        found = json.loads(perftrack("status", "--format", "json").stdout)["failures"]
+        assert (found[0]["count"], found[0]["recovered_at"]) == (1, None)
 
     def test_of_the_settings_and_where_they_are_from(self, machine: Machine, perftrack: Run) -> None:
         minutes_of(machine, 3, 0)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from perftrack.cli import options, show
+from perftrack.errors import PerftrackError
 from perftrack.settings import SETTINGS, Settings, load
 
 if TYPE_CHECKING:
     from perftrack.reading.status import Status
+    from perftrack.storage.failures import Failure
 
 DAYS_AHEAD = (30, 365)
+FAILURES_SHOWN = 5
 
 
 def status(
@@ -25,22 +29,35 @@ def status(
 ) -> None:
     """Tell how recording is doing: the database and its growth, the newest sample, gaps, cost, errors, the schedule.
 
+    Errors are the newest failures to record, also when they are over: since when, until when, how often, and how many
+    samples were kept meanwhile, or lost.
+
     Exit code 0 when the newest sample is younger than three usual intervals, 1 otherwise: a monitor can call it.
     """
     settings = load({"database": database}, config)
+    from perftrack.reading.status import failures_of
     from perftrack.reading.status import status as read_status
 
-    found = read_status(settings.database)
+    try:
+        found = read_status(settings.database)
+    except PerftrackError as error:  # its failures are known all the same
+        failures = failures_of(settings.database)
+        if output == "json":
+            document = {"ok": False, "database": settings.database, "problem": str(error)}
+            print(json.dumps(document | {"failures": _failures_document(failures)}, indent=2))
+        else:
+            _print(_failure_lines(failures))
+        raise
     if output == "json":
         print(json.dumps(_document(found, settings), indent=2))
     else:
-        _print(found, settings)
+        _print(_lines(found, settings))
     if found.is_late:
         raise typer.Exit(1)
 
 
 def _document(found: Status, settings: Settings) -> dict[str, Any]:
-    cost, failure = found.cost, found.failure
+    cost = found.cost
     return {
         "ok": not found.is_late,
         "database": found.database,
@@ -56,21 +73,29 @@ def _document(found: Status, settings: Settings) -> dict[str, Any]:
         "last_day": show.coverage_document(found.day),
         "recorder_cpu_ms": cost and {"mean": round(cost.mean, 3), "p95": cost.p95, "max": cost.max},
         "pending_samples": found.pending_samples,
-        "last_failure": failure
-        and {
-            "message": failure.message,
-            "first_at": failure.first_at,
-            "last_at": failure.last_at,
-            "count": failure.count,
-            "recovered_at": failure.recovered_at,
-        },
+        "failures": _failures_document(found.failures),
         "schedules": [schedule._asdict() for schedule in found.schedules],
         "settings": {name: {"value": getattr(settings, name), "origin": settings.origins[name]} for name in SETTINGS},
     }
 
 
-def _print(found: Status, settings: Settings) -> None:
-    for label, text in _lines(found, settings):
+def _failures_document(failures: list[Failure]) -> list[dict[str, Any]]:
+    return [
+        {
+            "message": failure.message,
+            "first_at": show.iso(_instant(failure.first_at)),
+            "last_at": show.iso(_instant(failure.last_at)),
+            "count": failure.count,
+            "samples_kept": failure.kept,
+            "samples_lost": failure.lost,
+            "recovered_at": failure.recovered_at and show.iso(_instant(failure.recovered_at)),
+        }
+        for failure in failures
+    ]
+
+
+def _print(lines: list[tuple[str, str]]) -> None:
+    for label, text in lines:
         show.entry(label, text)
 
 
@@ -102,7 +127,7 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
         lines.append(("cost", f"{cost.mean:.0f} ms of CPU a sample, 95 of 100 took {cost.p95:.0f} ms or less"))
     if found.pending_samples:
         lines.append(("pending", f"{found.pending_samples:,} samples wait to be inserted by the next tick"))
-    lines.append(("errors", _failure_text(found)))
+    lines += _failure_lines(found.failures)
     for schedule in found.schedules:
         lines.append(("schedule", f"{schedule.kind}, {schedule.where}: {schedule.line}"))
     if not found.schedules:
@@ -122,10 +147,23 @@ def _forecast(found: Status) -> str:
     return f", grows by {show.size(found.growth_bytes)} a day: {ahead}"
 
 
-def _failure_text(found: Status) -> str:
-    failure = found.failure
-    if failure is None:
-        return "none"
-    times = "" if failure.count == 1 else f", {failure.count} times since {failure.first_at}"
-    over = "" if failure.recovered_at is None else f", over since {failure.recovered_at}"
-    return f"{failure.last_at}{times}{over}: {failure.message}"
+def _failure_lines(failures: list[Failure]) -> list[tuple[str, str]]:
+    """Return lines for each of the newest failures: when and how often, what became of the samples, what it was."""
+    lines = []
+    for failure in failures[:FAILURES_SHOWN]:
+        first, last = (show.local(_instant(at)) for at in (failure.first_at, failure.last_at))
+        lines.append(last if failure.count == 1 else f"{first} to {last}, {failure.count:,} times")
+        outcome = [f"{failure.kept:,} samples kept"] * bool(failure.kept)
+        outcome += [f"{failure.lost:,} samples LOST"] * bool(failure.lost)
+        if failure.recovered_at is not None:
+            outcome.append(f"recording again since {show.local(_instant(failure.recovered_at))}")
+        if outcome:
+            lines.append(f"  {', '.join(outcome)}")
+        lines.append(f"  {failure.message}")
+    if len(failures) > FAILURES_SHOWN:
+        lines.append(f"and {len(failures) - FAILURES_SHOWN} older, which --format json has too")
+    return [("" if number else "errors", text) for number, text in enumerate(lines or ["none"])]
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)

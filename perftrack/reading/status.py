@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
+from perftrack.errors import PerftrackError
 from perftrack.reading import queries
 from perftrack.reading.coverage import Coverage, coverage, usual_seconds
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.reading.report import COST, Figures, figures
 from perftrack.reading.schedules import Schedule, schedules
 from perftrack.reading.snapshot import snapshot
+from perftrack.settings import default_database
 from perftrack.storage import inserts, pending
-from perftrack.storage.failures import Failure, last_failure
+from perftrack.storage.failures import Failure, failures
 from perftrack.storage.models import Base, ProcessSample, SystemSample
 
 DAY = timedelta(days=1)
@@ -34,7 +37,7 @@ class Status(NamedTuple):
     *size_bytes*: the database with its write-ahead log. *growth_bytes*: a day; None: not known yet. *rows*: of each
     table; of process_sample an estimate where *rows_estimated*. *age_seconds*: of the newest sample; None: there is
     none. *usual_seconds* and *cost* are of the day before the newest sample, *day* is the last day before now.
-    *is_late*: the newest sample is older than it should be, or there is none.
+    *is_late*: the newest sample is older than it should be, or there is none. *failures*: the newest first.
     """
 
     database: str
@@ -50,7 +53,7 @@ class Status(NamedTuple):
     day: Coverage
     cost: Figures | None
     pending_samples: int
-    failure: Failure | None
+    failures: list[Failure]
     schedules: list[Schedule]
 
 
@@ -77,9 +80,18 @@ def status(database: str, now: datetime | None = None) -> Status:
             day=coverage(connection, TimeRange(now - DAY, now), now),
             cost=figures(connection, COST, newest, queries.extent(connection, newest), 1),
             pending_samples=pending.count(database),
-            failure=last_failure(database),
+            failures=failures_of(database),
             schedules=schedules(),
         )
+
+
+def failures_of(database: str) -> list[Failure]:
+    """Return the newest failures of recording into *database*, the newest first, and those before one was known."""
+    files = {database}
+    with suppress(PerftrackError):  # this user has no home folder
+        files.add(default_database())
+    found = [failure for file in files for failure in reversed(failures(file))]
+    return sorted(found, key=lambda failure: failure.last_at, reverse=True)
 
 
 def _growth(connection: Connection, held: Extent, size: int) -> float | None:

@@ -87,8 +87,16 @@ def open_current(path: str, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def pending_folder(path: str) -> str:
-    """Return the folder of what cannot be in the database at *path*: storage/pending.py and storage/failures.py."""
+    """Return the folder of what cannot be in the database at *path* (storage/pending.py).
+
+    It is there while a failure is not over, too: by that, and nothing else, a tick knows.
+    """
     return f"{path}-pending"
+
+
+def failures_file(path: str) -> str:
+    """Return the file of the failures to record into the database at *path* (storage/failures.py)."""
+    return f"{path}-failures"
 
 
 def file_id(path: str) -> tuple[int, int] | None:

@@ -14,8 +14,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from perftrack import private
 from perftrack.errors import UnusableError
-from perftrack.private import create
 from perftrack.sample import Sample
 from perftrack.storage import inserts
 from perftrack.storage.database import KnownIds, add_sample, explained, pending_folder, transaction
@@ -38,14 +38,18 @@ def count(path: str) -> int:
 def keep(path: str, sample: Sample, problem: UnusableError) -> UnusableError:
     """Keep *sample* for the next tick that can write; return *problem* with that (or that it fails) added."""
     folder = pending_folder(path)
+    kept = False
     try:
         make_folder(path)
         _write(folder, _text(sample))
     except OSError as error:
         outcome = f"the sample is lost, for it cannot be kept in {folder} either: {error.strerror}"
     else:
+        kept = True
         outcome = f"the sample is kept in {folder} until then"
-    return type(problem)(f"{problem}; {outcome}")
+    told = type(problem)(f"{problem}; {outcome}")
+    told.kept = kept
+    return told
 
 
 def insert(connection: sqlite3.Connection, path: str) -> None:
@@ -87,20 +91,10 @@ def insert(connection: sqlite3.Connection, path: str) -> None:
 def make_folder(path: str) -> None:
     """Make the folder for what cannot be in the database, the same user's as that. Raises: OSError."""
     folder = pending_folder(path)
-    with suppress(FileExistsError):
-        os.mkdir(folder, 0o700)
-        os.chmod(folder, 0o700)  # whatever the umask
-        _give_to_owner(folder, path)
+    private.make_folder(folder)
     if os.path.islink(folder) or not os.path.isdir(folder):
         raise NotADirectoryError(20, "it is no folder", folder)
-
-
-def _give_to_owner(new: str, path: str) -> None:
-    """Let root's tick leave nothing that the owner of the database cannot read, as SQLite does with its files."""
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        with suppress(FileNotFoundError):
-            owner = os.stat(path)
-            os.chown(new, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    private.give_to_owner_of(path, folder)
 
 
 def _names(folder: str) -> list[str]:
@@ -116,7 +110,7 @@ def _write(folder: str, text: bytes) -> None:
     number = int(names[-1].partition("-")[0]) + 1 if names else 1
     final = os.path.join(folder, f"{number:08d}-{os.urandom(4).hex()}{_SUFFIX}")
     unfinished = f"{final}.new"
-    descriptor = create(unfinished)
+    descriptor = private.create(unfinished)
     try:
         try:
             while text:
@@ -124,7 +118,7 @@ def _write(folder: str, text: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        _give_to_owner(unfinished, folder)
+        private.give_to_owner_of(folder, unfinished)
         os.rename(unfinished, final)
     except BaseException:
         with suppress(OSError):
@@ -147,12 +141,10 @@ def _read(file: str) -> bytes:
 
 
 def _clean(folder: str) -> None:
-    """Remove what killed ticks left unfinished, and the folder when it is empty."""
+    """Remove what killed ticks left unfinished."""
     for file in os.scandir(folder):
         if file.name.endswith(".new") and abs(time.time() - file.stat().st_mtime) > _UNFINISHED_SECONDS:
             os.unlink(file.path)
-    with suppress(OSError):
-        os.rmdir(folder)
 
 
 def _columns(statement: str) -> list[str]:

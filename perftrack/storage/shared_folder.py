@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perftrack.errors import PerftrackError
 from perftrack.private import is_ours
-from perftrack.storage.database import pending_folder
+from perftrack.storage.database import failures_file, pending_folder
 
 
 def refuse_others_files(path: str) -> None:
@@ -12,7 +12,7 @@ def refuse_others_files(path: str) -> None:
 
     Who owns SQLite's log can read and change what is recorded, and who owns a link decides where that goes.
     """
-    for file in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal", pending_folder(path)):
+    for file in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal", pending_folder(path), failures_file(path)):
         try:
             ours = is_ours(file)
         except FileNotFoundError:

@@ -1,0 +1,283 @@
+"""A failure to record is told once an hour while it lasts, and known to `perftrack status` when it is long over."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run
+
+from perftrack.errors import BusyError, PerftrackError
+from perftrack.recording.recorder import record_one
+from perftrack.settings import load
+from perftrack.storage import database, failures, pending
+
+Empty = Callable[[bool], None]
+
+
+@pytest.fixture
+def empty(perftrack: Run, path: str) -> Empty:
+    """Make the database one that fails every tick, or what it was."""
+    perftrack("record")
+    whole = Path(path).read_bytes()
+
+    def made(broken: bool) -> None:
+        Path(path).write_bytes(b"" if broken else whole)
+
+    made(True)
+    return made
+
+
+def state(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(f"{path}-failures").read_text().splitlines() if line]
+
+
+def earlier(path: str, hours: float) -> None:
+    """Let all that is remembered have happened that much earlier."""
+    aged = []
+    for failure in state(path):
+        for name, value in failure.items():
+            if name.endswith("_at") and value is not None:
+                failure[name] = (datetime.fromisoformat(value) - timedelta(hours=hours)).isoformat()
+        aged.append(json.dumps(failure))
+    Path(f"{path}-failures").write_text("\n".join(aged))
+
+
+def told(perftrack: Run) -> list[dict[str, Any]]:
+    """Return the failures that status tells of; the newest sample may be late or not."""
+    document = json.loads(perftrack("status", "--format", "json", expect=None).stdout)
+    return list(document["failures"])
+
+
+@pytest.mark.usefixtures("empty")
+class TestTheSameFailureEveryMinute:
+    """What cron mails is what is printed."""
+
+    def test_is_one_line_an_hour(self, perftrack: Run, path: str) -> None:
+        first, second, third = (perftrack("record", expect=1).stderr for _ in range(3))
+        assert first.count("\n") == 1
+        assert (second, third) == ("", "")
+        earlier(path, hours=1)
+        assert perftrack("record", expect=1).stderr == first
+        assert perftrack("record", expect=1).stderr == ""
+        assert pending.count(path) == 5
+
+    def test_is_told_at_once_when_it_changes(self, perftrack: Run, path: str) -> None:
+        perftrack("record", expect=1)
+        Path(path).write_bytes(b"no database at all" * 100)
+        assert "not a SQLite database" in perftrack("record", expect=1).stderr
+        assert perftrack("record", "--all", expect=1).stderr == ""
+
+    def test_is_told_in_a_loop_likewise(self, perftrack: Run, path: str, empty: Empty) -> None:
+        empty(False)
+        done = perftrack("record", "--every", "0.1s", "--count", "3", env={"PERFTRACK_DISK_FLOOR_MIB": str(10**9)})
+        assert done.stderr.count("\n") == 1
+        assert pending.count(path) == 3
+
+    def test_that_comes_and_goes_is_one_line_and_one_failure_too(
+        self, perftrack: Run, empty: Empty, path: str
+    ) -> None:
+        printed = []
+        for _ in range(3):
+            empty(True)
+            printed.append(perftrack("record", expect=1).stderr)
+            empty(False)
+            perftrack("record")
+        assert [line.count("\n") for line in printed] == [1, 0, 0]
+        (failure,) = failures.failures(path)
+        assert (failure.count, failure.kept) == (3, 3)
+
+    def test_by_turns_with_another_is_one_line_of_each(self, perftrack: Run, path: str) -> None:
+        printed = []
+        for text in (b"", b"no database at all" * 100) * 2:
+            Path(path).write_bytes(text)
+            printed.append(perftrack("record", expect=1).stderr)
+        assert [line.count("\n") for line in printed] == [1, 1, 0, 0]
+        assert [failure.count for failure in failures.failures(path)] == [2, 2]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "{",
+            "[]",
+            "[" * 4096,
+            '{"message": 1}',
+            '{"message": "x", "reported_at": 5}',
+            '{"message": "x", "first_at": "x", "last_at": "x", "reported_at": "x", "count": 1, "kept": 1, "lost": 1}',
+        ],
+    )
+    def test_is_told_where_the_memory_of_it_is_torn(self, perftrack: Run, path: str, text: str) -> None:
+        first = perftrack("record", expect=1).stderr
+        Path(f"{path}-failures").write_text(text)
+        assert perftrack("record", expect=1).stderr == first
+        assert perftrack("record", expect=1).stderr == ""
+
+    def test_after_the_clock_was_set_back_is_told(self, perftrack: Run, path: str) -> None:
+        first = perftrack("record", expect=1).stderr
+        earlier(path, hours=-1)
+        assert perftrack("record", expect=1).stderr == first
+
+
+class TestAFailureThatIsOver:
+    def test_is_known_the_next_morning(
+        self, path: str, connection: sqlite3.Connection, perftrack: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The database was locked for three ticks."""
+        monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.05)
+        connection.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            with pytest.raises(BusyError):
+                record_one(load({"database": path, "cpu_window": 0}))
+        connection.execute("ROLLBACK")
+        assert told(perftrack)[0]["recovered_at"] is None
+        perftrack("record")
+        earlier(path, hours=10)
+        perftrack("record")
+        (failure,) = told(perftrack)
+        assert failure["message"].startswith(f"database {path} is locked by another program")
+        assert (failure["count"], failure["samples_kept"], failure["samples_lost"]) == (3, 3, 0)
+        assert failure["first_at"] <= failure["last_at"] <= failure["recovered_at"]
+        text = perftrack("status", expect=None).stdout
+        assert ", 3 times\n            3 samples kept, recording again since " in text
+        assert f"\n            database {path} is locked" in text
+
+    def test_costs_later_ticks_nothing(self, perftrack: Run, path: str, empty: Empty) -> None:
+        perftrack("record", expect=1)
+        assert os.path.isdir(f"{path}-pending")
+        empty(False)
+        perftrack("record")
+        assert not os.path.exists(f"{path}-pending")
+        assert len(failures.failures(path)) == 1
+
+    def test_is_another_one_an_hour_later(self, perftrack: Run, path: str, empty: Empty) -> None:
+        perftrack("record", expect=1)
+        empty(False)
+        perftrack("record")
+        earlier(path, hours=1)
+        empty(True)
+        assert perftrack("record", expect=1).stderr != ""
+        first, second = failures.failures(path)
+        assert (first.count, first.recovered_at is None, second.count, second.recovered_at) == (1, False, 1, None)
+
+    def test_without_a_sample_has_none_that_was_kept_or_lost(self, path: str, perftrack: Run) -> None:
+        os.makedirs(os.path.dirname(path))
+        failures.note(path, PerftrackError("no sample was taken: it hung"))
+        perftrack("record")
+        (failure,) = told(perftrack)
+        assert (failure["samples_kept"], failure["samples_lost"], bool(failure["recovered_at"])) == (0, 0, True)
+
+    def test_that_lost_samples_says_so(self, perftrack: Run, path: str, empty: Empty) -> None:
+        Path(f"{path}-pending").write_text("in the way")
+        for _ in range(2):
+            perftrack("record", expect=1)
+        empty(False)
+        (failure,) = told(perftrack)
+        assert (failure["count"], failure["samples_kept"], failure["samples_lost"]) == (2, 0, 2)
+        assert "2 samples LOST\n" in perftrack("status", expect=None).stdout
+
+
+@pytest.mark.usefixtures("empty")
+def test_what_keeps_status_from_reading_the_database_is_told_with_its_history(perftrack: Run, path: str) -> None:
+    for _ in range(2):
+        perftrack("record", expect=1)
+    done = perftrack("status", expect=1)
+    assert "is empty (0 bytes)" in done.stderr
+    assert done.stdout.startswith("errors    ")
+    assert "2 times" in done.stdout
+    document = json.loads(perftrack("status", "--format", "json", expect=1).stdout)
+    assert (document["ok"], document["failures"][0]["count"]) == (False, 2)
+    assert document["problem"] in done.stderr
+
+
+class TestTheFile:
+    def test_is_one_private_block_with_the_newest(self, path: str, perftrack: Run) -> None:
+        os.makedirs(os.path.dirname(path))
+        for letter in "abcdefghijklmnopqrstuvwxyz":
+            failures.note(path, PerftrackError(f"{letter}\x1b\udcff" + "😀" * 100))
+        file = Path(f"{path}-failures")
+        assert (file.stat().st_size, stat.S_IMODE(file.stat().st_mode)) == (4096, 0o600)
+        held = [failure.message[0] for failure in failures.failures(path)]
+        assert held == list("abcdefghijklmnopqrstuvwxyz")[-len(held) :]
+        assert 4 < len(held) < 26
+        assert failures.failures(path)[-1].message == "z\x1b\udcff" + "😀" * 100
+        assert r"z\x1b" in perftrack("status", expect=None).stdout
+
+    def test_holds_the_longest_message(self, path: str) -> None:
+        os.makedirs(os.path.dirname(path))
+        for _ in range(2):
+            failures.note(path, PerftrackError("\x01" * 100_000))
+        (failure,) = failures.failures(path)
+        assert (len(failure.message), failure.count) == (500, 2)
+
+    @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+    def test_that_somebody_has_put_something_else_in_the_place_of_is_left_alone(
+        self, path: str, tmp_path: Path, kind: str
+    ) -> None:
+        os.makedirs(os.path.dirname(path))
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.write_text("precious")
+        if kind == "link":
+            os.symlink(elsewhere, f"{path}-failures")
+        elif kind == "pipe":
+            os.mkfifo(f"{path}-failures")
+        else:
+            os.mkdir(f"{path}-failures")
+        for _ in range(2):
+            assert not failures.note(path, PerftrackError("x")).muted
+        assert failures.failures(path) == []
+        assert elsewhere.read_text() == "precious"
+
+
+class TestWhatFailsBeforeTheDatabaseIsKnown:
+    """It is remembered in the user's data folder."""
+
+    @pytest.fixture
+    def default(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+        return str(tmp_path / "share" / "perftrack" / "perftrack.db")
+
+    def test_is_one_line_an_hour_too(self, perftrack: Run, default: str, path: str) -> None:
+        printed = [perftrack("record", expect=2, env={"PERFTRACK_TOP": "many"}).stderr for _ in range(3)]
+        assert [line.count("\n") for line in printed] == [1, 0, 0]
+        assert perftrack("record", "--all", expect=2, env={"PERFTRACK_TOP": "many"}).stderr == ""
+        assert perftrack("record", expect=2, env={"PERFTRACK_ALL": "many"}).stderr != ""
+        earlier(default, hours=1)
+        assert perftrack("record", expect=2, env={"PERFTRACK_TOP": "many"}).stderr == printed[0]
+        perftrack("record")
+        counts = [failure["count"] for failure in told(perftrack)]
+        assert counts == [5, 1]
+        assert not os.path.exists(f"{path}-failures")
+        assert sorted(os.listdir(os.path.dirname(default))) == ["perftrack.db-failures"]
+
+    def test_of_a_config_file(self, perftrack: Run, default: str, tmp_path: Path) -> None:
+        config = tmp_path / "perftrack.toml"
+        config.write_text("top = ")
+        env = {"PERFTRACK_CONFIG": str(config)}
+        assert [bool(perftrack("record", expect=2, env=env).stderr) for _ in range(2)] == [True, False]
+        assert f"config file {config}" in failures.failures(default)[0].message
+
+    def test_another_command_is_always_told(self, perftrack: Run, default: str) -> None:
+        for _ in range(2):
+            assert perftrack("export", expect=2, env={"PERFTRACK_TOP": "many"}).stderr != ""
+        assert not os.path.exists(os.path.dirname(default))
+
+    def test_a_database_of_another_program_is_told_likewise(self, perftrack: Run, default: str, path: str) -> None:
+        os.makedirs(os.path.dirname(path))
+        with sqlite3.connect(path) as other:
+            other.execute("CREATE TABLE bookmarks (url TEXT)")
+        assert [bool(perftrack("record", expect=1).stderr) for _ in range(2)] == [True, False]
+        assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
+        assert failures.failures(default)[0].count == 2
+
+    def test_where_there_is_no_such_folder_it_is_told_always(self, perftrack: Run) -> None:
+        for _ in range(2):
+            done = perftrack("record", expect=2, env={"PERFTRACK_TOP": "many", "XDG_DATA_HOME": "/dev/null"})
+            assert "PERFTRACK_TOP" in done.stderr
