@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import process_row, query, sample, until
 from faulty import RECORD, Place
@@ -332,13 +333,17 @@ class TestCronsEnvironment:
 
 def test_a_tick_that_cannot_be_ended_is_waited_for_by_none(place: Place) -> None:
     """Stopped in its window, it holds no lock; woken up, it lands."""
-    place.env["PERFTRACK_CPU_WINDOW"] = "1"
+    place.env["PERFTRACK_CPU_WINDOW"] = "2"
     with subprocess.Popen(RECORD, env=place.env) as tick:
         until(lambda: os.path.exists(f"{place.path}-shm"))
+        process = psutil.Process(tick.pid)
+        until(lambda: all(process.status() == psutil.STATUS_SLEEPING for _ in range(500)))  # for some time
         os.kill(tick.pid, signal.SIGSTOP)
         place.env["PERFTRACK_CPU_WINDOW"] = "0"
-        for _ in range(3):
-            place.tick()
-        os.kill(tick.pid, signal.SIGCONT)
+        try:
+            for _ in range(3):
+                place.tick()
+        finally:
+            os.kill(tick.pid, signal.SIGCONT)
         assert tick.wait(30) == 0
     assert place.samples() == 5

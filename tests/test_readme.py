@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 import readme
 import test_faults_processes
@@ -117,11 +119,27 @@ def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
     }
     assert len(SHELL) == 16
     for line in SHELL:
-        done = subprocess.run(
-            ["sh", "-c", line], cwd=work, env=env, input="SELECT 1;", capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, line
-        assert done.stderr == "" or "no samples in this range" in done.stderr, line
+        with subprocess.Popen(
+            ["sh", "-c", line],
+            cwd=work,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as shell:
+            try:
+                _, told = shell.communicate("SELECT 1;", timeout=120)
+            except subprocess.TimeoutExpired:
+                left = [
+                    (found.pid, found.status(), found.cmdline())
+                    for found in psutil.Process().children(recursive=True)
+                ]
+                os.killpg(shell.pid, signal.SIGKILL)  # all of a pipeline, which holds our pipes open
+                pytest.fail(f"it does not end: {line}: {left}")
+        assert shell.returncode == 0, line
+        assert told == "" or "no samples in this range" in told, line
 
 
 def test_the_settings_named_in_the_text_are_real(perftrack: Run) -> None:
