@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import Run
 from machine import Machine, process
 
+from perftrack.cli import status as cli_status
 from perftrack.errors import PerftrackError
 from perftrack.reading import schedules, status
 from perftrack.storage import failures
@@ -106,6 +108,36 @@ class TestItTells:
     def test_of_the_settings_and_where_they_are_from(self, machine: Machine, perftrack: Run) -> None:
         minutes_of(machine, 3, 0)
         assert "top = 7  # environment, PERFTRACK_TOP" in perftrack("status", env={"PERFTRACK_TOP": "7"}).stdout
+
+
+class TestAnOldSqlite:
+    @pytest.mark.parametrize(
+        ("version", "told"),
+        [
+            ((3, 40, 1), True),
+            ((3, 44, 5), True),
+            ((3, 44, 6), False),
+            ((3, 45, 0), True),
+            ((3, 50, 7), False),
+            ((3, 51, 2), True),
+            ((3, 51, 3), False),
+            ((3, 53, 0), False),
+        ],
+    )
+    @pytest.mark.usefixtures("connection")
+    def test_is_named_where_it_may_damage_a_database(
+        self,
+        path: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        version: tuple[int, ...],
+        told: bool,
+    ) -> None:
+        monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+        monkeypatch.setattr(sqlite3, "sqlite_version", ".".join(map(str, version)))
+        with pytest.raises(typer.Exit):
+            cli_status.status(database=path)
+        assert (f"sqlite    {sqlite3.sqlite_version}: " in capsys.readouterr().out) is told
 
 
 class TestTheSchedule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 DAYS_AHEAD = (30, 365)
 FAILURES_SHOWN = 5
+# Releases before 3.51.3 that have its mending too.
+MENDED = ((3, 44, 6), (3, 50, 7))
 
 
 def status(
@@ -62,6 +65,7 @@ def _document(found: Status, settings: Settings) -> dict[str, Any]:
         "ok": not found.is_late,
         "database": found.database,
         "revision": found.revision,
+        "sqlite_version": sqlite3.sqlite_version,
         "size_bytes": found.size_bytes,
         "growth_bytes_per_day": found.growth_bytes and round(found.growth_bytes),
         "rows": found.rows,
@@ -110,6 +114,9 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
         ("size", f"{show.size(found.size_bytes)}{_forecast(found)}"),
         ("rows", rows),
     ]
+    if _may_damage(sqlite3.sqlite_version_info):
+        what = "may, very rarely, damage a database that several programs write at once, unless your system mended it"
+        lines.append(("sqlite", f"{sqlite3.sqlite_version}: {what}; see https://sqlite.org/wal.html#walresetbug"))
     if held.first is None or held.last is None or found.age_seconds is None:
         lines.append(("samples", "none yet"))
     else:
@@ -136,6 +143,11 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
         value = json.dumps(getattr(settings, name), ensure_ascii=False)
         lines.append(("settings" if number == 0 else "", f"{name} = {value}  # {settings.origins[name]}"))
     return lines
+
+
+def _may_damage(version: tuple[int, ...]) -> bool:
+    """Return whether SQLite of that *version* has the bug of resetting a write-ahead log while it is checkpointed."""
+    return version < (3, 51, 3) and not any(line <= version < (*line[:2], 99) for line in MENDED)
 
 
 def _forecast(found: Status) -> str:
