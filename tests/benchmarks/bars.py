@@ -164,7 +164,7 @@ class Bench:
         """
         if not self._further_samples:
             # Of those that take a sample a second at most, fewer, which start cheaply and so vary less.
-            often, seldom = (30, 4) if self._quick else (60, 15)
+            often, seldom = (25, 3) if self._quick else (60, 15)
             loops = {
                 "perftrack": (self._loop, often),
                 "Procpath": (lambda count: _cpu_ms(self._procpath(count, INTERVAL)()), often),
@@ -177,7 +177,7 @@ class Bench:
             with machine.processes():
                 values = in_turn(
                     [lambda run=run, count=count: (run(count + 1) - run(1)) / count for run, count in loops.values()],
-                    2 if self._quick else 7,
+                    2 if self._quick else 5,
                     0 if self._quick else 1,
                 )
             self._further_samples = dict(zip(loops, values, strict=True))
@@ -206,7 +206,7 @@ class Bench:
         return take_turns(
             lambda: self._export_command(database).wall_seconds,
             lambda: run([shell, "-csv", "-header", str(database), SHELL_EXPORT], stdout=target).wall_seconds,
-            3 if self._quick else 7,
+            2 if self._quick else 7,
         )
 
     def _export_hour(self) -> Ratio:
@@ -234,7 +234,7 @@ class Bench:
         return take_turns(
             lambda: run([*command, "--database", str(year)]).wall_seconds,
             lambda: run([shell, str(year), SHELL_COURSE]).wall_seconds,
-            3,
+            1 if self._quick else 3,
             warm_up=0,
         )
 
