@@ -25,8 +25,8 @@ def main() -> None:
     exit_code = 1
     try:
         with open(1, "wb", closefd=False) as stdout:
-            for piece in _answer():
-                stdout.writelines(piece)
+            for part in _answer():
+                stdout.writelines(part)
         exit_code = 0
     finally:
         os._exit(exit_code)  # taking millions of objects apart takes longer than reading them

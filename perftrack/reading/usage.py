@@ -127,8 +127,9 @@ def group_usage(connection: Connection, span: TimeRange, group: Group, used: Use
     column = GROUPS[group]
     for process_id, key in _columns(connection, used.each, column):
         groups.setdefault(key, Usage()).add_all(getattr(used.each[process_id], name) for name in COUNTERS)
+    further = statements.further_filters(connection)
     for part in statements.parts(connection, span):
-        for row in connection.execute(statements.group_part(part, column, statements.further_filters(connection))):
+        for row in connection.execute(statements.group_part(part, column, further)):
             groups[row.key].see(row)
     return groups
 
