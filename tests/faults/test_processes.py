@@ -13,7 +13,7 @@ import psutil
 import pytest
 from conftest import query
 from faulty import RECORD, Place
-from test_faults_together import AS_USER, NOBODY
+from test_together import AS_USER, NOBODY
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="/proc")]
 root = pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may")

@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 import readme
-import test_faults_processes
-import test_faults_tick
-import test_faults_together
+import test_processes
+import test_tick
+import test_together
 import typer
 from conftest import LEGACY, Run, process_row, sample
 
@@ -160,10 +160,10 @@ def test_the_crontab_line_runs_what_it_should() -> None:
 
 def test_the_figures_of_injected_faults_are_those_of_their_tests() -> None:
     for figure in (
-        f"{test_faults_tick.KILLS} kills at random moments",
-        f"{test_faults_tick.CUTS} cuts with",
-        f"{test_faults_together.AT_ONCE} first runs at the same moment, {test_faults_together.ROUNDS} times",
-        f"{test_faults_processes.MANY:,} processes",
+        f"{test_tick.KILLS} kills at random moments",
+        f"{test_tick.CUTS} cuts with",
+        f"{test_together.AT_ONCE} first runs at the same moment, {test_together.ROUNDS} times",
+        f"{test_processes.MANY:,} processes",
         f"limited to {pending.SAMPLES_MAX} and to {pending.BYTES_MAX // 1024**2} MiB",
     ):
         assert figure in " ".join(TEXT.split()), figure
