@@ -15,14 +15,16 @@ from logging.config import fileConfig
 from typing import Any
 
 from alembic import context
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from perftrack.settings import load
 from perftrack.storage import schema
+from perftrack.storage.intervals import VIEWS
 from perftrack.storage.models import Base
-from perftrack.storage.views import VIEWS, create_statement
 
 
 def _run(connection: Connection) -> None:
@@ -44,20 +46,38 @@ def _is_ours(_object: object, name: str | None, kind: str, _reflected: bool, _co
 def _finish_revision(
     migration: MigrationContext, _revision: str | Iterable[str | None] | Iterable[str], directives: list[Any]
 ) -> None:
-    """Number the revision, and let it make the views anew: they show every column of the tables."""
+    """Number the revision, and let it make those views anew that show something else, or whose table is rebuilt."""
     script: ops.MigrationScript = directives[0]
     head = migration.script.get_current_head() if migration.script else None
     script.rev_id = f"{int(head or 0) + 1:04d}"
     if script.upgrade_ops is None or script.downgrade_ops is None or migration.connection is None:
         return
     rows = migration.connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
-    before = {row.name: row.sql for row in rows}
-    after = {name: create_statement(view) for name, view in VIEWS.items()}
-    if script.upgrade_ops.is_empty() and before == after:
-        return
+    before = {row.name: row.sql.strip() for row in rows}
+    after = {name: view.info["sql"] for name, view in VIEWS.items()}
+    rebuilt = [
+        each.table_name
+        for each in (*script.upgrade_ops.ops, *script.downgrade_ops.ops)
+        if isinstance(each, ops.ModifyTableOps) and not all(isinstance(op, ops.AddColumnOp) for op in each.ops)
+    ]
     for operations, old, new in ((script.upgrade_ops, before, after), (script.downgrade_ops, after, before)):
-        operations.ops[:0] = [ops.ExecuteSQLOp(f"DROP VIEW {name}") for name in old]
-        operations.ops += [ops.ExecuteSQLOp(sql) for sql in new.values()]
+        changed = [
+            name
+            for name in {**old, **new}
+            if old.get(name) != new.get(name) or any(f" {table} " in new[name] for table in rebuilt)
+        ]
+        operations.ops[:0] = [ops.ExecuteSQLOp(f"DROP VIEW {name}") for name in changed if name in old]
+        operations.ops += [ops.ExecuteSQLOp(new[name]) for name in changed if name in new]
+
+
+@renderers.dispatch_for(ops.ExecuteSQLOp, replace=True)
+def _render_sql(autogenerate: AutogenContext, operation: ops.ExecuteSQLOp) -> str:
+    """Write SQL into the revision as a person reads it."""
+    sql = str(operation.sqltext)
+    if "\n" not in sql:
+        return f"op.execute({sql!r})"
+    autogenerate.imports.add("from textwrap import dedent")
+    return f'op.execute(dedent("""\n{sql}\n"""))'
 
 
 def _scratch_database(folder: str) -> str:

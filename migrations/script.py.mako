@@ -9,9 +9,10 @@ Revises: ${down_revision | comma,n}
 
 from __future__ import annotations
 
+${imports + "\n" if imports else ""}
 import sqlalchemy as sa
 from alembic import op
-${imports if imports else ""}
+
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None

@@ -19,15 +19,16 @@ class Sample:
     text as SQLAlchemy's SQLite DateTime writes them; None is NULL: not known, not on this system, or refused.
     """
 
-    __slots__ = ("boot", "host", "processes", "system")
+    __slots__ = ("boot", "host", "processes", "recorder", "system")
 
-    def __init__(self, host: Row, boot: Row, system: Row, processes: list[Row]) -> None:
-        """*host*: name. *boot*: key, booted_at. *system*: all of system_sample but its ids. *processes*: a row
-        each with all of process and process_sample but their ids, and `filter`, the string that selected it
-        (empty: another reason).
+    def __init__(self, host: Row, boot: Row, recorder: Row | None, system: Row, processes: list[Row]) -> None:
+        """*host*: name. *boot*: key, booted_at. *recorder*: username, selection; None: not known (of a sample that an
+        earlier perftrack kept). *system*: all of system_sample but its ids. *processes*: a row each with all of
+        process and process_sample but their ids, and `filter`, the string that selected it (empty: another reason).
         """
         self.host = host
         self.boot = boot
+        self.recorder = recorder
         self.system = system
         self.processes = processes
 

@@ -139,7 +139,7 @@ def query(database: str | Path | sqlite3.Connection, sql: str) -> list[Any]:
 def system_row(**values: Any) -> dict[str, Any]:
     """Return a row of system_sample as the sampler makes it, made-up but for *values*."""
     columns = SystemSample.__table__.columns.keys()
-    row: dict[str, Any] = dict.fromkeys(name for name in columns if name not in {"id", "boot_id"})
+    row: dict[str, Any] = dict.fromkeys(name for name in columns if name not in {"id", "boot_id", "recorder_id"})
     row |= {
         "taken_at": "2026-11-20 12:00:00.000000",
         "cpu_percent": 12.5,
@@ -179,11 +179,18 @@ def process_row(**values: Any) -> dict[str, Any]:
     }
 
 
-def sample(*processes: dict[str, Any], host: str = "here", boot: str | None = "boot-1", **system: Any) -> Sample:
+def sample(
+    *processes: dict[str, Any],
+    host: str = "here",
+    boot: str | None = "boot-1",
+    recorder: str = "--filter python",
+    **system: Any,
+) -> Sample:
     """Return a made-up sample."""
     return Sample(
         {"name": host},
         {"key": boot, "booted_at": "2026-11-20 10:00:00.000000"},
+        {"username": "root", "selection": recorder},
         system_row(**system),
         list(processes),
     )

@@ -12,9 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, String, bindparam, literal_column, select, type_coerce
 
-from perftrack.storage.intervals import LONGEST_WAIT_SECONDS, TICKS_OF_A_BOOT
+from perftrack.storage.intervals import TICKS_OF_A_BOOT
 from perftrack.storage.models import NameFilter, Process, ProcessSample
 
+LONGEST_WAIT_SECONDS = 2
 Point = tuple[float | None, float | None, float | None]  # minimum, mean, maximum; not known
 Known = tuple[str, int, int | None, str | None]  # name, pid, started_ticks, started_at
 Rows = tuple[tuple[int, ...], tuple[int | None, ...], tuple[int | None, ...]]  # process ids, CPU ms, rss

@@ -9,7 +9,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
-    Label,
     Select,
     String,
     Table,
@@ -108,8 +107,8 @@ def extent(connection: Connection, span: TimeRange) -> Extent:
     return Extent(samples, first and first.replace(tzinfo=UTC), last and last.replace(tzinfo=UTC))
 
 
-def _log(view: Table, original: list[Label[Any]], span: TimeRange, *, wide: bool, instant: str) -> Select[Any]:
-    names = view.c.keys() if wide else [label.name for label in original]
+def _log(view: Table, original: list[str], span: TimeRange, *, wide: bool, instant: str) -> Select[Any]:
+    names = view.c.keys() if wide else original
     columns = [_as_text(view.c[instant if name == "datetime" else name]).label(name) for name in names]
     return select(*columns).where(*span.holds(view.c.taken_at))
 

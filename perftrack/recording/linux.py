@@ -53,6 +53,11 @@ def uptime_seconds() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def own_username() -> str:
+    """Return the name of the user that this program runs as."""
+    return _username(os.geteuid()) or ""
+
+
 def pressure_ms(resource: str) -> int | None:
     """Return how long some task has waited for *resource* (cpu, memory, io) since boot; None: no PSI here."""
     try:

@@ -32,6 +32,11 @@ def uptime_seconds() -> float:
     return time.monotonic() + _MONOTONIC_TO_UPTIME
 
 
+def own_username() -> str:
+    """Return the name of the user that this program runs as."""
+    return readable(psutil.Process().username())
+
+
 def pressure_ms(_resource: str) -> int | None:
     """Return None: pressure-stall information is Linux's."""
     return None

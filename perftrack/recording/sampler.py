@@ -61,6 +61,7 @@ def take_sample(
         boot = {"key": platform.boot_key(), "booted_at": utc_text(booted_at)}
         own_pid = os.getpid()
         pids = [pid for pid in psutil.pids() if pid != own_pid]
+        listed_uptime = platform.uptime_seconds()
         platform.forget_all_but(pids)
         baseline: Baseline | None
         ranking: Baseline | None
@@ -77,6 +78,7 @@ def take_sample(
             cpu, uptime, taken_at = _cpu_counters(), platform.uptime_seconds(), time.time()
             rows, unreadable = _read_candidates(pids, selection, booted_at, described, record_command)
 
+        read_uptime = platform.uptime_seconds()
         for row in rows:
             row["cpu_percent"] = _process_cpu_percent(row, baseline)
         chosen = selection.choose(rows, lambda row: _process_cpu_percent(row, ranking) or 0.0)
@@ -84,10 +86,13 @@ def take_sample(
             _complete(row, booted_at, described, record_command, memory_detail=memory_detail)
         _keep_only(chosen, described)
         system = _system(taken_at, uptime, cpu, baseline)
+        system["listed_uptime_seconds"] = round(listed_uptime, 3)
+        system["read_uptime_seconds"] = round(read_uptime, 3)
         system["processes_seen"] = len(pids)
         system["processes_denied"] = unreadable + sum(row["denied"] for row in chosen)
         system["recorder_cpu_ms"] = round((time.process_time() - charged_cpu_seconds) * 1000)
-        return Sample(host, boot, system, chosen)
+        recorder = {"username": platform.own_username(), "selection": selection.options()}
+        return Sample(host, boot, recorder, system, chosen)
 
 
 def utc_text(timestamp: float) -> str:

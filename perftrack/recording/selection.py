@@ -22,6 +22,13 @@ class Selection:
         self.top = top
         self.everything = everything
 
+    def options(self) -> str:
+        """Return this selection as options of `perftrack record`."""
+        if self.everything:
+            return "--all"
+        parts = [f"--filter {text}" for text in self.filters]
+        return " ".join([*parts, f"--top {self.top}"] if self.top else parts)
+
     def can_choose(self, name: str) -> bool:
         """Return whether a process of this name needs to be measured at all."""
         return bool(self.everything or self.top) or self.matching_filter(name) is not None

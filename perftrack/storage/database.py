@@ -160,7 +160,7 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
 class KnownIds:
     """The ids that the last sample of a loop needed: they hold as long as nobody else writes to the database."""
 
-    __slots__ = ("boots", "data_version", "filters", "processes")
+    __slots__ = ("boots", "data_version", "filters", "processes", "recorders")
 
     def __init__(self) -> None:
         self.forget()
@@ -169,6 +169,7 @@ class KnownIds:
         """Begin anew, in a database of that *data_version*."""
         self.data_version = data_version
         self.boots: dict[tuple[str, str | None], int] = {}
+        self.recorders: dict[tuple[str, str], int] = {}
         self.filters: dict[str, int] = {}
         self.processes: dict[tuple[Any, ...], int] = {}
 
@@ -207,7 +208,8 @@ def add_sample(
     """
     boot = sample.host["name"], sample.boot["key"]
     boot_id = known.boots.get(boot) or _boot_id(connection, sample)
-    sample_id = _insert_system_sample(connection, sample.system | {"boot_id": boot_id}, tried_before=tried_before)
+    ids = {"boot_id": boot_id, "recorder_id": _recorder_id(connection, sample.recorder, known)}
+    sample_id = _insert_system_sample(connection, sample.system | ids, tried_before=tried_before)
     if sample_id is None:
         return
     known.boots[boot] = boot_id
@@ -219,7 +221,7 @@ def add_sample(
                 connection,
                 inserts.SELECT_NAME_FILTER,
                 inserts.INSERT_NAME_FILTER,
-                {"text": text, "rank": 0},
+                {"text": text},
             )
         row["sample_id"], row["boot_id"], row["filter_id"] = sample_id, boot_id, known.filters[text]
         identity = boot_id, row["pid"], row["started_ticks"], row["name"]
@@ -274,6 +276,15 @@ def _boot_id(connection: sqlite3.Connection, sample: Sample) -> int:
     host_id = _found_or_new(connection, inserts.SELECT_HOST, inserts.INSERT_HOST, sample.host)
     boot = sample.boot | {"host_id": host_id}
     return _find_boot(connection, boot) or _insert(connection, inserts.INSERT_BOOT, boot)
+
+
+def _recorder_id(connection: sqlite3.Connection, recorder: Row | None, known: KnownIds) -> int | None:
+    if recorder is None:
+        return None
+    key = recorder["username"], recorder["selection"]
+    if key not in known.recorders:
+        known.recorders[key] = _found_or_new(connection, inserts.SELECT_RECORDER, inserts.INSERT_RECORDER, recorder)
+    return known.recorders[key]
 
 
 def _find_boot(connection: sqlite3.Connection, boot: Row) -> int | None:

@@ -1,7 +1,7 @@
 """The tick's SQL. Generated from models.py by `python -m perftrack.storage.statements`; do not edit."""
 
 # The newest revision in migrations/, which the INSERTs fit.
-REVISION = "0002"
+REVISION = "0003"
 SELECT_HOST = """
 SELECT host.id FROM host WHERE host.name = :name
 """
@@ -12,12 +12,15 @@ SELECT_NEWEST_BOOT = """
 SELECT boot.id, boot.booted_at FROM boot WHERE boot.host_id = :host_id AND boot."key" IS NOT NULL ORDER BY
 boot.id DESC
 """
+SELECT_RECORDER = """
+SELECT recorder.id FROM recorder WHERE recorder.username = :username AND recorder.selection = :selection
+"""
 SELECT_PROCESS = """
 SELECT process.id FROM process WHERE process.boot_id = :boot_id AND process.pid = :pid AND
 process.started_ticks IS :started_ticks AND process.name = :name
 """
 SELECT_NAME_FILTER = """
-SELECT name_filter.id FROM name_filter WHERE name_filter.text = :text AND name_filter.rank = :rank
+SELECT name_filter.id FROM name_filter WHERE name_filter.text = :text AND name_filter.rank = 0
 """
 SELECT_NEWEST_SAMPLE = """
 SELECT system_sample.id, system_sample.uptime_seconds, system_sample.cpu_user_ms, system_sample.cpu_system_ms,
@@ -26,20 +29,21 @@ system_sample.boot_id = :boot_id ORDER BY system_sample.uptime_seconds DESC
 """
 SELECT_SAME_SAMPLE = """
 SELECT system_sample.id FROM system_sample WHERE system_sample.boot_id IS :boot_id AND system_sample.taken_at
-IS :taken_at AND system_sample.uptime_seconds IS :uptime_seconds AND system_sample.window_seconds IS
-:window_seconds AND system_sample.cpu_percent IS :cpu_percent AND system_sample.cpu_user_ms IS :cpu_user_ms
-AND system_sample.cpu_system_ms IS :cpu_system_ms AND system_sample.cpu_idle_ms IS :cpu_idle_ms AND
-system_sample.cpu_iowait_ms IS :cpu_iowait_ms AND system_sample.cpu_steal_ms IS :cpu_steal_ms AND
-system_sample.cpu_count IS :cpu_count AND system_sample.load_1min IS :load_1min AND system_sample.load_5min IS
-:load_5min AND system_sample.load_15min IS :load_15min AND system_sample.mem_total_bytes IS :mem_total_bytes
-AND system_sample.mem_available_bytes IS :mem_available_bytes AND system_sample.mem_used_bytes IS
-:mem_used_bytes AND system_sample.swap_total_bytes IS :swap_total_bytes AND system_sample.swap_used_bytes IS
-:swap_used_bytes AND system_sample.disk_read_bytes IS :disk_read_bytes AND system_sample.disk_write_bytes IS
-:disk_write_bytes AND system_sample.net_sent_bytes IS :net_sent_bytes AND system_sample.net_received_bytes IS
-:net_received_bytes AND system_sample.pressure_cpu_ms IS :pressure_cpu_ms AND system_sample.pressure_memory_ms
-IS :pressure_memory_ms AND system_sample.pressure_io_ms IS :pressure_io_ms AND system_sample.processes_seen IS
-:processes_seen AND system_sample.processes_denied IS :processes_denied AND system_sample.recorder_cpu_ms IS
-:recorder_cpu_ms
+IS :taken_at AND system_sample.uptime_seconds IS :uptime_seconds AND system_sample.recorder_id IS :recorder_id
+AND system_sample.listed_uptime_seconds IS :listed_uptime_seconds AND system_sample.read_uptime_seconds IS
+:read_uptime_seconds AND system_sample.window_seconds IS :window_seconds AND system_sample.cpu_percent IS
+:cpu_percent AND system_sample.cpu_user_ms IS :cpu_user_ms AND system_sample.cpu_system_ms IS :cpu_system_ms
+AND system_sample.cpu_idle_ms IS :cpu_idle_ms AND system_sample.cpu_iowait_ms IS :cpu_iowait_ms AND
+system_sample.cpu_steal_ms IS :cpu_steal_ms AND system_sample.cpu_count IS :cpu_count AND
+system_sample.load_1min IS :load_1min AND system_sample.load_5min IS :load_5min AND system_sample.load_15min
+IS :load_15min AND system_sample.mem_total_bytes IS :mem_total_bytes AND system_sample.mem_available_bytes IS
+:mem_available_bytes AND system_sample.mem_used_bytes IS :mem_used_bytes AND system_sample.swap_total_bytes IS
+:swap_total_bytes AND system_sample.swap_used_bytes IS :swap_used_bytes AND system_sample.disk_read_bytes IS
+:disk_read_bytes AND system_sample.disk_write_bytes IS :disk_write_bytes AND system_sample.net_sent_bytes IS
+:net_sent_bytes AND system_sample.net_received_bytes IS :net_received_bytes AND system_sample.pressure_cpu_ms
+IS :pressure_cpu_ms AND system_sample.pressure_memory_ms IS :pressure_memory_ms AND
+system_sample.pressure_io_ms IS :pressure_io_ms AND system_sample.processes_seen IS :processes_seen AND
+system_sample.processes_denied IS :processes_denied AND system_sample.recorder_cpu_ms IS :recorder_cpu_ms
 """
 SELECT_PROCESS_COUNTERS = """
 SELECT process.pid, process.started_ticks, process_sample.cpu_user_ms + process_sample.cpu_system_ms AS cpu_ms
@@ -52,24 +56,28 @@ INSERT INTO host (name) VALUES (:name)
 INSERT_BOOT = """
 INSERT INTO boot (host_id, "key", booted_at) VALUES (:host_id, :key, :booted_at)
 """
+INSERT_RECORDER = """
+INSERT INTO recorder (username, selection) VALUES (:username, :selection)
+"""
 INSERT_SYSTEM_SAMPLE = """
-INSERT INTO system_sample (boot_id, taken_at, taken_at_local, uptime_seconds, window_seconds, cpu_percent,
-cpu_user_ms, cpu_system_ms, cpu_idle_ms, cpu_iowait_ms, cpu_steal_ms, cpu_count, load_1min, load_5min,
-load_15min, mem_total_bytes, mem_available_bytes, mem_used_bytes, swap_total_bytes, swap_used_bytes,
-disk_read_bytes, disk_write_bytes, net_sent_bytes, net_received_bytes, pressure_cpu_ms, pressure_memory_ms,
-pressure_io_ms, processes_seen, processes_denied, recorder_cpu_ms) VALUES (:boot_id, :taken_at,
-:taken_at_local, :uptime_seconds, :window_seconds, :cpu_percent, :cpu_user_ms, :cpu_system_ms, :cpu_idle_ms,
-:cpu_iowait_ms, :cpu_steal_ms, :cpu_count, :load_1min, :load_5min, :load_15min, :mem_total_bytes,
-:mem_available_bytes, :mem_used_bytes, :swap_total_bytes, :swap_used_bytes, :disk_read_bytes,
-:disk_write_bytes, :net_sent_bytes, :net_received_bytes, :pressure_cpu_ms, :pressure_memory_ms,
-:pressure_io_ms, :processes_seen, :processes_denied, :recorder_cpu_ms)
+INSERT INTO system_sample (boot_id, taken_at, taken_at_local, uptime_seconds, recorder_id,
+listed_uptime_seconds, read_uptime_seconds, window_seconds, cpu_percent, cpu_user_ms, cpu_system_ms,
+cpu_idle_ms, cpu_iowait_ms, cpu_steal_ms, cpu_count, load_1min, load_5min, load_15min, mem_total_bytes,
+mem_available_bytes, mem_used_bytes, swap_total_bytes, swap_used_bytes, disk_read_bytes, disk_write_bytes,
+net_sent_bytes, net_received_bytes, pressure_cpu_ms, pressure_memory_ms, pressure_io_ms, processes_seen,
+processes_denied, recorder_cpu_ms) VALUES (:boot_id, :taken_at, :taken_at_local, :uptime_seconds,
+:recorder_id, :listed_uptime_seconds, :read_uptime_seconds, :window_seconds, :cpu_percent, :cpu_user_ms,
+:cpu_system_ms, :cpu_idle_ms, :cpu_iowait_ms, :cpu_steal_ms, :cpu_count, :load_1min, :load_5min, :load_15min,
+:mem_total_bytes, :mem_available_bytes, :mem_used_bytes, :swap_total_bytes, :swap_used_bytes,
+:disk_read_bytes, :disk_write_bytes, :net_sent_bytes, :net_received_bytes, :pressure_cpu_ms,
+:pressure_memory_ms, :pressure_io_ms, :processes_seen, :processes_denied, :recorder_cpu_ms)
 """
 INSERT_PROCESS = """
 INSERT INTO process (boot_id, pid, started_ticks, started_at, name, ppid, username, command) VALUES (:boot_id,
 :pid, :started_ticks, :started_at, :name, :ppid, :username, :command)
 """
 INSERT_NAME_FILTER = """
-INSERT INTO name_filter (text, rank) VALUES (:text, :rank)
+INSERT INTO name_filter (text, rank) VALUES (:text, 0)
 """
 INSERT_PROCESS_SAMPLE = """
 INSERT INTO process_sample (sample_id, process_id, filter_id, cpu_percent, cpu_user_ms, cpu_system_ms,

@@ -1,128 +1,207 @@
-"""Three views as SQL, which a person reads in `.schema`: what happened between a sample and the one before it.
+"""What the machine and each process used between two samples: the one rule, as views that every answer reads.
 
-The sample before is found by uptime, which no clock step changes, through the index on (boot_id, uptime_seconds).
-Nothing further back is looked at, so that a condition on the time reads no more than its range.
+An interval goes from the own previous sample in the same boot, by uptime, which no clock step changes. Every lookup
+is bounded by an index, so that a condition on the time reads no more than its range.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Float, Integer, MetaData, String, Table
+from sqlalchemy import Column, DateTime, Float, Integer, String
 
-from perftrack.storage.models import ProcessSample, SystemSample
+from perftrack.storage.models import Base, Boot, Host, Process, ProcessSample, SystemSample, columns_of
+from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, column, select, shown, view
 
-metadata = MetaData()
-
-# A process that starts while a sample waits is recorded a sample later, and yet is new. A window longer than this is
-# no wait, but the whole time since the sample before (cpu_window = 0).
-LONGEST_WAIT_SECONDS = 2
 # started_ticks counts from the boot, or where that is not known from 1970: then it is more than this, 31 years.
 TICKS_OF_A_BOOT = 100_000_000_000
+# Each of a process's two CPU counters is rounded down to a clock tick of 10 ms.
+ROUNDING_MS = 20
 # A gap is this many times longer than the mean of this many intervals before it, or after it.
 GAP_FACTOR = 2.5
 _NEIGHBOURS = 5
 
-_SAMPLE = """
-  later.taken_at AS taken_at,
-  later.taken_at_local AS datetime,
-  host.name AS host,
-  boot.booted_at AS booted_at,
-  later.id AS sample_id,""".strip()
 
-_BOTH_SAMPLES = """
-FROM system_sample AS later
-  JOIN system_sample AS earlier ON earlier.id = (
+def counters(model: type[Base]) -> list[Column[Any]]:
+    """Return the columns of *model* that are cumulative."""
+    return [each for each in columns_of(model) if each.info.get("counter")]
+
+
+SYSTEM_COUNTERS = [each.name for each in counters(SystemSample)]
+PROCESS_COUNTERS = [each.name for each in counters(ProcessSample)]
+
+_LATER = [
+    shown(SystemSample.taken_at, table="later"),
+    shown(SystemSample.taken_at_local, "datetime", table="later"),
+    shown(Host.name, "host"),
+    shown(Boot.booted_at),
+    shown(SystemSample.id, "sample_id", table="later"),
+]
+
+
+def _grown(counter: Column[Any], before: str) -> Column[Any]:
+    """Return what a counter grew by. *before*: SQL for the value that it began with."""
+    now = f"{'later' if counter.table is SystemSample.__table__ else 'own'}.{counter.name}"
+    doc = f"What {counter.name} grew by in the interval. NULL: not known, or it went backwards."
+    return column(counter.name, f"CASE WHEN {now} >= {before} THEN {now} - {before} END", Integer, doc)
+
+
+def _outer(columns: list[Column[Any]]) -> list[Column[Any]]:
+    """Return columns that show those of a subquery under the same names."""
+    return [column(each.name, each.name, each.type, each.doc or "") for each in columns]
+
+
+def _before(of_recorder: str = "") -> str:
+    """Return SQL for the id of the sample of the same boot before `later`."""
+    return f"""(
     SELECT id FROM system_sample
-    WHERE boot_id = later.boot_id AND (uptime_seconds, id) < (later.uptime_seconds, later.id)
-    ORDER BY uptime_seconds DESC, id DESC LIMIT 1)
+    WHERE boot_id = later.boot_id{of_recorder} AND (uptime_seconds, id) < (later.uptime_seconds, later.id)
+    ORDER BY uptime_seconds DESC, id DESC LIMIT 1)"""
+
+
+_BOTH_SAMPLES = f"""
+FROM system_sample AS later
+  JOIN system_sample AS earlier ON earlier.id = {_before()}
   JOIN boot ON boot.id = later.boot_id
   JOIN host ON host.id = boot.host_id""".strip()
 
-
-def _counters(model: type[Any]) -> list[str]:
-    """Return the names of the columns of *model* that are cumulative."""
-    return [column.name for column in model.__table__.columns if column.doc.startswith("Counter")]
-
-
-SYSTEM_COUNTERS = _counters(SystemSample)
-PROCESS_COUNTERS = _counters(ProcessSample)
-
-
-def _block(lines: list[str]) -> str:
-    return ",\n  ".join(lines)
-
-
-# What a counter grew by. NULL: not known, or it went backwards.
-_system_differences = [
-    f"CASE WHEN later.{name} >= earlier.{name} THEN later.{name} - earlier.{name} END AS {name}"
-    for name in SYSTEM_COUNTERS
+_system_ends = [
+    *_LATER,
+    column("previous_sample_id", "earlier.id", Integer, "The sample before: system_sample.id."),
+    column("previous_taken_at", "earlier.taken_at", DateTime, "When that one was taken (UTC)."),
+    column(
+        "seconds",
+        "round(later.uptime_seconds - earlier.uptime_seconds, 3)",
+        Float,
+        "How long the interval is, by the time since boot.",
+    ),
 ]
-_process_differences = [
-    f"CASE WHEN {name} >= coalesce({name}_before, if_new) THEN {name} - coalesce({name}_before, if_new) END AS {name}"
-    for name in PROCESS_COUNTERS
+_system_grown = [_grown(each, f"earlier.{each.name}") for each in counters(SystemSample)]
+_cpu_count = shown(SystemSample.cpu_count, table="later")
+_BUSY = "cpu_user_ms + cpu_system_ms + coalesce(cpu_steal_ms, 0)"
+
+SYSTEM_INTERVAL = view(
+    "system_interval",
+    [
+        *_outer(_system_ends),
+        column(
+            "cpu_percent",
+            f"round(100.0 * ({_BUSY}) / ({_BUSY} + cpu_idle_ms + coalesce(cpu_iowait_ms, 0)), 2)",
+            Float,
+            "Busy time (all but idle and iowait) of all CPUs together, 0 to 100. NULL: not known.",
+        ),
+        column("cpu_ms", "cpu_user_ms + cpu_system_ms", Integer, "What all CPUs worked. NULL: not known."),
+        *_outer([*_system_grown, _cpu_count]),
+    ],
+    f"FROM ({select([*_system_ends, *_system_grown, _cpu_count])}\n{_BOTH_SAMPLES})",
+    "The machine from one sample to the next of the same boot. Counters are what they grew by.",
+)
+
+# When a process began, as the time since boot; where start times are of the wall clock, by that of the sample.
+_STARTED = f"""CASE WHEN process.started_ticks < {TICKS_OF_A_BOOT} THEN process.started_ticks / 100.0
+    ELSE later.uptime_seconds - (julianday(later.taken_at) - julianday(process.started_at)) * 86400 END"""
+
+_process_ends = [
+    *_LATER,
+    shown(Process.id, "process_id"),
+    shown(Process.pid),
+    shown(Process.name),
+    shown(Process.username),
+    shown(Process.command),
+    column(
+        "sample_seconds",
+        "round(later.uptime_seconds - previous.uptime_seconds, 3)",
+        Float,
+        "How long the sample's interval is, as in system_interval. NULL: the first one of a boot.",
+    ),
 ]
-_process_values = [f"process_sample.{name} AS {name}, before.{name} AS {name}_before" for name in PROCESS_COUNTERS]
+_process_grown = [_grown(each, f"coalesce(before.{each.name}, new.counter)") for each in counters(ProcessSample)]
+_gauges = [
+    shown(each, table="own")
+    for each in columns_of(ProcessSample)
+    if each.name not in PROCESS_COUNTERS and not each.foreign_keys and each.name != "cpu_percent"
+]
+# Not shown: what a percentage is made of. *possible*: what its threads could have used a second; *inexact*: what
+# rounding and the order in which processes are read can add to that.
+_parts = [
+    column(
+        "exact_seconds",
+        f"later.uptime_seconds - coalesce(earlier.uptime_seconds, new.counter + {_STARTED})",
+        Float,
+        "",
+    ),
+    column(
+        "possible_ms",
+        "1000 * max(coalesce(own.num_threads, 1000000), coalesce(before.num_threads, 1))",
+        Float,
+        "",
+    ),
+    column(
+        "inexact_ms",
+        f"{ROUNDING_MS} + 1000 * (coalesce(later.read_uptime_seconds - later.uptime_seconds, 0)"
+        " + coalesce(earlier.read_uptime_seconds - earlier.uptime_seconds, 0))",
+        Float,
+        "",
+    ),
+]
 
-SYSTEM_INTERVAL_SQL = f"""
-CREATE VIEW system_interval AS
-SELECT taken_at, datetime, host, booted_at, sample_id, previous_sample_id, previous_taken_at, seconds,
-  round(100.0 * (cpu_user_ms + cpu_system_ms + coalesce(cpu_steal_ms, 0))
-    / (cpu_user_ms + cpu_system_ms + coalesce(cpu_steal_ms, 0) + cpu_idle_ms + coalesce(cpu_iowait_ms, 0)), 2)
-    AS cpu_percent,
-  cpu_user_ms + cpu_system_ms AS cpu_ms,
-  {_block(SYSTEM_COUNTERS)},
-  cpu_count
-FROM (SELECT
-  {_SAMPLE}
-  earlier.id AS previous_sample_id,
-  earlier.taken_at AS previous_taken_at,
-  round(later.uptime_seconds - earlier.uptime_seconds, 3) AS seconds,
-  {_block(_system_differences)},
-  later.cpu_count AS cpu_count
-{_BOTH_SAMPLES})
-""".strip()
-
-# Innermost: the values of both samples. if_new is 0 where a process began after the sample before it (or while that
-# was waiting), and NULL where it ran already: what it had used by then is not known unless it was recorded.
-PROCESS_INTERVAL_SQL = f"""
-CREATE VIEW process_interval AS
-SELECT taken_at, datetime, host, booted_at, sample_id, process_id, pid, name, username, command, seconds,
-  round((cpu_user_ms + cpu_system_ms) / seconds / 10, 2) AS cpu_percent,
-  cpu_user_ms + cpu_system_ms AS cpu_ms,
-  {_block(PROCESS_COUNTERS)},
-  rss_bytes,
-  num_threads
-FROM (SELECT taken_at, datetime, host, booted_at, sample_id, process_id, pid, name, username, command, seconds,
-  {_block(_process_differences)},
-  rss_bytes,
-  num_threads
-FROM (SELECT
-  {_SAMPLE}
-  process_sample.process_id AS process_id,
-  process.pid AS pid,
-  process.name AS name,
-  process.username AS username,
-  process.command AS command,
-  round(later.uptime_seconds - earlier.uptime_seconds, 3) AS seconds,
-  CASE WHEN process.started_ticks
-    > 100 * (earlier.uptime_seconds - coalesce(min(earlier.window_seconds, {LONGEST_WAIT_SECONDS}), 0))
-    AND (process.started_ticks < {TICKS_OF_A_BOOT} OR process.started_at > earlier.taken_at)
-    THEN 0 END AS if_new,
-  {_block(_process_values)},
-  process_sample.rss_bytes AS rss_bytes,
-  process_sample.num_threads AS num_threads
-{_BOTH_SAMPLES}
-  CROSS JOIN process_sample ON process_sample.sample_id = later.id
-  JOIN process ON process.id = process_sample.process_id
-  -- the same process may have had another name then
-  LEFT JOIN process_sample AS before ON before.sample_id = earlier.id AND before.process_id = (
-    SELECT seen.process_id
-    FROM process AS same CROSS JOIN process_sample AS seen ON seen.process_id = same.id
-    WHERE seen.sample_id = earlier.id AND same.boot_id = process.boot_id AND same.pid = process.pid
-      AND same.started_ticks = process.started_ticks
-    LIMIT 1)))
-""".strip()
+PROCESS_INTERVAL = view(
+    "process_interval",
+    [
+        *_outer(_process_ends),
+        column(
+            "seconds",
+            "round(exact_seconds, 3)",
+            Float,
+            "How long its interval is: from its own previous sample, or from its start where it began since its "
+            "recorder's previous one. NULL: it has neither, so what it used is not known.",
+        ),
+        column(
+            "cpu_percent",
+            "round(CASE WHEN cpu_user_ms + cpu_system_ms <= possible_ms * exact_seconds\n"
+            "    THEN cpu_user_ms + cpu_system_ms\n"
+            "    ELSE max(possible_ms * exact_seconds, cpu_user_ms + cpu_system_ms - inexact_ms)\n"
+            "    END / nullif(exact_seconds, 0) / 10, 2)",
+            Float,
+            "CPU time in percent of one CPU. No more than its threads could use: what rounding and the order in "
+            "which processes are read add to that is taken off. NULL: not known.",
+        ),
+        column("cpu_ms", "cpu_user_ms + cpu_system_ms", Integer, "CPU time in the interval. NULL: not known."),
+        *_outer([*_process_grown, *_gauges]),
+    ],
+    f"""
+FROM ({select([*_process_ends, *_process_grown, *_gauges, *_parts])}
+FROM system_sample AS later
+  JOIN boot ON boot.id = later.boot_id
+  JOIN host ON host.id = boot.host_id
+  LEFT JOIN system_sample AS previous ON previous.id = {_before()}
+  LEFT JOIN system_sample AS latest ON latest.id = {_before(" AND recorder_id IS later.recorder_id")}
+  -- imported data can have a further row of the same process, for each further string that matched
+  CROSS JOIN process_sample AS own ON own.sample_id = later.id
+    AND own.filter_id NOT IN (SELECT id FROM name_filter WHERE rank > 0)
+  JOIN process ON process.id = own.process_id
+  -- its own previous sample is mostly the one before; else the latest that has it, maybe under another name
+  LEFT JOIN process_sample AS direct ON direct.sample_id = previous.id AND direct.process_id = own.process_id
+  LEFT JOIN process_sample AS before ON (before.sample_id, before.process_id) = (
+    SELECT direct.sample_id, direct.process_id WHERE direct.sample_id IS NOT NULL
+    UNION ALL SELECT * FROM (
+      SELECT seen.sample_id, seen.process_id
+      FROM system_sample AS sample CROSS JOIN process_sample AS seen
+        ON seen.sample_id = sample.id AND seen.process_id IN (
+          SELECT own.process_id UNION ALL
+          SELECT id FROM process AS same
+          WHERE boot_id = later.boot_id AND pid = process.pid AND started_ticks = process.started_ticks)
+      WHERE direct.sample_id IS NULL AND sample.boot_id = later.boot_id
+        AND (sample.uptime_seconds, sample.id) < (later.uptime_seconds, later.id)
+        AND sample.uptime_seconds >= coalesce({_STARTED}, 1) - 1
+      ORDER BY sample.uptime_seconds DESC, sample.id DESC LIMIT 1))
+  LEFT JOIN system_sample AS earlier ON earlier.id = before.sample_id
+  -- without one, it counts from its start if it began after the recorder's previous sample had listed processes
+  LEFT JOIN (SELECT 0 AS counter) AS new ON before.sample_id IS NULL
+    AND {_STARTED} + 0.01 > coalesce(latest.listed_uptime_seconds, latest.uptime_seconds))
+""",
+    "A recorded process at each sample, and what it used since its own previous one. Counters are what they grew by.",
+)
 
 
 def _mean_interval(of: str, comparison: str, order: str) -> str:
@@ -133,28 +212,37 @@ def _mean_interval(of: str, comparison: str, order: str) -> str:
     ORDER BY uptime_seconds {order} LIMIT {_NEIGHBOURS})), 9e999)"""
 
 
-GAP_SQL = f"""
-CREATE VIEW gap AS
-SELECT taken_at, datetime, host, booted_at, sample_id, previous_taken_at, previous_datetime, kind, seconds,
-  usual_seconds
-FROM (SELECT
-  {_SAMPLE}
-  earlier.taken_at AS previous_taken_at,
-  earlier.taken_at_local AS previous_datetime,
-  'gap' AS kind,
-  round(later.uptime_seconds - earlier.uptime_seconds, 3) AS seconds,
-  min({_mean_interval("earlier", "<", "DESC")},
-    {_mean_interval("later", ">", "ASC")}) AS usual_seconds
+_gap_columns = [
+    *_LATER,
+    column("previous_taken_at", "earlier.taken_at", DateTime, "When the sample before was taken (UTC)."),
+    column("previous_datetime", "earlier.taken_at_local", DateTime, "The same by the machine's wall clock."),
+]
+_kind = column("kind", "'gap'", String, "gap; or boot: it ended with a start of the machine.")
+_gap_seconds = column(
+    "seconds", "round(later.uptime_seconds - earlier.uptime_seconds, 3)", Float, "How long there was no sample."
+)
+_usual = column(
+    "usual_seconds",
+    f"min({_mean_interval('earlier', '<', 'DESC')},\n    {_mean_interval('later', '>', 'ASC')})",
+    Float,
+    f"The mean of the {_NEIGHBOURS} intervals before it or after it, whichever is less. NULL: a boot.",
+)
+_boot = [
+    *_gap_columns,
+    column("kind", "'boot'", String, ""),
+    column("seconds", "round((julianday(later.taken_at) - julianday(earlier.taken_at)) * 86400, 3)", Float, ""),
+    column("usual_seconds", "NULL", Float, ""),
+]
+
+GAP = view(
+    "gap",
+    _outer([*_gap_columns, _kind, _gap_seconds, _usual]),
+    f"""
+FROM ({select([*_gap_columns, _kind, _gap_seconds, _usual])}
 {_BOTH_SAMPLES})
 WHERE seconds > {GAP_FACTOR} * usual_seconds
 UNION ALL
-SELECT
-  {_SAMPLE}
-  earlier.taken_at AS previous_taken_at,
-  earlier.taken_at_local AS previous_datetime,
-  'boot' AS kind,
-  round((julianday(later.taken_at) - julianday(earlier.taken_at)) * 86400, 3) AS seconds,
-  NULL AS usual_seconds
+{select(_boot)}
 FROM boot
   JOIN host ON host.id = boot.host_id
   JOIN system_sample AS later ON later.id = (
@@ -166,33 +254,7 @@ FROM boot
     WHERE taken_at < later.taken_at AND boot_id <> later.boot_id
       AND (SELECT host_id FROM boot AS other_boot WHERE other_boot.id = other.boot_id) = boot.host_id
     ORDER BY taken_at DESC LIMIT 1)
-""".strip()
-
-
-def _table(name: str, instants: str, integers: str, numbers: str, texts: str) -> Table:
-    """Return a view as SQLAlchemy knows it."""
-    kinds = ((instants, DateTime), (integers, Integer), (numbers, Float), (texts, String))
-    return Table(name, metadata, *(Column(column, kind) for columns, kind in kinds for column in columns.split()))
-
-
-SYSTEM_INTERVAL = _table(
-    "system_interval",
-    "taken_at datetime booted_at previous_taken_at",
-    f"sample_id previous_sample_id cpu_ms cpu_count {' '.join(SYSTEM_COUNTERS)}",
-    "seconds cpu_percent",
-    "host",
+""",
+    "A time without samples: an interval much longer than those beside it, or before the first sample of a boot.",
 )
-PROCESS_INTERVAL = _table(
-    "process_interval",
-    "taken_at datetime booted_at",
-    f"sample_id process_id pid cpu_ms rss_bytes num_threads {' '.join(PROCESS_COUNTERS)}",
-    "seconds cpu_percent",
-    "host name username command",
-)
-GAP = _table(
-    "gap",
-    "taken_at datetime booted_at previous_taken_at previous_datetime",
-    "sample_id",
-    "seconds usual_seconds",
-    "host kind",
-)
+VIEWS = {table.name: table for table in (SYSTEM_LOG, PROCESS_LOG, SYSTEM_INTERVAL, PROCESS_INTERVAL, GAP)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from sqlalchemy import DateTime, Float, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint
+from sqlalchemy import Column, DateTime, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
@@ -26,6 +26,13 @@ class Base(DeclarativeBase):
     )
 
 
+def columns_of(model: type[Base]) -> list[Column[Any]]:
+    """Return the columns of the table of *model*."""
+    table = model.__table__
+    assert isinstance(table, Table)
+    return list(table.columns)
+
+
 def _unit(unit: str, kind: type[TypeEngine[Any]]) -> object:
     return mapped_column(kind, info={"unit": unit})
 
@@ -34,6 +41,9 @@ Id = Annotated[int, mapped_column(Integer, info={"unit": "id"})]
 Count = Annotated[int, _unit("count", Integer)]
 Bytes = Annotated[int, _unit("bytes", Integer)]
 Milliseconds = Annotated[int, _unit("ms", Integer)]
+# Counters are cumulative, as the kernel gives them; what they grew by between two samples is in the interval views.
+CounterBytes = Annotated[int, mapped_column(Integer, info={"unit": "bytes", "counter": True})]
+CounterMilliseconds = Annotated[int, mapped_column(Integer, info={"unit": "ms", "counter": True})]
 Ticks = Annotated[int, _unit("1/100 s", Integer)]
 Seconds = Annotated[float, _unit("s", Float)]
 Percent = Annotated[float, _unit("%", Float)]
@@ -70,6 +80,19 @@ class Boot(Base):
     )
 
 
+class Recorder(Base):
+    """Who takes samples, and of which processes: one schedule, or a person who records by hand."""
+
+    __tablename__ = "recorder"
+    __table_args__ = (UniqueConstraint("username", "selection"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
+    username: Mapped[String] = mapped_column(doc="The user that it runs as.")
+    selection: Mapped[String] = mapped_column(
+        doc="The processes that it records, as options of `perftrack record`: --filter java --filter python --top 5."
+    )
+
+
 class SystemSample(Base):
     """The machine as a whole at one instant. Counters are cumulative since boot, as the kernel gives them."""
 
@@ -89,6 +112,17 @@ class SystemSample(Base):
     uptime_seconds: Mapped[Seconds | None] = mapped_column(
         doc="Time since boot, suspend included; never steps with the clock. NULL: imported data."
     )
+    recorder_id: Mapped[Id | None] = mapped_column(
+        ForeignKey("recorder.id"), doc="Who took it: recorder.id. NULL: imported data, or not noted yet."
+    )
+    listed_uptime_seconds: Mapped[Seconds | None] = mapped_column(
+        doc="uptime_seconds when the list of processes was read: a process that began later is in the next sample "
+        "first. NULL: imported data, or not noted yet."
+    )
+    read_uptime_seconds: Mapped[Seconds | None] = mapped_column(
+        doc="uptime_seconds when the last process had been read; each was read between uptime_seconds and this. "
+        "NULL: imported data, or not noted yet."
+    )
     window_seconds: Mapped[Seconds | None] = mapped_column(
         doc="The span that the percentages were measured over. NULL: there was none (with cpu_window = 0 the "
         "first sample after a boot), or imported data."
@@ -96,17 +130,19 @@ class SystemSample(Base):
     cpu_percent: Mapped[Percent | None] = mapped_column(
         doc="Busy time (all but idle and iowait) of all CPUs together in the window, 0 to 100. NULL: no window."
     )
-    cpu_user_ms: Mapped[Milliseconds | None] = mapped_column(
+    cpu_user_ms: Mapped[CounterMilliseconds | None] = mapped_column(
         doc="Counter, all CPUs: user and nice time, guests included. NULL: imported data."
     )
-    cpu_system_ms: Mapped[Milliseconds | None] = mapped_column(
+    cpu_system_ms: Mapped[CounterMilliseconds | None] = mapped_column(
         doc="Counter, all CPUs: kernel time, interrupts included. NULL: imported data."
     )
-    cpu_idle_ms: Mapped[Milliseconds | None] = mapped_column(doc="Counter, all CPUs: idle. NULL: imported data.")
-    cpu_iowait_ms: Mapped[Milliseconds | None] = mapped_column(
+    cpu_idle_ms: Mapped[CounterMilliseconds | None] = mapped_column(
+        doc="Counter, all CPUs: idle. NULL: imported data."
+    )
+    cpu_iowait_ms: Mapped[CounterMilliseconds | None] = mapped_column(
         doc="Counter, all CPUs: idle while a disk request was pending. NULL: not on this system."
     )
-    cpu_steal_ms: Mapped[Milliseconds | None] = mapped_column(
+    cpu_steal_ms: Mapped[CounterMilliseconds | None] = mapped_column(
         doc="Counter, all CPUs: time the hypervisor gave to others. NULL: not on this system."
     )
     cpu_count: Mapped[Count | None] = mapped_column(doc="Logical CPUs online. NULL: not known (imported data).")
@@ -122,28 +158,28 @@ class SystemSample(Base):
     )
     swap_total_bytes: Mapped[Bytes | None] = mapped_column(doc="Swap space. NULL: not known.")
     swap_used_bytes: Mapped[Bytes | None] = mapped_column(doc="Swap space in use. NULL: not known.")
-    disk_read_bytes: Mapped[Bytes | None] = mapped_column(
+    disk_read_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: read from all disks, as psutil adds them up: whole devices, those of LVM, LUKS and RAID and "
         "also the disks below them. NULL: none seen, or not known."
     )
-    disk_write_bytes: Mapped[Bytes | None] = mapped_column(
+    disk_write_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: written to all disks, added up likewise. NULL: none seen, or not known."
     )
-    net_sent_bytes: Mapped[Bytes | None] = mapped_column(
+    net_sent_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: sent over all network interfaces, loopback included. NULL: none seen, or not known."
     )
-    net_received_bytes: Mapped[Bytes | None] = mapped_column(
+    net_received_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: received over all network interfaces. NULL: none seen, or not known."
     )
-    pressure_cpu_ms: Mapped[Milliseconds | None] = mapped_column(
+    pressure_cpu_ms: Mapped[CounterMilliseconds | None] = mapped_column(
         doc="Counter: time in which some task waited for a CPU (Linux /proc/pressure/cpu, some). "
         "NULL: not on this system."
     )
-    pressure_memory_ms: Mapped[Milliseconds | None] = mapped_column(
+    pressure_memory_ms: Mapped[CounterMilliseconds | None] = mapped_column(
         doc="Counter: time in which some task waited for memory (/proc/pressure/memory, some). "
         "NULL: not on this system."
     )
-    pressure_io_ms: Mapped[Milliseconds | None] = mapped_column(
+    pressure_io_ms: Mapped[CounterMilliseconds | None] = mapped_column(
         doc="Counter: time in which some task waited for a disk (/proc/pressure/io, some). NULL: not on this system."
     )
     processes_seen: Mapped[Count | None] = mapped_column(
@@ -222,15 +258,15 @@ class ProcessSample(Base):
         doc="CPU time in the window, percent of one CPU (above 100: several threads). NULL: it ended in the "
         "window, or there was no window."
     )
-    cpu_user_ms: Mapped[Milliseconds | None] = mapped_column(doc="Counter: user time. NULL: refused.")
-    cpu_system_ms: Mapped[Milliseconds | None] = mapped_column(doc="Counter: kernel time. NULL: refused.")
+    cpu_user_ms: Mapped[CounterMilliseconds | None] = mapped_column(doc="Counter: user time. NULL: refused.")
+    cpu_system_ms: Mapped[CounterMilliseconds | None] = mapped_column(doc="Counter: kernel time. NULL: refused.")
     rss_bytes: Mapped[Bytes | None] = mapped_column(doc="Resident memory (psutil: rss). NULL: refused.")
     vms_bytes: Mapped[Bytes | None] = mapped_column(doc="Address space (psutil: vms). NULL: refused.")
     num_threads: Mapped[Count | None] = mapped_column(doc="Threads. NULL: refused.")
-    read_bytes: Mapped[Bytes | None] = mapped_column(
+    read_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: read from disks (psutil: io_counters.read_bytes). NULL: refused or not on this system."
     )
-    write_bytes: Mapped[Bytes | None] = mapped_column(
+    write_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: written to disks. NULL: refused or not on this system."
     )
     uss_bytes: Mapped[Bytes | None] = mapped_column(

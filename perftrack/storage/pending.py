@@ -154,16 +154,18 @@ def _columns(statement: str) -> list[str]:
 _PARTS = {
     "host": _columns(inserts.INSERT_HOST),
     "boot": _columns(inserts.INSERT_BOOT),
+    "recorder": _columns(inserts.INSERT_RECORDER),
     "system": _columns(inserts.INSERT_SYSTEM_SAMPLE),
     "processes": ["filter", *_columns(inserts.INSERT_PROCESS), *inserts.PROCESS_SAMPLE_COLUMNS],
 }
-_IDS = {"host_id", "boot_id", "sample_id", "process_id", "filter_id"}
+_IDS = {"host_id", "boot_id", "recorder_id", "sample_id", "process_id", "filter_id"}
 
 
 def _text(sample: Sample) -> bytes:
     rows = {
         "host": _part("host", sample.host),
         "boot": _part("boot", sample.boot),
+        "recorder": sample.recorder and _part("recorder", sample.recorder),
         "system": _part("system", sample.system),
         "processes": [_part("processes", row) for row in sample.processes],
     }
@@ -178,6 +180,7 @@ def _sample(text: bytes) -> Sample:
     return Sample(
         _part("host", rows.get("host")),
         _part("boot", rows.get("boot")),
+        _part("recorder", rows["recorder"]) if rows.get("recorder") else None,
         _part("system", rows.get("system")),
         [_part("processes", row) for row in rows["processes"]],
     )

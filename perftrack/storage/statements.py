@@ -10,11 +10,20 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Insert, Select, bindparam, insert, select
+from sqlalchemy import Insert, Select, bindparam, insert, literal_column, select
 from sqlalchemy.dialects import sqlite
 
 from perftrack.sample import CPU_COUNTERS
-from perftrack.storage.models import Base, Boot, Host, NameFilter, Process, ProcessSample, SystemSample
+from perftrack.storage.models import (
+    Base,
+    Boot,
+    Host,
+    NameFilter,
+    Process,
+    ProcessSample,
+    Recorder,
+    SystemSample,
+)
 from perftrack.storage.schema import head_revision
 
 TARGET = Path(__file__).with_name("inserts.py")
@@ -49,6 +58,9 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
     "SELECT_NEWEST_BOOT": select(Boot.id, Boot.booted_at)
     .where(Boot.host_id == bindparam("host_id"), Boot.key.is_not(None))
     .order_by(Boot.id.desc()),
+    "SELECT_RECORDER": select(Recorder.id).where(
+        Recorder.username == bindparam("username"), Recorder.selection == bindparam("selection")
+    ),
     "SELECT_PROCESS": select(Process.id).where(
         Process.boot_id == bindparam("boot_id"),
         Process.pid == bindparam("pid"),
@@ -56,7 +68,7 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
         Process.name == bindparam("name"),
     ),
     "SELECT_NAME_FILTER": select(NameFilter.id).where(
-        NameFilter.text == bindparam("text"), NameFilter.rank == bindparam("rank")
+        NameFilter.text == bindparam("text"), NameFilter.rank == literal_column("0")
     ),
     "SELECT_NEWEST_SAMPLE": select(
         SystemSample.id, SystemSample.uptime_seconds, *(getattr(SystemSample, name) for name in CPU_COUNTERS)
@@ -73,9 +85,10 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
     .where(ProcessSample.sample_id == bindparam("sample_id"), ProcessSample.cpu_user_ms.is_not(None)),
     "INSERT_HOST": _insert(Host),
     "INSERT_BOOT": _insert(Boot),
+    "INSERT_RECORDER": _insert(Recorder),
     "INSERT_SYSTEM_SAMPLE": _insert(SystemSample),
     "INSERT_PROCESS": _insert(Process),
-    "INSERT_NAME_FILTER": _insert(NameFilter),
+    "INSERT_NAME_FILTER": insert(NameFilter).values(text=bindparam("text"), rank=literal_column("0")),
     "INSERT_PROCESS_SAMPLE": _insert(ProcessSample),
 }
 

@@ -34,7 +34,7 @@ def recorded(path: Path, process_rows: int, progress: Callable[[float], None], f
         host = connection.execute(inserts.INSERT_HOST, {"name": "bench"}).lastrowid
         boot = {"host_id": host, "key": "bench", "booted_at": "2026-01-01 00:00:00.000000"}
         boot_id = connection.execute(inserts.INSERT_BOOT, boot).lastrowid
-        connection.execute(inserts.INSERT_NAME_FILTER, {"text": "python", "rank": 0})
+        connection.execute(inserts.INSERT_NAME_FILTER, {"text": "python"})
         _insert_processes(connection, boot_id, samples, random.Random(first_minute))
         for start in range(0, samples, _AT_ONCE):
             progress(start / samples)

@@ -21,8 +21,8 @@ from conftest import REPOSITORY, Run, process_row, query, sample
 from perftrack.errors import BusyError, PerftrackError
 from perftrack.storage import database, inserts, schema
 from perftrack.storage.engine import current_engine
+from perftrack.storage.intervals import VIEWS
 from perftrack.storage.models import Base
-from perftrack.storage.views import VIEWS, create_statement
 
 TABLES = {"host", "boot", "system_sample", "process", "name_filter", "process_sample"}
 
@@ -40,7 +40,7 @@ class TestTheSchema:
 
     def test_has_the_views_of_views_py(self, connection: sqlite3.Connection) -> None:
         stored = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'"))
-        expected = {name: create_statement(view) for name, view in VIEWS.items()}
+        expected = {name: view.info["sql"] for name, view in VIEWS.items()}
         assert {name: sql.strip() for name, sql in stored.items()} == expected
 
     def test_is_described_column_by_column(self) -> None:
