@@ -28,21 +28,33 @@ class Machine:
         *processes: dict[str, Any],
         after: float = 60,
         step: float = 0,
+        window: float = 1,
+        recorder: str = "--filter python",
         extra: dict[str, Any] | None = None,
         **changed: int,
     ) -> None:
         """Let *after* seconds pass, step the clock by *step* seconds, add *changed* to the counters, and record.
 
-        *extra*: further values of system_sample.
+        *window*: how long the sample waited after it had listed the processes. *extra*: further values of
+        system_sample.
         """
         self.clock += timedelta(seconds=after + step)
         self.uptime_seconds += after
         for name, change in changed.items():
             self.counters[name] += change
         instant = self.clock.isoformat(" ", "microseconds")
-        values = {"taken_at": instant, "uptime_seconds": self.uptime_seconds, "window_seconds": 1.0, "cpu_count": 2}
+        values = {
+            "taken_at": instant,
+            "uptime_seconds": self.uptime_seconds,
+            "window_seconds": window,
+            "cpu_count": 2,
+        }
+        values |= {
+            "listed_uptime_seconds": self.uptime_seconds - window,
+            "read_uptime_seconds": self.uptime_seconds,
+        }
         row = values | self.counters | (extra or {})
-        database.insert_sample(self.connection, sample(*processes, **self.names, **row))
+        database.insert_sample(self.connection, sample(*processes, recorder=recorder, **self.names, **row))
 
 
 def process(cpu_ms: int | None, **values: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from perftrack.storage.engine import current_engine
 from perftrack.storage.intervals import VIEWS
 from perftrack.storage.models import Base
 
-TABLES = {"host", "boot", "system_sample", "process", "name_filter", "process_sample"}
+TABLES = {"host", "recorder", "boot", "system_sample", "process", "name_filter", "process_sample"}
 
 
 def revision(path: str) -> str:
