@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime
 from typing import Any
 
 from perftrack.cli import processes, show
-from perftrack.errors import UsageError
+from perftrack.errors import PerftrackError, UsageError
 from perftrack.reading.top import Moment, moment
 
 _FIELDS = (
@@ -17,11 +16,10 @@ _FIELDS = (
 )
 
 
-def show_moment(database: str, instant: datetime, by: str, limit: int, output: str) -> None:
+def show_moment(database: str, instant: datetime, by: str, limit: int, output: str, *, wide: bool) -> None:
     found = moment(database, instant)
     if found is None:
-        print(f"perftrack: database {database} holds no samples yet", file=sys.stderr)
-        return
+        raise PerftrackError(f"database {database} holds no samples yet")
     rank = {"cpu": "cpu_percent", "rss": "rss_bytes", "threads": "num_threads"}.get(by)
     if rank is None:
         raise UsageError("--at shows one sample, and --by io needs two: use --since and --until")
@@ -41,10 +39,10 @@ def show_moment(database: str, instant: datetime, by: str, limit: int, output: s
     elif output == "csv":
         processes.write_csv(_FIELDS, rows)
     else:
-        _print_moment(found, instant, rows, by)
+        _print_moment(found, instant, rows, by, wide=wide)
 
 
-def _print_moment(found: Moment, instant: datetime, rows: list[dict[str, Any]], by: str) -> None:
+def _print_moment(found: Moment, instant: datetime, rows: list[dict[str, Any]], by: str, *, wide: bool) -> None:
     side = "after" if found.taken_at > instant else "before"
     away = (
         f"{show.span(found.away_seconds)} {side} the time asked for" if found.away_seconds >= 0.5 else "as asked for"
@@ -72,6 +70,7 @@ def _print_moment(found: Moment, instant: datetime, rows: list[dict[str, Any]], 
                 for row in rows
             ],
             by,
+            wide=wide,
         )
     else:
         print("no process was recorded in it")

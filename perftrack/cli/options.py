@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,11 @@ Since = Annotated[
     ),
 ]
 Until = Annotated[str | None, typer.Option(metavar="T", help="Only samples before this time.", show_default=False)]
+Wide = Annotated[bool, typer.Option("--wide", help="Do not cut lines and columns to the width of the screen.")]
+Ranking = Annotated[
+    Literal["cpu", "rss", "io", "threads"],
+    typer.Option("--by", help="Rank by CPU time, peak memory, bytes read and written, or most threads."),
+]
 
 
 def instants(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:

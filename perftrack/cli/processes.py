@@ -10,8 +10,16 @@ from typing import Any
 from perftrack.cli import show
 
 # By screen width: what makes room where there is little, unless it is what the ranking is by.
-_ROOMY = 130
-_GIVES_WAY = {"RSS mean": "rss", "read": "io", "written": "io", "threads": "threads", "started": "", "user": ""}
+_ROOMY = 160
+_GIVES_WAY = {
+    "max %": "",
+    "RSS mean": "rss",
+    "read": "io",
+    "written": "io",
+    "threads": "threads",
+    "started": "",
+    "user": "",
+}
 LEFT = ("started", "user", "name", "command")
 
 
@@ -44,12 +52,12 @@ def texts(row: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def has_room(name: str, by: str = "") -> bool:
+def has_room(name: str, by: str = "", *, wide: bool = False) -> bool:
     """Return whether the column *name* is shown on this screen in a ranking by *by*."""
-    return show.width() >= _ROOMY or name not in _GIVES_WAY or _GIVES_WAY[name] == by
+    return show.width(wide=wide) >= _ROOMY or name not in _GIVES_WAY or _GIVES_WAY[name] == by
 
 
-def print_lines(lines: list[dict[str, str]], by: str) -> None:
+def print_lines(lines: list[dict[str, str]], by: str, *, wide: bool = False) -> None:
     # groups by name or user have room, for they have no command lines
-    header = [name for name in lines[0] if "command" not in lines[0] or has_room(name, by)]
-    show.table(header, ([shown[name] for name in header] for shown in lines), left=LEFT)
+    header = [name for name in lines[0] if "command" not in lines[0] or has_room(name, by, wide=wide)]
+    show.table(header, ([shown[name] for name in header] for shown in lines), left=LEFT, wide=wide)

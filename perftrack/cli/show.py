@@ -6,7 +6,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from perftrack.errors import PerftrackError
 from perftrack.text import printable
 
 if TYPE_CHECKING:
@@ -21,27 +22,28 @@ if TYPE_CHECKING:
     from perftrack.reading.queries import Extent
 
 UNKNOWN = "?"
-# Wide enough for what nobody looks at on a screen: a pipe gets its lines whole.
+# Wide enough for everything; and what a pipe gets, which a person reads as well.
 _NO_SCREEN = 10_000
+_PIPE = 132
 GAPS_SHOWN = 5
 # On a screen: of a text that others stand beside, and of the one that has the rest.
 LONGEST_TEXT = 20
 LEAST_ROOM = 10
 
 
-def width() -> int:
-    """Return how many columns there are: of the terminal, or COLUMNS; without either there is no limit."""
-    given = os.environ.get("COLUMNS", "")
-    if not sys.stdout.isatty() and not given.isdigit():
+def width(*, wide: bool = False) -> int:
+    """Return how many columns there are: of the terminal, or COLUMNS, or of what a pipe gets. *wide*: no limit."""
+    if wide:
         return _NO_SCREEN
-    return Console().width
+    given = os.environ.get("COLUMNS", "")
+    return Console().width if sys.stdout.isatty() or given.isdigit() else _PIPE
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[str]) -> None:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[str], *, wide: bool = False) -> None:
     """Print a table; the columns *left* are text, all others figures. The last one has the room that is left."""
     cells = [list(header)] + [[printable(cell) for cell in row] for row in rows]
     texts = set(left)
-    room = width()
+    room = width(wide=wide)
     widths = []
     for place, name in enumerate(header):
         needed = max(cell_len(row[place]) for row in cells)
@@ -76,16 +78,16 @@ def sparkline(values: Sequence[float | None], full: float | None = None) -> str:
     )
 
 
-def line(text: str) -> None:
+def line(text: str, *, wide: bool = False) -> None:
     """Print a line that comes to an end where the screen does."""
     shown = Text(printable(text))
-    shown.truncate(width(), overflow="ellipsis")
+    shown.truncate(width(wide=wide), overflow="ellipsis")
     print(shown.plain)
 
 
 def entry(label: str, text: str) -> None:
     """Print *text* behind *label*, on as many lines as it takes: nothing of it is left out."""
-    room = max(width() - len(f"{label:<10}"), LEAST_ROOM)
+    room = max(width(wide=not sys.stdout.isatty()) - len(f"{label:<10}"), LEAST_ROOM)
     lines = textwrap.wrap(printable(text), room, break_long_words=False, break_on_hyphens=False)
     for number, part in enumerate(lines or [""]):
         print(f"{label if number == 0 else '':<10}{part}")
@@ -132,6 +134,16 @@ def zoned(instant: datetime) -> str:
     return f"{instant.astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
+def short(instant: datetime | None, covered: Coverage) -> str:
+    """Return an instant of a range: the time, with the day where the range is longer than one."""
+    if instant is None:
+        return UNKNOWN
+    span = covered.span
+    ends = (span.since or covered.held.first, span.until or covered.held.last)
+    is_long = None in ends or ends[1] - ends[0] > timedelta(days=1, minutes=1)  # type: ignore[operator]
+    return f"{instant.astimezone():{'%m-%d %H:%M' if is_long else '%H:%M:%S'}}"
+
+
 def iso(instant: datetime | None) -> str | None:
     """Return an instant for scripts: ISO 8601, UTC."""
     return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -149,6 +161,23 @@ def nothing_in_range(held: Extent, database: str) -> str:
     return (
         f"no samples in this range; database {database} holds {held.samples}, "
         f"from {local(held.first)} to {local(held.last)}"
+    )
+
+
+def require_samples(covered: Coverage, database: str) -> None:
+    """Raise PerftrackError where a range holds no samples: nothing found is no answer."""
+    if not covered.held.samples:
+        raise PerftrackError(nothing_in_range(covered.everything, database))
+
+
+def what_is_recorded(covered: Coverage) -> str:
+    """Return which processes the samples of a range could hold, and how others are recorded."""
+    recorded = (
+        " and ".join(f"`perftrack record {selection}`" for selection in covered.selections) or "another program"
+    )
+    return (
+        f"it was recorded by {recorded}. To record others too, set process_filter, top or all in the config file "
+        "(`perftrack config init` writes one, `perftrack config show` tells what is in effect)"
     )
 
 

@@ -11,12 +11,13 @@ import typer
 
 from perftrack.cli import options, processes
 from perftrack.cli.progress import progress_bar
-from perftrack.errors import UsageError
+from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import load
 from perftrack.timerange import parse_instant
 
 if TYPE_CHECKING:
-    from perftrack.reading.top import Ranked, Top
+    from perftrack.reading.top import Top
+    from perftrack.reading.usage import Ranked, Usage
 
 UNATTRIBUTED = "(unattributed)"
 Format = Literal["table", "csv", "json"]
@@ -25,14 +26,21 @@ Format = Literal["table", "csv", "json"]
 def top(
     since: options.Since = None,
     until: options.Until = None,
-    by: Annotated[
-        Literal["cpu", "rss", "io", "threads"],
-        typer.Option(help="Rank by CPU time, peak memory, bytes read and written, or most threads."),
-    ] = "cpu",
+    by: options.Ranking = "cpu",
     group: Annotated[
         Literal["process", "name", "command", "user"],
         typer.Option(help="Add processes up: each on its own, or all of one name, command line or user."),
     ] = "process",
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only processes whose name contains TEXT.", show_default=False),
+    ] = None,
+    pid: Annotated[
+        int | None, typer.Option(metavar="PID", help="Only the process of this PID.", show_default=False)
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="USER", help="Only processes of this user.", show_default=False)
+    ] = None,
     limit: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many to show.")] = 15,
     at: Annotated[
         str | None,
@@ -41,58 +49,67 @@ def top(
         ),
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")] = "table",
+    wide: options.Wide = False,
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
-    """Show which processes used most over a range of time: by default, in the last 24 hours.
+    """Show which processes used most in a range of time.
 
-    CPU time is what the counters grew by from sample to sample, so a burst between two samples counts in full.
-    The last line is the CPU time that no recorded process explains: of processes that were not recorded, or that
-    began and ended between two samples.
+    By default, in the last 24 hours. CPU time comes from the kernel's counters, so a burst between two samples counts
+    in full. An interval that is partly outside of the range counts by its share of time: ~ marks a figure that is 5 %
+    or more such an estimate. The last line is the CPU time that no recorded process explains: of processes that were
+    not recorded, or that began and ended between two samples.
     """
     settings = load({"database": database}, config)
     if at is not None:
-        if since is not None or until is not None or group != "process":
-            raise UsageError("--at shows one sample: leave --since, --until and --group away")
+        if since is not None or until is not None or group != "process" or (name, pid, user) != (None, None, None):
+            raise UsageError("--at shows one sample: leave --since, --until, --group, --name, --pid and --user away")
         from perftrack.cli.moment import show_moment
 
-        show_moment(settings.database, parse_instant(at, datetime.now(UTC)), by, limit, output)
+        show_moment(settings.database, parse_instant(at, datetime.now(UTC)), by, limit, output, wide=wide)
         return
     first, last = options.recent(since, until)
 
     from perftrack.cli import show
     from perftrack.reading import top as reading
     from perftrack.reading.queries import TimeRange
+    from perftrack.reading.usage import Filters
 
     with progress_bar("reading samples") as progress:
         found = reading.top(
-            settings.database, TimeRange(first, last), by=by, group=group, limit=limit, progress=progress
+            settings.database,
+            TimeRange(first, last),
+            by=by,
+            group=group,
+            filters=Filters(name, pid, user),
+            limit=limit,
+            progress=progress,
         )
-    covered = found.coverage
-    if covered.held.samples == 0:
-        print(f"perftrack: {show.nothing_in_range(covered.everything, settings.database)}", file=sys.stderr)
+    show.require_samples(found.coverage, settings.database)
+    if not found.rows and not found.is_of_all:
+        raise PerftrackError("no process that was recorded in this range matches --name, --pid and --user")
+    nothing = "" if found.rows else f"no process was recorded in this range; {show.what_is_recorded(found.coverage)}"
+    if nothing and output != "table":
+        print(f"perftrack: {nothing}", file=sys.stderr)
     rows = [document(row, group) for row in found.rows]
     if output == "json":
-        summary = {
-            "system_cpu_seconds": show.seconds(found.system_cpu_ms),
-            "recorded_cpu_seconds": show.seconds(found.recorded_cpu_ms),
-            "unattributed_cpu_seconds": show.seconds(found.unattributed_cpu_ms),
-        }
-        print(
-            json.dumps(show.coverage_document(covered) | {"by": by, "group": group, "rows": rows} | summary, indent=2)
-        )
+        described = show.coverage_document(found.coverage) | {"by": by, "group": group, "rows": rows}
+        print(json.dumps(described | totals(found), indent=2))
     elif output == "csv":
         unexplained = {"name": UNATTRIBUTED, "cpu_seconds": show.seconds(found.unattributed_cpu_ms)}
-        processes.write_csv(_FIELDS, [*rows, unexplained])
-    elif covered.held.samples:
-        _print_range(found, by, group)
+        processes.write_csv(_FIELDS, [*rows, *([unexplained] if found.is_of_all else [])])
+    else:
+        _print_range(found, by, group, nothing, wide=wide)
 
 
 _FIELDS = (
-    *("cpu_seconds", "rss_max_bytes", "rss_mean_bytes", "read_bytes", "write_bytes", "num_threads_max"),
+    *("cpu_seconds", "cpu_estimated_seconds", "cpu_percent_mean", "cpu_percent_max", "cpu_percent_max_at"),
+    *("rss_max_bytes", "rss_mean_bytes", "read_bytes", "write_bytes", "num_threads_max", "last_seen_at"),
     *("pid", "name", "username", "command", "started_at"),
 )
 _GROUP_FIELD = {"name": "name", "command": "command", "user": "username"}
+# An estimate that is at least so much of a figure is marked.
+_MARKED = 0.05
 
 
 def document(ranked: Ranked, group: str) -> dict[str, Any]:
@@ -102,41 +119,71 @@ def document(ranked: Ranked, group: str) -> dict[str, Any]:
     used = ranked.used
     figures: dict[str, Any] = {
         "cpu_seconds": show.seconds(used.cpu_ms),
+        "cpu_estimated_seconds": show.seconds(used.cpu_estimated_ms),
+        "cpu_percent_mean": used.cpu_percent_mean and round(used.cpu_percent_mean, 2),
+        "cpu_percent_max": used.cpu_percent_max,
+        "cpu_percent_max_at": show.iso(used.cpu_percent_max_at),
         "rss_max_bytes": used.rss_max_bytes,
         "rss_mean_bytes": used.rss_mean_bytes,
-        "read_bytes": used.read_bytes,
-        "write_bytes": used.write_bytes,
+        "read_bytes": used.read_bytes and round(used.read_bytes),
+        "write_bytes": used.write_bytes and round(used.write_bytes),
         "num_threads_max": used.num_threads_max,
+        "last_seen_at": show.iso(used.last_seen_at),
     }
     return figures | (
         {_GROUP_FIELD[group]: ranked.key} if ranked.process is None else processes.identity(ranked.process)
     )
 
 
-def _print_range(found: Top, by: str, group: str) -> None:
+def totals(found: Top) -> dict[str, Any]:
+    """Return what all CPUs worked, and how much of it is explained, for scripts."""
+    from perftrack.cli import show
+
+    return {
+        "system_cpu_seconds": show.seconds(found.system_cpu_ms),
+        "system_cpu_estimated_seconds": show.seconds(found.system_estimated_ms),
+        "recorded_cpu_seconds": show.seconds(found.recorded_cpu_ms),
+        "unattributed_cpu_seconds": show.seconds(found.unattributed_cpu_ms),
+    }
+
+
+def cpu_text(used: Usage) -> str:
+    """Return CPU seconds as a person reads them, marked where much of them is an estimate."""
+    from perftrack.cli import show
+
+    marked = used.cpu_ms and used.cpu_estimated_ms >= _MARKED * used.cpu_ms
+    return f"{'~' if marked else ''}{show.number(show.seconds(used.cpu_ms))}"
+
+
+def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -> None:
     from perftrack.cli import show
 
     for text in show.coverage_lines(found.coverage):
-        show.line(text)
+        show.line(text, wide=wide)
     print()
     lines = []
     for ranked in found.rows:
-        row = document(ranked, group)
+        used = ranked.used
         shown = {
-            "CPU s": show.number(row["cpu_seconds"]),
-            "RSS max": show.size(row["rss_max_bytes"]),
-            "RSS mean": show.size(row["rss_mean_bytes"]),
-            "read": show.size(row["read_bytes"]),
-            "written": show.size(row["write_bytes"]),
-            "threads": show.number(row["num_threads_max"], 0),
+            "CPU s": cpu_text(used),
+            "CPU %": show.number(used.cpu_percent_mean),
+            "max %": show.number(used.cpu_percent_max),
+            "busiest at": show.short(used.cpu_percent_max_at, found.coverage),
+            "last seen": show.short(used.last_seen_at, found.coverage),
+            "RSS max": show.size(used.rss_max_bytes),
+            "RSS mean": show.size(used.rss_mean_bytes),
+            "read": show.size(used.read_bytes),
+            "written": show.size(used.write_bytes),
+            "threads": show.number(used.num_threads_max, 0),
         }
-        lines.append(shown | processes.texts(row))
-    if not lines:
-        print("no process was recorded in it")
+        lines.append(shown | processes.texts(document(ranked, group)))
+    if lines:
+        processes.print_lines(lines, by, wide=wide)
     else:
-        processes.print_lines(lines, by)
+        print(nothing)
     print()
-    show.line(unattributed_line(found))
+    if found.is_of_all:
+        show.line(unattributed_line(found), wide=wide)
 
 
 def unattributed_line(found: Top) -> str:
@@ -146,7 +193,10 @@ def unattributed_line(found: Top) -> str:
     if found.system_cpu_ms is None or found.unattributed_cpu_ms is None:
         return f"{UNATTRIBUTED}: not known, no two samples in this range have CPU counters"
     share = 100 * found.unattributed_cpu_ms / found.system_cpu_ms if found.system_cpu_ms else 0.0
+    estimated = found.system_estimated_ms
+    is_marked = 0 < _MARKED * found.system_cpu_ms <= estimated
+    about = f", {show.number(estimated / 1000)} s of that an estimate" if is_marked else ""
     return (
         f"{UNATTRIBUTED} {show.number(found.unattributed_cpu_ms / 1000)} CPU s, "
-        f"{share:.0f} % of the {show.number(found.system_cpu_ms / 1000)} s that all CPUs worked"
+        f"{share:.0f} % of the {show.number(found.system_cpu_ms / 1000)} s that all CPUs worked{about}"
     )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select
 from perftrack.reading import queries
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.storage.intervals import GAP, GAP_FACTOR, SYSTEM_INTERVAL
-from perftrack.storage.models import Boot, Host, SystemSample
+from perftrack.storage.models import Boot, Host, Recorder, SystemSample
 
 MEDIAN_OF = 20_000
 
@@ -33,6 +33,7 @@ class Coverage(NamedTuple):
 
     *expected*: how many samples there would be without the gaps. *without_counters*: samples of imported data.
     *everything*: all that the database holds, where the range holds nothing; else as *held*. *hosts*: by name.
+    *selections*: which processes its samples were to hold, as options of `perftrack record`.
     """
 
     span: TimeRange
@@ -43,6 +44,7 @@ class Coverage(NamedTuple):
     without_counters: int
     everything: Extent
     hosts: list[str]
+    selections: list[str]
 
 
 def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage:
@@ -61,7 +63,17 @@ def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage
     without_counters = connection.execute(imported).scalar_one()
     everything = held if held.samples else queries.extent(connection, TimeRange())
     hosts = _hosts(connection, span)
-    return Coverage(span, held, usual, held.samples + missing, gaps, without_counters, everything, hosts)
+    return Coverage(
+        span,
+        held,
+        usual,
+        held.samples + missing,
+        gaps,
+        without_counters,
+        everything,
+        hosts,
+        _selections(connection, span),
+    )
 
 
 def usual_seconds(connection: Connection, span: TimeRange) -> float | None:
@@ -97,6 +109,13 @@ def _hosts(connection: Connection, span: TimeRange) -> list[str]:
     table = SystemSample.__table__.c
     boots = select(Boot.host_id).where(Boot.id.in_(select(table.boot_id).where(*span.holds(table.taken_at))))
     return list(connection.execute(select(Host.name).where(Host.id.in_(boots)).order_by(Host.name)).scalars())
+
+
+def _selections(connection: Connection, span: TimeRange) -> list[str]:
+    table = SystemSample.__table__.c
+    recorders = select(table.recorder_id).where(*span.holds(table.taken_at))
+    found = select(Recorder.selection).where(Recorder.id.in_(recorders)).distinct().order_by(Recorder.selection)
+    return list(connection.execute(found).scalars())
 
 
 def _gaps(connection: Connection, span: TimeRange) -> list[Gap]:

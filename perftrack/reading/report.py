@@ -13,7 +13,6 @@ from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.queries import Extent, TimeRange, stored
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import Top, rankings
-from perftrack.reading.usage import usage
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 from perftrack.storage.models import SystemSample
 
@@ -93,8 +92,7 @@ def report(
         found = [figures(connection, metric, span, covered.held, parts) for metric in METRICS]
         if found[0] is None:
             found[0] = figures(connection, _CPU_OF_WINDOWS, span, covered.held, parts)
-        used = usage(connection, span, progress)
-        by_cpu, by_rss = rankings(connection, covered, used, ["cpu", "rss"], "process", LARGEST)
+        by_cpu, by_rss = rankings(connection, covered, ["cpu", "rss"], "process", LARGEST, progress=progress)
         cost = figures(connection, COST, span, covered.held, parts)
     return Report(covered, [each for each in found if each is not None], cost, by_cpu, by_rss)
 

@@ -4,49 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select
 
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
-from perftrack.reading.usage import IDS_AT_ONCE, Group, Usage, Used, group_usage, usage
-from perftrack.storage.intervals import SYSTEM_INTERVAL
+from perftrack.reading.usage import ALL, By, Filters, Group, Ranked, add_up, largest, recorded, system_cpu_ms
 from perftrack.storage.models import Boot, Host, Process, ProcessSample, SystemSample
 
-By = Literal["cpu", "rss", "io", "threads"]
-_RANKED_BY: dict[By, Callable[[Usage], int | None]] = {
-    "cpu": lambda used: used.cpu_ms,
-    "rss": lambda used: used.rss_max_bytes,
-    "io": lambda used: used.io_bytes,
-    "threads": lambda used: used.num_threads_max,
-}
 _IDENTITY = (Process.pid, Process.name, Process.username, Process.command, Process.started_at)
 
 
-class Ranked(NamedTuple):
-    """A process or a group, and what it used. *process*: pid, name, username, command, started_at; None for a group.
-
-    *key*: the group's name; None: not known.
-    """
-
-    key: str | None
-    process: Row[Any] | None
-    used: Usage
-
-
 class Top(NamedTuple):
-    """The largest, best first, and of how many. *system_cpu_ms*: what all CPUs worked in the range, and
-    *unattributed_cpu_ms* what of it no recorded process explains. None: not known.
+    """The largest, best first, and of how many *entries*; *is_of_all*: of all processes, not those of some filters.
+
+    *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it, and
+    *unattributed_cpu_ms* what none explains; None: not known, or only some processes were asked for.
+    *system_estimated_ms*: so much of the first is an estimate, as in Usage.
     """
 
     coverage: Coverage
+    is_of_all: bool
     rows: list[Ranked]
     entries: int
-    system_cpu_ms: int | None
-    recorded_cpu_ms: int
-    unattributed_cpu_ms: int | None
+    system_cpu_ms: float | None
+    system_estimated_ms: float
+    recorded_cpu_ms: float
+    unattributed_cpu_ms: float | None
 
 
 class Moment(NamedTuple):
@@ -66,53 +52,46 @@ def top(
     *,
     by: By = "cpu",
     group: Group = "process",
+    filters: Filters = ALL,
     limit: int = 15,
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Top:
-    """Return the *limit* largest consumers of *span*. *progress* is told the samples done. Raises: PerftrackError."""
+    """Return the *limit* largest consumers of *span*. *progress* is told the parts done. Raises: PerftrackError."""
     with snapshot(database) as connection:
-        return largest(connection, coverage(connection, span, now or datetime.now(UTC)), by, group, limit, progress)
-
-
-def largest(
-    connection: Connection,
-    covered: Coverage,
-    by: By,
-    group: Group,
-    limit: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Top:
-    """Return what `top` does, of a range whose coverage is known."""
-    used = usage(connection, covered.span, progress)
-    (top,) = rankings(connection, covered, used, [by], group, limit)
-    return top
+        covered = coverage(connection, span, now or datetime.now(UTC))
+        (found,) = rankings(connection, covered, [by], group, limit, filters, progress)
+        return found
 
 
 def rankings(
-    connection: Connection, covered: Coverage, used: Used, orders: list[By], group: Group, limit: int
+    connection: Connection,
+    covered: Coverage,
+    orders: list[By],
+    group: Group,
+    limit: int,
+    filters: Filters = ALL,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Top]:
     """Return one `Top` for each of *orders*."""
-    entries: dict[Any, Usage] = (
-        used.by_process() if group == "process" else group_usage(connection, covered.span, group, used)
-    )
-    worked = select(func.sum(SYSTEM_INTERVAL.c.cpu_ms)).where(*covered.span.holds(SYSTEM_INTERVAL.c.taken_at))
-    system_cpu_ms = connection.execute(worked).scalar()
-    recorded = sum(each.cpu_ms or 0 for each in used.each.values())
+    add_up(connection, covered.span, group, filters, progress)
+    system, estimated = system_cpu_ms(connection, covered.span)
+    entries, used = recorded(connection)
     # processes are read a little later than the system: a difference below nothing is none
-    unattributed = None if system_cpu_ms is None else max(0, system_cpu_ms - recorded)
-    found = []
-    for by in orders:
-        rank = _RANKED_BY[by]
-        known = [key for key, each in entries.items() if rank(each) is not None]
-        unknown = [key for key in entries if rank(entries[key]) is None]
-        chosen = (sorted(known, key=lambda key: -(rank(entries[key]) or 0)) + unknown)[:limit]
-        rows = [Ranked(None if group == "process" else key, None, entries[key]) for key in chosen]
-        if group == "process":
-            described = {row.id: row for row in _described(connection, chosen)}
-            rows = [row._replace(process=described[key]) for row, key in zip(rows, chosen, strict=True)]
-        found.append(Top(covered, rows, len(entries), system_cpu_ms, recorded, unattributed))
-    return found
+    unattributed = None if system is None or filters != ALL else max(0, system - used)
+    return [
+        Top(
+            covered,
+            filters == ALL,
+            largest(connection, group, by, limit),
+            entries,
+            system,
+            estimated,
+            used,
+            unattributed,
+        )
+        for by in orders
+    ]
 
 
 def moment(database: str, instant: datetime) -> Moment | None:
@@ -152,11 +131,3 @@ def _one(connection: Connection, condition: Any, order: Any) -> Row[Any] | None:
         .join(Host, Host.id == Boot.host_id)
     )
     return connection.execute(statement.where(condition).order_by(order).limit(1)).first()
-
-
-def _described(connection: Connection, process_ids: list[int]) -> list[Row[Any]]:
-    rows: list[Row[Any]] = []
-    for start in range(0, len(process_ids), IDS_AT_ONCE):
-        wanted = Process.id.in_(process_ids[start : start + IDS_AT_ONCE])
-        rows += connection.execute(select(Process.id, *_IDENTITY).where(wanted))
-    return rows

@@ -1,207 +1,264 @@
-"""What each process consumed over a range, from the counters: added up in SQL, some samples at a time.
+"""What was used over a range, by process or by group: the views' intervals, added up by SQLite in a temporary table.
 
-Between two samples of a process in the range, all that its counters grew by is its own, also where it was not
-recorded in between. What belongs to its first sample is what the view process_interval says.
+An interval counts by its overlap with the range, so that nothing can use more than there was. What is added up stays
+in SQLite, which spills it to disk: memory does not grow with the number of processes.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, DateTime, Row, func, select, text
 
-from perftrack.reading import usage_statements as statements
-from perftrack.reading.queries import TimeRange
-from perftrack.reading.usage_statements import COUNTERS, Part
-from perftrack.storage.models import Process
+from perftrack.reading.queries import TimeRange, stored
+from perftrack.storage.models import SystemSample
 
-IDS_AT_ONCE = 500
-GROUPS = {"name": Process.name, "command": Process.command, "user": Process.username}
 Group = Literal["process", "name", "command", "user"]
-Amounts = Sequence[int | None]  # of each of COUNTERS
+By = Literal["cpu", "rss", "io", "threads"]
+
+# An interval that ends after the range is looked for in the samples of so long after it.
+LOOK_AHEAD = timedelta(days=1)
+# Behind a short first part hardly an interval begins before the range; the rows of a day are sorted in memory.
+FIRST_PART, PART = timedelta(hours=1), timedelta(days=1)
+_NO_BOUND = 10**15  # milliseconds since 1970, or seconds
+
+# How much of an interval is in the range, from 0 to 1: all, where it is too short to reach out of it. In whole
+# milliseconds, the unit of SQLite's dates, so that an interval that ends with the range is in it as a whole.
+_END_MS = "CAST((julianday(taken_at) - 2440587.5) * 86400000 + 0.5 AS INTEGER)"
+_LENGTH_MS = "CAST(seconds * 1000 + 0.5 AS INTEGER)"
+SHARE = f"""CASE WHEN seconds <= :inside_seconds THEN 1 ELSE max(0,
+    min({_END_MS}, :until_ms) - max({_END_MS} - {_LENGTH_MS}, :since_ms)) * 1.0 / nullif({_LENGTH_MS}, 0) END"""
+_IN_PART = "taken_at >= :part_since AND taken_at < :part_until"
+
+# What is the key of a group; where that is not known, a text that none can have. Of a process it is an id.
+_GROUPED_BY = {"name": "name", "command": "coalesce(command, char(0))", "user": "coalesce(username, char(0))"}
+# A process of several names is one: that with the lowest id.
+_ONE_PROCESS = """coalesce((SELECT min(same.id) FROM process CROSS JOIN process AS same
+    ON same.boot_id = process.boot_id AND same.pid = process.pid AND same.started_ticks = process.started_ticks
+    WHERE process.id = key), key)"""
+_RANKED_BY: dict[By, str] = {
+    "cpu": "cpu_ms",
+    "rss": "rss_max_bytes",
+    "io": "coalesce(read_bytes + write_bytes, read_bytes, write_bytes)",
+    "threads": "num_threads_max",
+}
+
+# newest: the last sample and the process.id in it; peak: the highest percentage, in hundredths, and its sample. Each
+# pair is one number, so that the largest tells both.
+_CREATE = """
+CREATE TEMPORARY TABLE used (
+  key PRIMARY KEY, newest, peak, cpu_ms, cpu_estimated_ms, seconds, read_bytes, write_bytes,
+  rss_max_bytes, rss_sum_bytes, rss_samples, num_threads_max)
+"""
+_SUMS = ("cpu_ms", "cpu_estimated_ms", "seconds", "read_bytes", "write_bytes", "rss_sum_bytes", "rss_samples")
+_LARGEST = ("newest", "peak", "rss_max_bytes", "num_threads_max")
+_MERGED = ", ".join(
+    [f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in _SUMS]
+    + [f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in _LARGEST]
+)
+# Innermost, each process's interval with its share; then the processes of a sample that are one group; then all.
+# The + before sample_id keeps SQLite from reading all samples in the order of their ids, to have them grouped.
+_ADD_UP = """
+INSERT INTO used
+SELECT {one}, max(sample_id << 32 | process_id), max(CAST(cpu_percent * 100 AS INTEGER) << 32 | sample_id),
+  sum(cpu_ms), sum(cpu_estimated_ms), sum(seconds), sum(read_bytes), sum(write_bytes),
+  max(rss_bytes), sum(rss_bytes), count(rss_bytes), max(num_threads)
+FROM (
+  SELECT {key} AS key, {any}(process_id) AS process_id, CASE WHEN :is_seen THEN sample_id END AS sample_id,
+    {sum}(CASE WHEN :is_seen THEN cpu_percent END) AS cpu_percent,
+    {sum}(cpu_ms * share) AS cpu_ms,
+    {sum}(CASE WHEN share < 1 THEN cpu_ms * share END) AS cpu_estimated_ms,
+    {any}(CASE WHEN cpu_ms IS NOT NULL THEN seconds * share END) AS seconds,
+    {sum}(read_bytes * share) AS read_bytes,
+    {sum}(write_bytes * share) AS write_bytes,
+    {sum}(CASE WHEN :is_seen THEN rss_bytes END) AS rss_bytes,
+    {sum}(CASE WHEN :is_seen THEN num_threads END) AS num_threads
+  FROM (
+    SELECT *, {share} AS share FROM process_interval
+    WHERE {in_part} AND (:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid)
+      AND (:user IS NULL OR username = :user)) AS interval
+  WHERE :is_seen OR share > 0
+  {grouped})
+WHERE true
+GROUP BY key
+ON CONFLICT (key) DO UPDATE SET {merged}
+"""
+_SELECT = """
+SELECT used.*, peak_sample.taken_at AS peak_at, last_sample.taken_at AS last_seen_at,
+  process.id AS process_id, process.pid, process.name, process.username, process.command, process.started_at
+FROM used
+  LEFT JOIN process ON process.id = coalesce(used.newest & 0xffffffff, used.key)
+  LEFT JOIN system_sample AS last_sample ON last_sample.id = used.newest >> 32
+  LEFT JOIN system_sample AS peak_sample ON peak_sample.id = used.peak & 0xffffffff
+ORDER BY {value} DESC NULLS LAST, key
+LIMIT :limit
+"""
+_SYSTEM = """
+SELECT sum(cpu_ms * share), sum(CASE WHEN share < 1 THEN cpu_ms * share END)
+FROM (SELECT cpu_ms, {share} AS share FROM system_interval WHERE {in_part})
+"""
 
 
-class Usage:
-    """What a process, or a group of them, consumed. None: not known.
+class Filters(NamedTuple):
+    """Which processes count: whose name contains *name*, of that *pid*, of that *user*. None: all."""
 
-    cpu_ms, read_bytes, write_bytes; rss_max_bytes and rss_mean_bytes over the samples that it is in (of a group: of
-    its sum), num_threads_max likewise.
+    name: str | None = None
+    pid: int | None = None
+    user: str | None = None
+
+
+ALL = Filters()
+
+
+class Usage(NamedTuple):
+    """What a process, or a group of them, used in a range. None: not known.
+
+    *cpu_estimated_ms*: so much of cpu_ms is shares of intervals that are not in the range as a whole.
+    *cpu_percent_mean*: percent of one CPU over the time that is known; *cpu_percent_max*: of the interval that ended
+    at *cpu_percent_max_at* (UTC). Memory and threads: of a group, those of all its processes in a sample together.
     """
 
-    __slots__ = (*COUNTERS, "num_threads_max", "rss_max_bytes", "rss_samples", "rss_sum_bytes")
-
-    cpu_ms: int | None
-    read_bytes: int | None
-    write_bytes: int | None
-
-    def __init__(self) -> None:
-        """Nothing is known yet."""
-        self.forget_counters()
-        self.rss_max_bytes: int | None = None
-        self.num_threads_max: int | None = None
-        self.rss_sum_bytes = self.rss_samples = 0
-
-    @property
-    def rss_mean_bytes(self) -> int | None:
-        """Return the mean of the samples with a known rss."""
-        return round(self.rss_sum_bytes / self.rss_samples) if self.rss_samples else None
-
-    @property
-    def io_bytes(self) -> int | None:
-        """Return what was read and written together."""
-        known = [value for value in (self.read_bytes, self.write_bytes) if value is not None]
-        return sum(known) if known else None
-
-    def forget_counters(self) -> None:
-        """Know nothing of COUNTERS again."""
-        self.cpu_ms = self.read_bytes = self.write_bytes = None
-
-    def add_all(self, amounts: Iterable[int | None]) -> None:
-        """Add to each of COUNTERS."""
-        for name, amount in zip(COUNTERS, amounts, strict=True):
-            self.add(name, amount)
-
-    def add(self, name: str, amount: int | None) -> None:
-        """Add to a counter, if the amount is known."""
-        if amount is not None:
-            setattr(self, name, (getattr(self, name) or 0) + amount)
-
-    def see(self, row: Any) -> None:
-        """Take in rss and threads of some samples: a row of them, or what another consumed."""
-        self.rss_max_bytes = _largest(self.rss_max_bytes, row.rss_max_bytes)
-        self.num_threads_max = _largest(self.num_threads_max, row.num_threads_max)
-        self.rss_sum_bytes += row.rss_sum_bytes or 0
-        self.rss_samples += row.rss_samples
+    cpu_ms: float | None
+    cpu_estimated_ms: float
+    cpu_percent_mean: float | None
+    cpu_percent_max: float | None
+    cpu_percent_max_at: datetime | None
+    rss_max_bytes: int | None
+    rss_mean_bytes: int | None
+    read_bytes: float | None
+    write_bytes: float | None
+    num_threads_max: int | None
+    last_seen_at: datetime | None
 
 
-class Used(NamedTuple):
-    """What was consumed, by process.id. *renamed*: ids of one process under several names, the newest name's last."""
+class Ranked(NamedTuple):
+    """What a process or a group used. *process*: process_id, pid, name, username, command and started_at.
 
-    each: dict[int, Usage]
-    renamed: list[list[int]]
+    None: it is a group, of which *key* is the name; None: that is not known.
+    """
 
-    def by_process(self) -> dict[int, Usage]:
-        """Return it with one entry for a process of several names, which is the newest name's."""
-        found = dict(self.each)
-        for ids in self.renamed:
-            whole = Usage()
-            for process_id in ids:
-                part = found.pop(process_id)
-                whole.add_all(getattr(part, name) for name in COUNTERS)
-                whole.see(part)
-            found[ids[-1]] = whole
-        return found
+    key: str | None
+    process: Row[Any] | None
+    used: Usage
 
 
-def usage(
+class _Part(NamedTuple):
+    """Samples from *since* to *until*: of the range (*is_seen*) or after it. One of their intervals that is no longer
+    than *inside_seconds* is in the range as a whole.
+    """
+
+    since: datetime
+    until: datetime
+    is_seen: bool
+    inside_seconds: float
+
+
+def add_up(
     connection: Connection,
     span: TimeRange,
+    group: Group,
+    filters: Filters,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Used:
-    """Return the usage of each process of *span*."""
-    used: dict[int, Usage] = {}
-    last: dict[int, Row[Any]] = {}
-    first_interval = statements.first_interval(connection)
-    further = statements.further_filters(connection)
-    for part in statements.parts(connection, span, progress):
-        for row in connection.execute(statements.process_part(part, further)).all():
-            found = used.setdefault(row.process_id, Usage())
-            before = last.get(row.process_id)
-            found.add_all(
-                first_interval(row.first_sample, row.process_id) if before is None else _growth(before, row)
-            )
-            found.add_all(_growth_within(connection, part, row))
-            found.see(row)
-            last[row.process_id] = row
-    renamed = _renamed(connection, last)
-    if renamed:
-        _count_names_once(connection, span, used, renamed)
-    return Used(used, renamed)
-
-
-def group_usage(connection: Connection, span: TimeRange, group: Group, used: Used) -> dict[str | None, Usage]:
-    """Return the usage of each group (name, command, user: None is not known) from that of its processes, *used*."""
-    groups: dict[str | None, Usage] = {}
-    column = GROUPS[group]
-    for process_id, key in _columns(connection, used.each, column):
-        groups.setdefault(key, Usage()).add_all(getattr(used.each[process_id], name) for name in COUNTERS)
-    further = statements.further_filters(connection)
-    for part in statements.parts(connection, span):
-        for row in connection.execute(statements.group_part(part, column, further)):
-            groups[row.key].see(row)
-    return groups
-
-
-def _columns(connection: Connection, process_ids: Iterable[int], *columns: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield process.id and *columns* of processes."""
-    ids = list(process_ids)
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        wanted = Process.id.in_(ids[start : start + IDS_AT_ONCE])
-        for row in connection.execute(select(Process.id, *columns).where(wanted)):
-            yield tuple(row)
-
-
-def _renamed(connection: Connection, last: dict[int, Row[Any]]) -> list[list[int]]:
-    """Return the ids of each process that has several, for it had several names: as they were seen last."""
-    found: dict[tuple[Any, ...], list[int]] = {}
-    for process_id, *identity in _columns(connection, last, Process.boot_id, Process.pid, Process.started_ticks):
-        if None not in identity:
-            found.setdefault(tuple(identity), []).append(process_id)
-    return [sorted(ids, key=lambda each: last[each].last_sample) for ids in found.values() if len(ids) > 1]
-
-
-def _count_names_once(
-    connection: Connection, span: TimeRange, used: dict[int, Usage], renamed: list[list[int]]
 ) -> None:
-    """Count what a process of several names used for the name that it had at the end of each interval."""
-    owner = {process_id: ids[0] for ids in renamed for process_id in ids}
-    for process_id in owner:
-        used[process_id].forget_counters()
-    last: dict[int, Amounts] = {}
-    first_interval = statements.first_interval(connection)
-    further = statements.further_filters(connection)
-    wanted = json.dumps(list(owner))
-    for part in statements.parts(connection, span):
-        for sample_id, process_id, *amounts in connection.execute(statements.named_part(part, wanted, further)):
-            before = last.get(owner[process_id])
-            used[process_id].add_all(
-                first_interval(sample_id, process_id) if before is None else _differences(before, amounts)
-            )
-            last[owner[process_id]] = amounts
+    """Add up what was used in *span*, for `largest` and `recorded` on the same *connection*.
 
-
-def _growth(before: Row[Any], row: Row[Any]) -> Amounts:
-    """Return what the counters grew by, from the last values of *before* to the first of *row*."""
-    return _differences(
-        [getattr(before, f"{name}_last") for name in COUNTERS], [getattr(row, f"{name}_first") for name in COUNTERS]
+    *progress*: is told how many parts of the range are done, of how many.
+    """
+    connection.execute(text("DROP TABLE IF EXISTS used"))
+    connection.execute(text(_CREATE))
+    of_processes = group == "process"
+    statement = text(
+        _ADD_UP.format(
+            one=_ONE_PROCESS if of_processes else "key",
+            key="process_id" if of_processes else _GROUPED_BY[group],
+            any="" if of_processes else "max",
+            sum="" if of_processes else "sum",
+            grouped="" if of_processes else "GROUP BY +interval.sample_id, key",
+            share=SHARE,
+            in_part=_IN_PART,
+            merged=_MERGED,
+        )
     )
+    parts = _parts(connection, span)
+    for number, part in enumerate(parts, 1):
+        connection.execute(statement, _parameters(span, part) | filters._asdict())
+        progress(number, len(parts))
 
 
-def _differences(before: Amounts, after: Amounts) -> Amounts:
-    """Return what counters grew by. None: not known, or they went backwards."""
-    pairs = zip(before, after, strict=True)
-    return [None if old is None or new is None or new < old else new - old for old, new in pairs]
-
-
-def _growth_within(connection: Connection, part: Part, row: Row[Any]) -> Amounts:
-    """Return what the counters of a process grew by in *part*, which *row* is of, from first to last sample."""
-    if row.first_sample == row.last_sample:
-        return (None,) * len(COUNTERS)
-    if not _never_fell(row):
-        return connection.execute(statements.sums(part, row.process_id)).one()
-    pairs = ((getattr(row, f"{name}_first"), getattr(row, f"{name}_last")) for name in COUNTERS)
-    return tuple(None if None in pair else pair[1] - pair[0] for pair in pairs)
-
-
-def _never_fell(row: Row[Any]) -> bool:
-    return all(
-        getattr(row, f"{name}_first") == getattr(row, f"{name}_least")
-        and getattr(row, f"{name}_last") == getattr(row, f"{name}_most")
-        for name in COUNTERS
+def largest(connection: Connection, group: Group, by: By, limit: int) -> list[Ranked]:
+    """Return the *limit* largest of what was added up, best first; those of which it is not known come last."""
+    statement = text(_SELECT.format(value=_RANKED_BY[by])).columns(
+        peak_at=DateTime, last_seen_at=DateTime, started_at=DateTime
     )
+    return [_ranked(row, group) for row in connection.execute(statement, {"limit": limit})]
 
 
-def _largest(*values: int | None) -> int | None:
-    return max((value for value in values if value is not None), default=None)
+def recorded(connection: Connection) -> tuple[int, float]:
+    """Return how many processes or groups were added up, and the CPU time of all of them in ms."""
+    entries, cpu_ms = connection.execute(text("SELECT count(*), coalesce(sum(cpu_ms), 0) FROM used")).one()
+    return entries, cpu_ms
+
+
+def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None, float]:
+    """Return what all CPUs worked in *span* (None: not known), and how much of that is an estimate."""
+    statement = text(_SYSTEM.format(share=SHARE, in_part=_IN_PART))
+    found = [connection.execute(statement, _parameters(span, part)).one() for part in _parts(connection, span)]
+    known = [cpu_ms for cpu_ms, _ in found if cpu_ms is not None]
+    return sum(known) if known else None, sum(estimated or 0 for _, estimated in found)
+
+
+def _parts(connection: Connection, span: TimeRange) -> list[_Part]:
+    """Return the parts of *span*, and the time after it in which its last intervals end."""
+    taken_at = SystemSample.__table__.c.taken_at
+    held = select(func.min(taken_at), func.max(taken_at)).where(*TimeRange(span.since).holds(taken_at))
+    first, last = (instant and instant.replace(tzinfo=UTC) for instant in connection.execute(held).one())
+    if first is None or last is None:
+        return []
+    parts = []
+    begin = span.since or first
+    until = min(span.until or last, last) + timedelta(microseconds=1)
+    length = FIRST_PART
+    while begin < until:
+        inside = _NO_BOUND if span.since is None else (begin - span.since).total_seconds()
+        parts.append(_Part(begin, min(begin + length, until, span.until or until), True, inside))
+        begin, length = begin + length, PART
+    if span.until is not None:
+        parts.append(_Part(span.until, span.until + LOOK_AHEAD, False, -1.0))
+    return parts
+
+
+def _parameters(span: TimeRange, part: _Part) -> dict[str, Any]:
+    return {
+        "since_ms": -_NO_BOUND if span.since is None else round(span.since.timestamp() * 1000),
+        "until_ms": _NO_BOUND if span.until is None else round(span.until.timestamp() * 1000),
+        "part_since": _text(part.since),
+        "part_until": _text(part.until),
+        "is_seen": part.is_seen,
+        "inside_seconds": part.inside_seconds,
+    }
+
+
+def _text(instant: datetime) -> str:
+    return stored(instant).isoformat(" ", "microseconds")
+
+
+def _ranked(row: Row[Any], group: Group) -> Ranked:
+    mean = row.cpu_ms / row.seconds / 10 if row.cpu_ms is not None and row.seconds else None
+    used = Usage(
+        row.cpu_ms,
+        row.cpu_estimated_ms or 0,
+        mean,
+        None if row.peak is None else (row.peak >> 32) / 100,
+        row.peak_at and row.peak_at.replace(tzinfo=UTC),
+        row.rss_max_bytes,
+        round(row.rss_sum_bytes / row.rss_samples) if row.rss_samples else None,
+        row.read_bytes,
+        row.write_bytes,
+        row.num_threads_max,
+        row.last_seen_at and row.last_seen_at.replace(tzinfo=UTC),
+    )
+    if group == "process":
+        return Ranked(None, row, used)
+    return Ranked(None if row.key == "\0" else row.key, None, used)

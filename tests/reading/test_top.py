@@ -7,13 +7,13 @@ import json
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from conftest import LEGACY, Run, query
 from machine import NOON, Machine, process
 
-from perftrack.reading import usage_statements
+from perftrack.reading import usage
 from perftrack.reading.coverage import coverage
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.snapshot import snapshot
@@ -59,12 +59,37 @@ class TestCpuTime:
         machine.tick(process(91_000))
         assert seconds(document(*WHOLE)) == {"python3": 90.0}
 
-    def test_of_an_interval_belongs_to_its_later_sample(self, machine: Machine, document: Document) -> None:
+    def test_of_an_interval_counts_by_its_share_of_the_range(self, machine: Machine, document: Document) -> None:
         for cpu_ms in (0, 10_000, 30_000, 60_000):  # at 12:01, 12:02, 12:03 and 12:04
-            machine.tick(process(cpu_ms))
-        assert seconds(document("--since", "2026-11-20T12:02:30Z", "--until", "2026-11-20T12:03:30Z")) == {
-            "python3": 20.0
-        }
+            machine.tick(process(cpu_ms), cpu_user_ms=60_000)
+        found = document("--since", "2026-11-20T12:02:30Z", "--until", "2026-11-20T12:03:30Z")
+        assert seconds(found) == {"python3": 25.0}
+        assert found["rows"][0]["cpu_estimated_seconds"] == 25.0
+        assert (found["system_cpu_seconds"], found["system_cpu_estimated_seconds"]) == (60.0, 60.0)
+        found = document("--since", "2026-11-20T12:01:30Z", "--until", "2026-11-20T12:03:00Z")
+        assert seconds(found) == {"python3": 25.0}
+        assert found["rows"][0]["cpu_estimated_seconds"] == 5.0
+
+    def test_after_a_gap_is_no_more_than_the_range_is_long(self, machine: Machine, document: Document) -> None:
+        """One thread and two CPUs, all busy for two hours without a sample."""
+        machine.tick(process(0))
+        machine.tick(process(7_200_000), after=7200, cpu_user_ms=14_400_000)
+        machine.tick(process(7_260_000), cpu_user_ms=120_000)
+        whole = document(*WHOLE)
+        assert (seconds(whole), whole["system_cpu_seconds"]) == ({"python3": 7260.0}, 14_520.0)
+        found = document("--since", "2026-11-20T14:00:50Z", "--until", "2026-11-20T14:01:20Z")
+        assert (seconds(found), found["system_cpu_seconds"]) == ({"python3": 30.0}, 60.0)
+
+    def test_of_consecutive_ranges_is_that_of_both(self, machine: Machine, document: Document) -> None:
+        for number in range(6):
+            machine.tick(process(number * 10_007, read_bytes=number * 999), after=60 + 600 * (number == 3))
+        (whole,) = document(*WHOLE)["rows"]
+        middle = "2026-11-20T12:07:11Z"
+        before, after = document("--since", SINCE, "--until", middle), document("--since", middle, "--until", UNTIL)
+        assert before["rows"][0]["cpu_seconds"] + after["rows"][0]["cpu_seconds"] == pytest.approx(50.035)
+        assert before["rows"][0]["read_bytes"] + after["rows"][0]["read_bytes"] == pytest.approx(
+            whole["read_bytes"], abs=1
+        )
 
     def test_never_reaches_across_a_reboot_or_a_counter_that_went_backwards(
         self, machine: Machine, document: Document
@@ -96,13 +121,14 @@ class TestCpuTime:
         assert line.split()[0] == "?"
 
     def test_is_added_up_in_parts(self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(usage_statements, "SAMPLES_AT_ONCE", 4)
+        monkeypatch.setattr(usage, "FIRST_PART", timedelta(minutes=3))
+        monkeypatch.setattr(usage, "PART", timedelta(minutes=5))
         machine.tick()
         began = int(machine.uptime_seconds * 100) + 100
         for number in range(1, 30):
             machine.tick(process(number * 1000, started_ticks=began), step=-600 if number == 9 else 0)
-        (row,) = top(path, TimeRange(NOON.replace(tzinfo=UTC), None)).rows
-        assert (row.used.cpu_ms, row.used.rss_samples) == (29_000, 29)
+        (row,) = top(path, TimeRange((NOON - timedelta(hours=1)).replace(tzinfo=UTC), None)).rows
+        assert (row.used.cpu_ms, row.used.cpu_estimated_ms, row.used.rss_mean_bytes) == (29_000, 0, 4096)
 
     def test_of_a_process_that_changed_its_name_is_one_process_and_of_both_names(
         self, machine: Machine, document: Document
@@ -187,18 +213,21 @@ def test_gives_the_same_answer_as_plain_sql_over_the_views(machine: Machine, pat
             cpu_user_ms=20,
         )
     since, until = NOON + timedelta(hours=7), NOON + timedelta(hours=43)
-    condition = f"taken_at >= '{since}' AND taken_at < '{until}'"
+    # both ends are samples: the interval that ends with the range is in it, and the one that ends at its begin is not
+    first, last = (instant.isoformat(" ", "microseconds") for instant in (since, until))
+    ends = f"taken_at > '{first}' AND taken_at <= '{last}'"
     expected = query(
         path,
-        f"SELECT process_id, sum(cpu_ms), max(rss_bytes) FROM process_interval WHERE {condition} GROUP BY process_id",
+        f"SELECT process_id, sum(cpu_ms) FILTER (WHERE {ends}),"
+        f" max(rss_bytes) FILTER (WHERE taken_at >= '{first}' AND taken_at < '{last}')"
+        f" FROM process_interval WHERE taken_at BETWEEN '{first}' AND '{last}' GROUP BY process_id",
     )
     found = top(path, TimeRange(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC)), limit=1000)
     with snapshot(path) as reader:
         assert coverage(reader, found.coverage.span, found.coverage.span.until).held == found.coverage.held
-    answer = [(row.process.id, row.used.cpu_ms, row.used.rss_max_bytes) for row in found.rows if row.process]
-    # the first sample after a boot has no interval before it
+    answer = [(row.process.process_id, row.used.cpu_ms, row.used.rss_max_bytes) for row in found.rows if row.process]
     assert sorted(row for row in answer if row[1] is not None) == [row for row in expected if row[1] is not None]
-    assert found.system_cpu_ms == query(path, f"SELECT sum(cpu_ms) FROM system_interval WHERE {condition}")[0]
+    assert found.system_cpu_ms == query(path, f"SELECT sum(cpu_ms) FROM system_interval WHERE {ends}")[0]
     assert len(answer) > 20
 
 
@@ -244,7 +273,7 @@ class TestTheRange:
     @pytest.mark.usefixtures("machine")
     def test_that_is_empty_says_what_there_is(self, machine: Machine, perftrack: Run) -> None:
         machine.tick()
-        done = perftrack("top", "--since", "2020-01-01", "--until", "2020-01-02")
+        done = perftrack("top", "--since", "2020-01-01", "--until", "2020-01-02", expect=1)
         assert done.stdout == ""
         assert "no samples in this range" in done.stderr
         assert "holds 1, from 2026-11-20 12:01:00" in done.stderr
@@ -259,7 +288,7 @@ class TestAt:
             )
 
     def test_shows_the_nearest_sample_and_its_neighbours(self, perftrack: Run) -> None:
-        out = perftrack("top", "--at", "2026-11-20 12:02:20").stdout.splitlines()
+        out = perftrack("top", "--wide", "--at", "2026-11-20 12:02:20").stdout.splitlines()
         assert out[0] == "sample of 2026-11-20 12:02:00 UTC, 20 s before the time asked for"
         assert out[1] == "previous: 2026-11-20 12:01:00, next: 2026-11-20 12:03:00"
         assert [line.split()[5:8] for line in out[5:]] == [["2026-11-20", "11:00:00", "root"]] * 2
@@ -283,17 +312,17 @@ class TestNames:
         for number in range(2):
             machine.tick(process(number, name=HOSTILE, command=HOSTILE, username=HOSTILE))
         for arguments in (WHOLE, ("--at", "2026-11-20 12:00"), (*WHOLE, "--group", "command")):
-            out = perftrack("top", *arguments).stdout
+            out = perftrack("top", *arguments, "--wide").stdout
             assert r"[/red]\x1b[31m\u202egnp.exe\n" in out
             assert all(char.isprintable() or char == "\n" for char in out)
 
-    def test_are_whole_in_a_pipe_and_cut_on_a_screen(self, machine: Machine, perftrack: Run) -> None:
+    def test_are_cut_on_a_screen_and_in_a_pipe_but_on_request(self, machine: Machine, perftrack: Run) -> None:
         for number in range(2):
             machine.tick(process(number, command="x" * 300))
-        assert "x" * 300 in perftrack("top", *WHOLE).stdout
-        for columns in (60, 80, 132):
-            lines = perftrack("top", *WHOLE, env={"COLUMNS": str(columns)}).stdout.splitlines()
-            assert max(map(len, lines)) <= columns, columns
+        assert "x" * 300 in perftrack("top", *WHOLE, "--wide").stdout
+        for columns in (80, 132, None):
+            lines = perftrack("top", *WHOLE, env={"COLUMNS": columns and str(columns)}).stdout.splitlines()
+            assert max(map(len, lines)) <= (columns or 132), columns
             assert any("…" in line for line in lines)
 
 
@@ -305,20 +334,76 @@ def test_reads_no_more_than_its_range(machine: Machine, path: str) -> None:
     steps: list[str] = []
     with snapshot(path) as reader:
         from perftrack.reading import top as reading
-        from perftrack.reading.usage import GROUPS
 
         def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-            if statement.startswith("SELECT"):
+            if statement.strip().startswith(("SELECT", "INSERT")):
                 steps.extend(
                     row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
                 )
 
         event.listen(reader, "before_cursor_execute", explain)
         span = TimeRange((NOON + timedelta(minutes=2)).replace(tzinfo=UTC), None)
-        for group in ("process", *GROUPS):
+        for group in get_args(usage.Group):
             covered = coverage(reader, span, NOON.replace(tzinfo=UTC))
-            reading.largest(reader, covered, "cpu", group, 5)  # type: ignore[arg-type]
+            reading.rankings(reader, covered, ["cpu"], group, 5)
     scans = {step for step in steps if step.startswith("SCAN") and "(subquery" not in step and "anon" not in step}
-    assert scans <= {"SCAN boot", "SCAN gap", "SCAN name_filter", "SCAN CONSTANT ROW"}, scans
+    made = {"SCAN used", "SCAN new LEFT-JOIN", "SCAN CONSTANT ROW"}
+    assert scans <= {"SCAN boot", "SCAN gap", "SCAN name_filter"} | made, scans
     assert any("ix_system_sample_taken_at" in step for step in steps)
-    assert "SEARCH process_sample USING PRIMARY KEY (sample_id>? AND sample_id<?)" in steps, steps
+    assert "SEARCH own USING PRIMARY KEY (sample_id=?)" in steps, steps
+
+
+class TestWhen:
+    def test_tells_the_busiest_time_the_mean_and_when_it_was_last_seen(
+        self, machine: Machine, document: Document, perftrack: Run
+    ) -> None:
+        for cpu_ms in (0, 6_000, 36_000, 42_000):  # 10, 50 and 10 % of a CPU
+            machine.tick(process(cpu_ms))
+        machine.tick()
+        (row,) = document(*WHOLE)["rows"]
+        assert (row["cpu_percent_mean"], row["cpu_percent_max"]) == (23.33, 50.0)
+        assert row["cpu_percent_max_at"] == "2026-11-20T12:03:00Z"
+        assert row["last_seen_at"] == "2026-11-20T12:04:00Z"
+        (line,) = [line for line in perftrack("top", *WHOLE).stdout.splitlines() if "python3" in line]
+        assert line.split()[:4] == ["42.0", "23.3", "12:03:00", "12:04:00"]
+        (cells,) = csv.DictReader(perftrack("top", *WHOLE, "--format", "csv").stdout.splitlines()[:2])
+        assert (cells["cpu_percent_max"], cells["cpu_percent_max_at"]) == ("50.0", "2026-11-20T12:03:00Z")
+
+    def test_of_a_group_is_that_of_its_processes_together(self, machine: Machine, document: Document) -> None:
+        for number in range(3):
+            machine.tick(process(number * 6_000, pid=1), process(number * number * 6_000, pid=2))
+        (row,) = document(*WHOLE, "--group", "name")["rows"]
+        assert (row["cpu_percent_mean"], row["cpu_percent_max"]) == (30.0, 40.0)
+        assert row["cpu_percent_max_at"] == "2026-11-20T12:03:00Z"
+
+
+class TestFilters:
+    @pytest.fixture(autouse=True)
+    def two(self, machine: Machine) -> None:
+        for number in range(2):
+            machine.tick(
+                process(number * 1000, name="backup", pid=7, username="root"),
+                process(number * 500, name="python3", pid=8, username="app"),
+            )
+
+    @pytest.mark.parametrize("option", [("--name", "ack"), ("--pid", "7"), ("--user", "root")])
+    @pytest.mark.parametrize("group", ["process", "name", "user"])
+    def test_leave_the_others_away(self, document: Document, option: tuple[str, str], group: str) -> None:
+        found = document(*WHOLE, *option, "--group", group)
+        assert [row["cpu_seconds"] for row in found["rows"]] == [1.0]
+        assert found["unattributed_cpu_seconds"] is None
+
+    def test_that_match_nothing_are_an_error(self, perftrack: Run) -> None:
+        done = perftrack("top", *WHOLE, "--name", "nobody", expect=1)
+        assert (done.stdout, "no process" in done.stderr) == ("", True)
+
+
+def test_without_a_process_says_what_is_recorded_and_how_to_change_that(machine: Machine, perftrack: Run) -> None:
+    for _ in range(2):
+        machine.tick(cpu_user_ms=5000)
+    for arguments, stream in (((), "stdout"), (("--format", "json"), "stderr")):
+        text = getattr(perftrack("top", *WHOLE, *arguments), stream)
+        assert "no process was recorded in this range" in text
+        assert "`perftrack record --filter python`" in text
+        assert "`perftrack config init`" in text
+    assert "(unattributed) 5.0 CPU s" in perftrack("top", *WHOLE).stdout

@@ -18,7 +18,7 @@ import pytest
 from conftest import Run, query
 from machine import Machine, process
 
-from perftrack.reading import usage_statements
+from perftrack.reading import usage
 from perftrack.reading.coverage import coverage
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.report import report
@@ -111,7 +111,7 @@ class Simulation:
 def test_of_a_made_up_machine_all_answers_are_exact(
     connection: sqlite3.Connection, path: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage_statements, "SAMPLES_AT_ONCE", 17)
+    monkeypatch.setattr(usage, "PART", timedelta(minutes=17))
     simulation = Simulation(connection, seed)
     simulation.run(200)
 
@@ -120,7 +120,7 @@ def test_of_a_made_up_machine_all_answers_are_exact(
     assert found.unattributed_cpu_ms == simulation.unseen_ms
     sql = "SELECT process.id, boot.key, pid, started_ticks FROM process JOIN boot ON boot.id = boot_id"
     identities = {row[0]: row[1:] for row in query(path, sql)}
-    rows = {identities[row.process.id]: row.used for row in found.rows if row.process}
+    rows = {identities[row.process.process_id]: row.used for row in found.rows if row.process}
     assert set(rows) == simulation.seen
     assert {key: used.cpu_ms for key, used in rows.items() if used.cpu_ms is not None} == simulation.used
     assert {key: used.write_bytes for key, used in rows.items() if used.write_bytes is not None} == simulation.written
