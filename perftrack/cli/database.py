@@ -21,6 +21,14 @@ def path(database: options.Database = None, config: options.Config = None) -> No
 
 
 @app.command()
+def schema() -> None:
+    """Explain every table, view and column, in Markdown."""
+    from perftrack.storage import documentation
+
+    print(documentation.schema(), end="")
+
+
+@app.command()
 def upgrade(database: options.Database = None, config: options.Config = None) -> None:
     """Create the database, or bring one of an older perftrack to this one's schema.
 

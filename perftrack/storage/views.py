@@ -34,9 +34,8 @@ def column(name: str, sql: str, kind: Any, doc: str) -> Column[Any]:
 def shown(source: InstrumentedAttribute[Any] | Column[Any], name: str = "", table: str = "") -> Column[Any]:
     """Return a column of a view that shows one of a table as it is. *table*: what the view calls that table."""
     of_table = source.__clause_element__() if isinstance(source, InstrumentedAttribute) else source
-    return column(
-        name or of_table.name, f"{table or of_table.table.name}.{of_table.name}", of_table.type, of_table.doc or ""
-    )
+    doc = f"{of_table.table.name}.{of_table.name}." if of_table.primary_key else of_table.doc or ""
+    return column(name or of_table.name, f"{table or of_table.table.name}.{of_table.name}", of_table.type, doc)
 
 
 def view(name: str, columns: Iterable[Column[Any]], source: str, doc: str) -> Table:

@@ -25,7 +25,7 @@ import typer
 from conftest import LEGACY, Run, process_row, sample
 
 from perftrack.cli import app
-from perftrack.storage import database, pending
+from perftrack.storage import database, documentation, pending, schema
 
 TEXT = readme.README.read_text(encoding="utf-8")
 COOKBOOK = re.findall(r"\n([^\n]+\?)[^\n]*(?:\n[^\n`]+)*\n\n```sql\n(.*?)```", TEXT, re.DOTALL)
@@ -36,13 +36,25 @@ def test_the_generated_parts_are_up_to_date() -> None:
     assert readme.text() == TEXT, "run: python tests/readme.py"
 
 
-def test_every_command_is_documented() -> None:
+def test_every_command_is_named() -> None:
     group = typer.main.get_command(app)
-    found = set()
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
-        subcommands = getattr(command, "commands", {"": None})
-        found |= {f"{name} {subcommand}".strip() for subcommand in subcommands}
-    assert found == set(readme.COMMANDS)
+    for name in group.commands:  # type: ignore[attr-defined]
+        assert f"perftrack {name}" in TEXT, name
+
+
+def test_the_page_of_the_database_is_up_to_date() -> None:
+    page = schema.migrations_folder() / "SCHEMA.md"
+    assert page.read_text(encoding="utf-8") == documentation.schema(), "run: perftrack database schema"
+
+
+def test_the_picture_is_one() -> None:
+    assert readme.PICTURE.read_bytes().startswith(b"\x89PNG")
+    assert f"]({readme.PICTURE.relative_to(readme.ROOT)})" in TEXT
+
+
+def test_every_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (readme.ROOT / target).exists(), target
 
 
 @pytest.fixture
@@ -66,7 +78,7 @@ def a_busy_week(path: str) -> None:
 
 
 def test_the_cookbook_is_found() -> None:
-    assert len(COOKBOOK) == len(re.findall("```sql", TEXT)) == 10
+    assert len(COOKBOOK) == len(re.findall("```sql", TEXT)) == 5
 
 
 @pytest.mark.usefixtures("a_busy_week")
@@ -84,7 +96,6 @@ def test_the_cookbook_names_the_busy_process_and_the_growing_one(sqlite3_shell: 
     answers = {question: sqlite3_shell(sql, "-csv").splitlines() for question, sql in COOKBOOK}
     assert answers["Which recorded processes used most CPU time?"][0].startswith("java,11,root,")
     assert answers["Which processes grew?"][0].startswith("python3,10,")
-    assert len(answers["When did it boot?"]) == 2
 
 
 @pytest.mark.usefixtures("a_busy_week")
@@ -138,13 +149,16 @@ def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
                 ]
                 os.killpg(shell.pid, signal.SIGKILL)  # all of a pipeline, which holds our pipes open
                 pytest.fail(f"it does not end: {line}: {left}")
-        assert shell.returncode == 0, line
-        assert told == "" or "no samples in this range" in told, line
+        # nothing at 02:00 in these samples: an answer that says so
+        if "no samples in this range" in told:
+            assert shell.returncode == (0 if " export " in line else 1), line
+        else:
+            assert (shell.returncode, told) == (0, ""), line
 
 
 def test_the_settings_named_in_the_text_are_real(perftrack: Run) -> None:
     named = re.findall(r"`(\w+) = ([\w.]+)`", TEXT)
-    assert ("top", "5") in named
+    assert ("top", "0") in named
     for name, value in named:
         assert f"{name} = " in perftrack("config", "show", env={f"PERFTRACK_{name.upper()}": value}).stdout
 
@@ -159,6 +173,7 @@ def test_the_crontab_line_runs_what_it_should() -> None:
 
 
 def test_the_figures_of_injected_faults_are_those_of_their_tests() -> None:
+    faults = (readme.ROOT / "tests" / "faults" / "README.md").read_text(encoding="utf-8")
     for figure in (
         f"{test_tick.KILLS} kills at random moments",
         f"{test_tick.CUTS} cuts with",
@@ -166,4 +181,4 @@ def test_the_figures_of_injected_faults_are_those_of_their_tests() -> None:
         f"{test_processes.MANY:,} processes",
         f"limited to {pending.SAMPLES_MAX} and to {pending.BYTES_MAX // 1024**2} MiB",
     ):
-        assert figure in " ".join(TEXT.split()), figure
+        assert figure in " ".join(faults.split()), figure
