@@ -59,14 +59,15 @@ _MERGED = ", ".join(
     + [f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in _LARGEST]
 )
 # Innermost, each process's interval with its share; then the processes of a sample that are one group; then all.
-# The + before sample_id keeps SQLite from reading all samples in the order of their ids, to have them grouped.
+# The + before sample_id keeps SQLite from reading all samples in the order of their ids, to have them grouped;
+# LIMIT -1 from computing a column anew wherever it is used.
 _ADD_UP = """
 INSERT INTO used
 SELECT {one}, max(sample_id << 32 | process_id), max(CAST(cpu_percent * 100 AS INTEGER) << 32 | sample_id),
   sum(cpu_ms), sum(cpu_estimated_ms), sum(seconds), sum(read_bytes), sum(write_bytes),
   max(rss_bytes), sum(rss_bytes), count(rss_bytes), max(num_threads)
 FROM (
-  SELECT {key} AS key, {any}(process_id) AS process_id, CASE WHEN :is_seen THEN sample_id END AS sample_id,
+  SELECT key, {any}(process_id) AS process_id, CASE WHEN :is_seen THEN sample_id END AS sample_id,
     {sum}(CASE WHEN :is_seen THEN cpu_percent END) AS cpu_percent,
     {sum}(cpu_ms * share) AS cpu_ms,
     {sum}(CASE WHEN share < 1 THEN cpu_ms * share END) AS cpu_estimated_ms,
@@ -76,9 +77,12 @@ FROM (
     {sum}(CASE WHEN :is_seen THEN rss_bytes END) AS rss_bytes,
     {sum}(CASE WHEN :is_seen THEN num_threads END) AS num_threads
   FROM (
-    SELECT *, {share} AS share FROM process_interval
+    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, cpu_percent, read_bytes, write_bytes, rss_bytes,
+      num_threads, {share} AS share
+    FROM process_interval
     WHERE {in_part} AND (:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid)
-      AND (:user IS NULL OR username = :user)) AS interval
+      AND (:user IS NULL OR username = :user)
+    LIMIT -1) AS interval
   WHERE :is_seen OR share > 0
   {grouped})
 WHERE true
