@@ -64,9 +64,9 @@ def top(
     if at is not None:
         if since is not None or until is not None or group != "process" or (name, pid, user) != (None, None, None):
             raise UsageError("--at shows one sample: leave --since, --until, --group, --name, --pid and --user away")
-        from perftrack.cli.moment import show_moment
+        from perftrack.cli.nearest import show_nearest
 
-        show_moment(settings.database, parse_instant(at, datetime.now(UTC)), by, limit, output, wide=wide)
+        show_nearest(settings.database, parse_instant(at, datetime.now(UTC)), by, limit, output, wide=wide)
         return
     first, last = options.recent(since, until)
 

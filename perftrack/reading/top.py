@@ -35,7 +35,7 @@ class Top(NamedTuple):
     unattributed_cpu_ms: float | None
 
 
-class Moment(NamedTuple):
+class NearestSample(NamedTuple):
     """The sample nearest to an instant: the row of system_sample, its processes, and its neighbours' times (UTC)."""
 
     sample: Row[Any]
@@ -94,7 +94,7 @@ def rankings(
     ]
 
 
-def moment(database: str, instant: datetime) -> Moment | None:
+def nearest_sample(database: str, instant: datetime) -> NearestSample | None:
     """Return the sample nearest to *instant*; None: the database holds none. Raises: PerftrackError."""
     table = SystemSample.__table__.c
     taken_at = table.taken_at
@@ -114,7 +114,7 @@ def moment(database: str, instant: datetime) -> Moment | None:
             .order_by(ProcessSample.cpu_percent.desc().nulls_last(), ProcessSample.rss_bytes.desc(), Process.pid)
         ).all()
     at = sample.taken_at.replace(tzinfo=UTC)
-    return Moment(
+    return NearestSample(
         sample,
         at,
         abs((at - instant).total_seconds()),

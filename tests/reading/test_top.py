@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -407,3 +408,30 @@ def test_without_a_process_says_what_is_recorded_and_how_to_change_that(machine:
         assert "`perftrack record --filter python`" in text
         assert "`perftrack config init`" in text
     assert "(unattributed) 5.0 CPU s" in perftrack("top", *WHOLE).stdout
+
+
+def test_holds_no_more_in_memory_than_it_shows(machine: Machine, path: str, connection: sqlite3.Connection) -> None:
+    """400,000 processes that were gone again took hundreds of megabytes when each was kept in Python."""
+
+    def peak() -> int:
+        tracemalloc.start()
+        found = top(path, TimeRange(NOON.replace(tzinfo=UTC), None), limit=5)
+        try:
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            assert len(found.rows) == 5
+
+    for number in range(6):
+        machine.tick(*(process(number, pid=pid) for pid in range(1, 7)))
+    peak()  # what is imported and compiled once
+    few = peak()
+    connection.execute(
+        "WITH RECURSIVE one (pid) AS (SELECT 100 UNION ALL SELECT pid + 1 FROM one WHERE pid < 30000)"
+        " INSERT INTO process (boot_id, pid, started_ticks, name) SELECT 1, pid, 7, 'short' || pid FROM one"
+    )
+    connection.execute(
+        "INSERT INTO process_sample (sample_id, process_id, filter_id, cpu_user_ms, cpu_system_ms, rss_bytes)"
+        " SELECT 3 + id % 3, id, 1, 5, 5, 4096 FROM process WHERE name LIKE 'short%'"
+    )
+    assert peak() < few + 200_000

@@ -8,7 +8,7 @@ from typing import Any
 
 from perftrack.cli import processes, show
 from perftrack.errors import PerftrackError, UsageError
-from perftrack.reading.top import Moment, moment
+from perftrack.reading.top import NearestSample, nearest_sample
 
 _FIELDS = (
     *("cpu_percent", "rss_bytes", "vms_bytes", "num_threads", "read_bytes", "write_bytes"),
@@ -16,8 +16,8 @@ _FIELDS = (
 )
 
 
-def show_moment(database: str, instant: datetime, by: str, limit: int, output: str, *, wide: bool) -> None:
-    found = moment(database, instant)
+def show_nearest(database: str, instant: datetime, by: str, limit: int, output: str, *, wide: bool) -> None:
+    found = nearest_sample(database, instant)
     if found is None:
         raise PerftrackError(f"database {database} holds no samples yet")
     rank = {"cpu": "cpu_percent", "rss": "rss_bytes", "threads": "num_threads"}.get(by)
@@ -39,10 +39,10 @@ def show_moment(database: str, instant: datetime, by: str, limit: int, output: s
     elif output == "csv":
         processes.write_csv(_FIELDS, rows)
     else:
-        _print_moment(found, instant, rows, by, wide=wide)
+        _print_nearest(found, instant, rows, by, wide=wide)
 
 
-def _print_moment(found: Moment, instant: datetime, rows: list[dict[str, Any]], by: str, *, wide: bool) -> None:
+def _print_nearest(found: NearestSample, instant: datetime, rows: list[dict[str, Any]], by: str, *, wide: bool) -> None:
     side = "after" if found.taken_at > instant else "before"
     away = (
         f"{show.span(found.away_seconds)} {side} the time asked for" if found.away_seconds >= 0.5 else "as asked for"
