@@ -42,7 +42,9 @@ def show_nearest(database: str, instant: datetime, by: str, limit: int, output: 
         _print_nearest(found, instant, rows, by, wide=wide)
 
 
-def _print_nearest(found: NearestSample, instant: datetime, rows: list[dict[str, Any]], by: str, *, wide: bool) -> None:
+def _print_nearest(
+    found: NearestSample, instant: datetime, rows: list[dict[str, Any]], by: str, *, wide: bool
+) -> None:
     side = "after" if found.taken_at > instant else "before"
     away = (
         f"{show.span(found.away_seconds)} {side} the time asked for" if found.away_seconds >= 0.5 else "as asked for"
