@@ -37,6 +37,17 @@ Until = Annotated[
 ]
 
 
+RANKINGS = ("cpu", "rss", "io", "threads")
+
+
+def ranking(text: str) -> str:
+    """Return what `--by` *text* ranks by, of RANKINGS; memory and mem are rss. Raises: ValueError, for typer."""
+    name = "rss" if text in {"memory", "mem"} else text
+    if name not in RANKINGS:
+        raise ValueError(f"{text!r} is not one of {', '.join(map(repr, RANKINGS))}.")
+    return name
+
+
 def instants(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
     """Return --since and --until as instants. Raises: UsageError."""
     now = datetime.now(UTC)
