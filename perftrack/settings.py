@@ -34,14 +34,14 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
     ),
     "top": (
         "count",
-        0,
-        "Record this many of the largest processes by CPU, and as many by memory, whatever their names.",
+        5,
+        "Record this many of the largest processes by CPU, and as many by memory, whatever their names. 0: none.",
     ),
     "all": ("flag", False, "Record every process."),
     "cpu_window": (
         "seconds",
         1.0,
-        "How long to measure CPU percentages, in seconds. 0: do not wait, measure since the previous sample.",
+        "How long to measure CPU percentages, in seconds. 0: since the previous sample; only `top` waits, 0.2 s.",
     ),
     "memory_detail": ("flag", False, "Record uss, pss and swap of each process too (slow)."),
     "disk_floor_mib": (

@@ -54,7 +54,7 @@ def settings(path: str) -> Callable[..., Settings]:
     """The settings of a tick that watches processes whose names contain OWN."""
 
     def made(**options: Any) -> Settings:
-        return load({"database": path, "cpu_window": 0.05, "process_filter": [OWN], **options})
+        return load({"database": path, "cpu_window": 0.05, "process_filter": [OWN], "top": 0, **options})
 
     return made
 
@@ -156,7 +156,8 @@ class TestTheCronLine:
 
 
 def environment(path: str, **variables: str) -> dict[str, str]:
-    return {**os.environ, "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0.05", **variables}
+    own = {"PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0.05", "PERFTRACK_TOP": "0"}
+    return {**os.environ, **own, **variables}
 
 
 def modules(program: str, **environment: str) -> set[str]:
@@ -551,7 +552,7 @@ class TestTheBeats:
 class TestTheLoop:
     def test_ends_after_count_samples(self, perftrack: Run, path: str, spawn: Spawn) -> None:
         spawn(SLEEPER)
-        done = perftrack("record", "--every", "0.1s", "--count", "3", "--filter", OWN)
+        done = perftrack("record", "--every", "0.1s", "--count", "3", "--filter", OWN, "--top", "0")
         assert (done.stdout, done.stderr) == ("", "")
         assert (count(path), count(path, "process"), count(path, "process_sample")) == (3, 1, 3)
 
@@ -576,7 +577,7 @@ class TestTheLoop:
         assert [line.split()[0] for line in printed.splitlines()] == ["recorded", "recorded"]
 
     def test_measures_since_the_previous_sample_without_a_window(self, perftrack: Run, path: str) -> None:
-        perftrack("record", "--every", "0.1s", "--count", "3", "--cpu-window", "0")
+        perftrack("record", "--every", "0.1s", "--count", "3", "--cpu-window", "0", "--top", "0")
         windows = query(path, "SELECT window_seconds FROM system_sample ORDER BY id")
         assert windows[0] is None
         assert windows[1:] == pytest.approx([0.1, 0.1], abs=0.09)
