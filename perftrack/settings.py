@@ -101,7 +101,7 @@ def load(
     Raises: UsageError for a named config file that cannot be read, an unknown key or a wrong value.
     """
     named = config_file or environ.get("PERFTRACK_CONFIG")
-    path = expand(named, "PERFTRACK_CONFIG") if named else _usual_file()
+    path = expand(named, "PERFTRACK_CONFIG") if named else usual_config_file()
     values = {name: default for name, (_, default, _) in SETTINGS.items()}
     origins = dict.fromkeys(SETTINGS, "default")
     for name, (value, line) in _read_file(path, must_exist=bool(named)).items():
@@ -122,7 +122,7 @@ def load(
     return Settings(values, origins, path)
 
 
-def _usual_file() -> str:
+def usual_config_file() -> str:
     """Return the config file's path, empty where this user has no home folder to keep one in."""
     try:
         return default_config_file()

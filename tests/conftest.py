@@ -89,7 +89,7 @@ def on_a_terminal(
     process = subprocess.Popen(
         [*program, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm", "COLUMNS": "1000", **env},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "1000", **env},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

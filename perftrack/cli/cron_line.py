@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from perftrack.errors import PassingError, UsageError
@@ -84,12 +85,16 @@ def record(
         },
         config,
     )
+    is_shown = sys.stdout.isatty()
+    is_first = is_shown and not os.path.lexists(settings.database)
     for outcome in _outcomes(settings, every, count):
         if isinstance(outcome, PassingError):
             if sys.stderr.isatty() or not outcome.muted:
                 print(f"perftrack: {printable(str(outcome))}", file=sys.stderr)
-        elif sys.stdout.isatty():
-            print(printable(_summary(outcome, settings.database)))
+        elif is_shown:
+            for line in _lines(outcome, settings, is_first=is_first):
+                print(printable(line))
+            is_first = False
 
 
 def _outcomes(settings: Settings, every: str | None, count: int | None) -> Iterable[Sample | PassingError]:
@@ -111,10 +116,15 @@ def _outcomes(settings: Settings, every: str | None, count: int | None) -> Itera
     return record_every(settings, seconds, count)
 
 
-def _summary(sample: Sample, path: str) -> str:
+def _lines(sample: Sample, settings: Settings, *, is_first: bool) -> list[str]:
     cpu = sample.system["cpu_percent"]
-    return (
+    summary = (
         f"recorded {len(sample.processes)} of {sample.system['processes_seen']} processes"
-        f" at {sample.system['taken_at_local'][:19]}"
-        f"{'' if cpu is None else f', CPU {cpu} %'}, in {path}"
+        f" at {sample.system['taken_at_local'][:19]}{'' if cpu is None else f', CPU {cpu} %'}"
     )
+    if not is_first:
+        return [f"{summary}, in {settings.database}"]
+
+    from perftrack.cli.first_record import first_record
+
+    return first_record(sample, settings, summary)
