@@ -77,7 +77,7 @@ def install(python: str, target: str) -> None:
         return
     if any(word in output for word in OFFLINE):
         fail("cannot reach the package index; check the network or pip's index-url, then run this again")
-    fail(f"cannot install perftrack: {last_line(output)}")
+    fail(f"pip cannot install what is needed: {last_line(output)}")
 
 
 def run(*command: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 from conftest import Run, on_a_terminal, query
 
 from perftrack.cli import first_record
-from perftrack.installation import program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudoterminal")
 
@@ -99,17 +97,3 @@ class TestTheFirstRecord:
         (database,) = tmp_path.rglob("*.db")
         subprocess.run(["sh", "-c", line.removeprefix("* * * * * ")], cwd="/", check=True)
         assert query(database, "SELECT count(*) FROM system_sample") == [2]
-
-
-class TestTheProgram:
-    def test_of_a_clone_is_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sys, "argv", [str(tmp_path / ".venv/bin/perftrack"), "record"])
-        assert program() == [str(tmp_path / ".venv/bin/perftrack")]  # somebody's environment, no clone
-        (tmp_path / "bin").mkdir()
-        (tmp_path / "bin/perftrack").touch()
-        assert program() == [str(tmp_path / "bin/perftrack")]
-
-    def test_that_was_installed_is_the_script(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["venv/bin/perftrack"])
-        assert program() == [os.path.join(os.getcwd(), "venv/bin/perftrack")]
