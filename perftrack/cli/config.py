@@ -33,7 +33,10 @@ def show(database: options.Database = None, config: options.Config = None) -> No
 
 @app.command()
 def init(config: options.Config = None) -> None:
-    """Write a config file in which every setting is explained, and commented out."""
+    """Write a config file that explains every setting.
+
+    All of them are commented out, so nothing changes until you edit it.
+    """
     path = expand(config or os.environ.get("PERFTRACK_CONFIG") or default_config_file(), "--config")
     lines = ["# perftrack's settings. Remove the # from a line to change one; `perftrack config show` tells them."]
     for name, (_, default, meaning) in SETTINGS.items():
