@@ -24,15 +24,17 @@ def main() -> None:
     usable = run(python_of(stamp.parent), "-c", "import pip, sys; assert sys.version_info >= (3, 11)") is None
     if usable and made_for == str(root) and stamp.stat().st_mtime_ns >= project_changed:
         return  # somebody else has just done it
-    if sys.stderr.isatty():
-        print(f"perftrack: installing into {stamp.parent}, once ...", file=sys.stderr)
+    is_new = not usable or made_for not in {None, str(root)}
+    doing = "making" if is_new else "updating"
+    say(f"{doing} the virtual environment {stamp.parent}, once; its packages come from the index, in a minute or so")
     if not os.access(stamp.parent if stamp.parent.exists() else root, os.W_OK):
         fail(f"{root} is not writable; run this once as the owner of that folder")
-    if not usable or made_for not in {None, str(root)}:
+    if is_new:
         make_venv(stamp.parent)
     install(python_of(stamp.parent), f"{root}[{extra}]" if extra else str(root))
     stamp.write_text(f"{root}\n")
     os.utime(stamp, ns=(project_changed, project_changed))
+    say("it is ready")
 
 
 def lock(folder: pathlib.Path) -> None:
@@ -75,7 +77,7 @@ def install(python: str, target: str) -> None:
         return
     if any(word in output for word in OFFLINE):
         fail("cannot reach the package index; check the network or pip's index-url, then run this again")
-    fail(f"cannot install perftrack: {last_line(output)}")
+    fail(f"pip cannot install what is needed: {last_line(output)}")
 
 
 def run(*command: str) -> str | None:
@@ -93,6 +95,12 @@ def last_line(output: str) -> str:
     """Return the line that says most: the last that calls itself an error, or the last."""
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no message"]
     return ([line for line in lines if line.upper().startswith("ERROR")] or lines)[-1]
+
+
+def say(line: str) -> None:
+    """Tell a person who waits what goes on."""
+    if sys.stderr.isatty():
+        print(f"perftrack: {line}", file=sys.stderr)
 
 
 def fail(line: str) -> None:

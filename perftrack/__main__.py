@@ -1,4 +1,4 @@
-"""Entry point: the cron line `perftrack record` goes straight to recording, everything else to the CLI."""
+"""Entry point: `perftrack record`, the cron line, goes straight to recording; everything else to typer."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ def main() -> None:
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
     try:
-        if sys.argv[1:] == ["record"]:
-            # typer alone would cost several times what the tick does
-            from perftrack.recording.recorder import record_one
-            from perftrack.settings import load
+        if sys.argv[1:2] == ["record"]:
+            from perftrack.cli import cron_line
 
-            line = record_one(load())
-            if sys.stdout.isatty():
-                print(printable(line), flush=True)
-            # Everything is written and closed. Taking the interpreter apart would cost a tenth of the tick more.
-            os._exit(0)
-        else:
-            from perftrack.cli import run
+            options = cron_line.parse(sys.argv[2:])
+            if options is not None:
+                cron_line.record(**options)
+                sys.stdout.flush()
+                # Everything is written and closed. Taking the interpreter apart would cost a tenth of the tick more.
+                os._exit(0)
 
-            exit_code = run()
+        from perftrack.cli.app import run  # typer alone would cost several times what the tick does
+
+        exit_code = run()
         sys.stdout.flush()
     except PerftrackError as error:
         exit_code = _failed(error)

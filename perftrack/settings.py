@@ -34,14 +34,14 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
     ),
     "top": (
         "count",
-        0,
-        "Record this many of the largest processes by CPU, and as many by memory, whatever their names.",
+        5,
+        "Record this many of the largest processes by CPU, and as many by memory, whatever their names. 0: none.",
     ),
     "all": ("flag", False, "Record every process."),
     "cpu_window": (
         "seconds",
         1.0,
-        "How long to measure CPU percentages, in seconds. 0: do not wait, measure since the previous sample.",
+        "How long to measure CPU percentages, in seconds. 0: since the previous sample; only `top` waits, 0.2 s.",
     ),
     "memory_detail": ("flag", False, "Record uss, pss and swap of each process too (slow)."),
     "disk_floor_mib": (
@@ -101,7 +101,7 @@ def load(
     Raises: UsageError for a named config file that cannot be read, an unknown key or a wrong value.
     """
     named = config_file or environ.get("PERFTRACK_CONFIG")
-    path = expand(named, "PERFTRACK_CONFIG") if named else _usual_file()
+    path = expand(named, "PERFTRACK_CONFIG") if named else usual_config_file()
     values = {name: default for name, (_, default, _) in SETTINGS.items()}
     origins = dict.fromkeys(SETTINGS, "default")
     for name, (value, line) in _read_file(path, must_exist=bool(named)).items():
@@ -122,7 +122,7 @@ def load(
     return Settings(values, origins, path)
 
 
-def _usual_file() -> str:
+def usual_config_file() -> str:
     """Return the config file's path, empty where this user has no home folder to keep one in."""
     try:
         return default_config_file()

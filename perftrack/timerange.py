@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from perftrack.errors import UsageError
 
 ACCEPTED = (
-    "2026-11-20, '2026-11-20 14:30[:05]', 14:30 (today), now, today, yesterday, 2h, -90m, 1h30m, 7d, "
-    "'2 hours ago', @1790000000, 2026-11-20T14:30:05Z, 2026-11-20T14:30:05+01:00"
+    "2026-11-20, '2026-11-20 14:30[:05]', 14:30 (the latest), now, today, yesterday, monday, 2h, -90m, 1h30m, 7d, "
+    "now-10m, '2 hours ago', 'last 10 minutes', @1790000000, 2026-11-20T14:30:05Z, 2026-11-20T14:30:05+01:00"
 )
 
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _SECONDS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
@@ -21,7 +22,7 @@ _SECONDS = {
 }
 _PART = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
 _DURATION = re.compile(rf"(?:{_PART}\s*)+")
-_AGO = re.compile(r"-?\s*(.+?)(?:\s+ago)?")
+_AGO = re.compile(r"(?:now ?- ?|last )(?P<before>.+)|-?\s*(?P<ago>.+?)(?:\s+ago)?")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?")
 _DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?\s*(?:Z|UTC|[+-]\d{2}:?\d{2})?)?",
@@ -29,15 +30,18 @@ _DATE = re.compile(
 )
 
 
-def parse_instant(text: str, now: datetime) -> datetime:
+def parse_instant(text: str, now: datetime, after: datetime | None = None) -> datetime:
     """Return the instant that *text* names, with UTC as its zone. *now*: the present, with a zone.
 
-    Without an offset a time is local; one that a clock change doubles is its first occurrence, one that it leaves
-    out is counted from the offset before. Raises: UsageError, which shows the accepted forms.
+    A bare clock time is the latest one that is not in the future, but where that is not later than *after*, the
+    beginning of a range that *text* ends, the first one after it. Without an offset a time is local; one that a clock
+    change doubles is its first occurrence, one that it leaves out is counted from the offset before.
+    Raises: UsageError, which shows the accepted forms.
     """
     written = " ".join(text.split())
+    lower = written.lower()
     try:
-        instant = _named(written.lower(), now) or _ago(written.lower(), now) or _dated(written, now)
+        instant = _named(lower, now) or _ago(lower, now) or _clock(written, now, after) or _dated(written)
         if instant is not None:
             return to_utc(instant)
     except (ValueError, OverflowError, OSError):  # a 32nd of a month, a year that no clock reaches
@@ -65,20 +69,42 @@ def parse_duration(text: str) -> timedelta:
 
 
 def _named(text: str, now: datetime) -> datetime | None:
+    """Return the instant of `now`, and the midnight that `today` or the latest `monday` began with."""
     if text == "now":
         return now
-    days_back = {"today": 0, "yesterday": 1, "tomorrow": -1}.get(text)
-    if days_back is None:
-        return None
-    local_day = now.astimezone().date() - timedelta(days=days_back)
-    return datetime.combine(local_day, datetime.min.time())
+    today = now.astimezone().date()
+    days_back = {"today": 0, "yesterday": 1, "tomorrow": -1}
+    for number, name in enumerate(_WEEKDAYS):
+        days_back[name] = days_back[name[:3]] = (today.weekday() - number) % 7
+    return _at(today, -days_back[text]) if text in days_back else None
+
+
+def _at(day: date, days_later: int, clock: time = time.min) -> datetime:
+    return datetime.combine(day + timedelta(days_later), clock)
 
 
 def _ago(text: str, now: datetime) -> datetime | None:
-    """Return the instant of `2h`, `-2h`, `2 hours ago`: an exact span before *now*, whatever the clock did."""
+    """Return the instant of `2h`, `2 hours ago`, `now-2h`, `last 2 hours`: an exact span, whatever the clock did."""
     match = _AGO.fullmatch(text)
-    duration = _duration(match[1]) if match else None
+    duration = _duration(match["before"] or match["ago"]) if match else None
     return None if duration is None else now.astimezone(UTC) - duration
+
+
+def _clock(text: str, now: datetime, after: datetime | None) -> datetime | None:
+    """Return the instant of `14:30`, of the day that parse_instant says."""
+    if not _CLOCK.fullmatch(text):
+        return None
+    clock = time.fromisoformat(_two_digits(text))
+    today = now.astimezone().date()
+    found = _at(today, 0, clock)
+    if to_utc(found) > now:
+        found = _at(today, -1, clock)
+    if after is not None and to_utc(found) <= after:
+        day = after.astimezone().date()
+        found = _at(day, 0, clock)
+        if to_utc(found) <= after:
+            found = _at(day, 1, clock)
+    return found
 
 
 def _duration(text: str) -> timedelta | None:
@@ -90,14 +116,15 @@ def _duration(text: str) -> timedelta | None:
     return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
 
 
-def _dated(text: str, now: datetime) -> datetime | None:
+def _dated(text: str) -> datetime | None:
     if text.startswith("@"):
         return datetime.fromtimestamp(float(text[1:]), UTC)
-    if _CLOCK.fullmatch(text):
-        text = f"{now.astimezone().date()} {text}"
     if not _DATE.fullmatch(text):
         return None
     day, _, clock = text.upper().replace("UTC", "Z").replace("T", " ", 1).partition(" ")
-    if clock[1:2] == ":":
-        clock = f"0{clock}"
-    return datetime.fromisoformat(f"{day} {clock.replace(' ', '')}".strip())
+    return datetime.fromisoformat(f"{day} {_two_digits(clock).replace(' ', '')}".strip())
+
+
+def _two_digits(clock: str) -> str:
+    """Return a clock time with two digits of the hour."""
+    return f"0{clock}" if clock[1:2] == ":" else clock

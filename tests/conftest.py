@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,37 @@ def perftrack(path: str, tmp_path: Path) -> Run:
         return done
 
     return run
+
+
+def on_a_terminal(
+    *arguments: str,
+    program: Sequence[str] = (sys.executable, "-m", "perftrack"),
+    folder: Path | None = None,
+    expect: int = 0,
+    **env: str,
+) -> str:
+    """Return all that a program writes where stdout and stderr are a terminal of 1000 columns."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*program, *arguments],
+        cwd=folder,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "1000", **env},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while more := os.read(ours, 10_000):
+            written += more
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert process.wait() == expect, written
+    return written.decode().replace("\r\n", "\n")  # the terminal's line ends
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import typer
 
@@ -27,13 +26,17 @@ def show(database: options.Database = None, config: options.Config = None) -> No
     for name in SETTINGS:
         value = json.dumps(getattr(settings, name), ensure_ascii=False)
         print(printable(f"{name} = {value}  # {settings.origins[name]}"))
+    print("# top = 0 gives the rows of the original PerformanceTrack: of process_filter alone")
     found = "" if os.path.exists(settings.config_file) else " (none)"
     print(printable(f"# config file: {settings.config_file}{found}"))
 
 
 @app.command()
 def init(config: options.Config = None) -> None:
-    """Write a config file in which every setting is explained, and commented out."""
+    """Write a config file that explains every setting.
+
+    All of them are commented out, so nothing changes until you edit it.
+    """
     path = expand(config or os.environ.get("PERFTRACK_CONFIG") or default_config_file(), "--config")
     lines = ["# perftrack's settings. Remove the # from a line to change one; `perftrack config show` tells them."]
     for name, (_, default, meaning) in SETTINGS.items():
@@ -53,5 +56,4 @@ def init(config: options.Config = None) -> None:
         raise UsageError(f"{path} exists already; edit it, or remove it first") from None
     except OSError as error:
         raise PerftrackError(f"cannot write {path}: {error.strerror}") from None
-    if sys.stdout.isatty():
-        print(printable(f"wrote {path}"))
+    print(printable(f"wrote {path}"))

@@ -15,7 +15,10 @@ app = typer.Typer(help="Find the database, and bring it up to date.", no_args_is
 
 @app.command()
 def path(database: options.Database = None, config: options.Config = None) -> None:
-    """Print the path of the database: `sqlite3 "$(perftrack database path)"`."""
+    """Print the path of the database.
+
+    For a shell: `sqlite3 "$(perftrack database path)"`.
+    """
     found = load({"database": database}, config).database
     print(printable(found) if sys.stdout.isatty() else found)
 
@@ -30,9 +33,9 @@ def schema() -> None:
 
 @app.command()
 def upgrade(database: options.Database = None, config: options.Config = None) -> None:
-    """Create the database, or bring one of an older perftrack to this one's schema.
+    """Bring the database to the schema of this perftrack.
 
-    Recording does this by itself; use it to choose the moment.
+    Where there is none, it is created. Recording does this by itself; use it to choose the moment.
     """
     from perftrack.storage import inserts
     from perftrack.storage.schema import upgrade as upgrade_database

@@ -10,6 +10,7 @@ import typer
 
 from perftrack.cli import options
 from perftrack.cli.progress import progress_bar
+from perftrack.cli.show import count, nothing_in_range
 from perftrack.errors import UsageError
 from perftrack.settings import expand, load
 from perftrack.text import printable
@@ -59,11 +60,11 @@ def export(
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
-    """Write what was recorded to two CSV files, one of the system and one of the processes.
+    """Write what was recorded to two CSV files.
 
-    The columns and the format are those of the original PerformanceTrack. The range is half open, since <= t <
-    until, so that consecutive exports fit together. With - for one file, the other is written only if it is named
-    too, or --directory is.
+    One is of the system and one of the processes. The columns and the format are those of the original
+    PerformanceTrack. The range is half open, since <= t < until, so that consecutive exports fit together. With - for
+    one file, the other is written only if it is named too, or --directory is.
     """
     only_named = "-" in {system_csv, process_csv} and directory is None
     settings = load({"database": database, "system_csv": system_csv, "process_csv": process_csv}, config)
@@ -91,12 +92,10 @@ def export(
             progress=progress,
         )
     if done.in_range.samples == 0:
-        from perftrack.cli.show import nothing_in_range
-
         print(f"perftrack: {printable(nothing_in_range(done.everything, settings.database))}", file=sys.stderr)
     elif sys.stdout.isatty() and "-" not in targets:
-        rows = zip((done.system_rows, done.process_rows), targets, strict=True)
-        wrote = " and ".join(f"{count} rows to {target}" for count, target in rows if target is not None)
+        written = zip((done.system_rows, done.process_rows), targets, strict=True)
+        wrote = " and ".join(f"{count(rows, 'row')} to {target}" for rows, target in written if rows is not None)
         print(printable(f"wrote {wrote}"))
 
 

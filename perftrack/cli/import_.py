@@ -11,6 +11,7 @@ import typer
 
 from perftrack.cli import options
 from perftrack.cli.progress import progress_bar
+from perftrack.cli.show import count
 from perftrack.errors import UsageError
 from perftrack.legacy.source import reading
 from perftrack.settings import load
@@ -37,9 +38,10 @@ def import_(
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
-    """Import what the original PerformanceTrack recorded: its pickle, or the CSV files that it extracted.
+    """Import what the original PerformanceTrack recorded.
 
-    Each file is imported whole or not at all, and importing it again adds nothing. Nothing in a file is executed.
+    That is its pickle, or the CSV files that it extracted. Each file is imported whole or not at all, and importing
+    it again adds nothing. Nothing in a file is executed.
     """
     settings = load({"database": database}, config)
     zone = _zone(timezone)
@@ -67,8 +69,8 @@ def import_(
 
 
 def _counted(system: int, processes: int) -> str:
-    counts = ((system, "system entries"), (processes, "process entries"))
-    return " and ".join(f"{count} {what}" for count, what in counts if count)
+    counts = ((system, "system entry"), (processes, "process entry"))
+    return " and ".join(count(number, noun) for number, noun in counts if number)
 
 
 def _zone(name: str | None) -> tzinfo | None:

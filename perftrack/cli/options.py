@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -22,23 +22,48 @@ Since = Annotated[
     str | None,
     typer.Option(
         metavar="T",
-        help="Only samples from this time on: 2026-11-20, '2026-11-20 14:30', 14:30, yesterday, 2h, "
-        "'2 hours ago', @1790000000, ISO 8601. Local time unless it says otherwise.",
+        help="Only samples from this time on: 2026-11-20, '2026-11-20 14:30', 14:30 (the latest), yesterday, monday, "
+        "2h, now-10m, '2 hours ago', 'last 10 minutes', @1790000000, ISO 8601. Local time unless it says otherwise.",
         show_default=False,
     ),
 ]
-Until = Annotated[str | None, typer.Option(metavar="T", help="Only samples before this time.", show_default=False)]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="T",
+        help="Only samples before this time. 14:30 is the latest, or the first after --since where that comes later.",
+        show_default=False,
+    ),
+]
 Wide = Annotated[bool, typer.Option("--wide", help="Do not cut lines and columns to the width of the screen.")]
+
+RANKINGS = ("cpu", "rss", "io", "threads")
+
+
+def ranking(text: str) -> str:
+    """Return what `--by` *text* ranks by, of RANKINGS; memory and mem are rss. Raises: ValueError, for typer."""
+    name = "rss" if text in {"memory", "mem"} else text
+    if name not in RANKINGS:
+        raise ValueError(f"{text!r} is not one of {', '.join(map(repr, RANKINGS))}.")
+    return name
+
+
 Ranking = Annotated[
-    Literal["cpu", "rss", "io", "threads"],
-    typer.Option("--by", help="Rank by CPU time, peak memory, bytes read and written, or most threads."),
+    str,
+    typer.Option(
+        "--by",
+        parser=ranking,
+        metavar=f"<{'|'.join(RANKINGS)}>",
+        help="Rank by CPU time, peak memory, bytes read and written, or most threads.",
+    ),
 ]
 
 
 def instants(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
     """Return --since and --until as instants. Raises: UsageError."""
     now = datetime.now(UTC)
-    first, last = (None if text is None else parse_instant(text, now) for text in (since, until))
+    first = None if since is None else parse_instant(since, now)
+    last = None if until is None else parse_instant(until, now, first)
     if first is not None and last is not None and first > last:
         raise UsageError(f"--since {since} is later than --until {until}")
     return first, last

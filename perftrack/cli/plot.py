@@ -37,7 +37,8 @@ def plot(
 
     CPU, memory, load, pressure, disks, network, and CPU and memory of the largest processes. The page is one file
     that needs no network: zoom, hover and legend work in any browser. Of a long range each point is of several
-    samples, and shows their minimum, mean and maximum. Needs `pip install 'perftrack[plot]'`.
+    samples, and shows their minimum, mean and maximum. A page needs plotly and a picture matplotlib; where that is
+    missing, the error is the command that installs it.
     """
     settings = load({"database": database}, config)
     first, last = options.recent(since, until)

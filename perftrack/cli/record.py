@@ -1,17 +1,12 @@
-"""`perftrack record` with options; without any, the cron line, __main__ goes straight to the recorder."""
+"""`perftrack record` for typer, which gives help and errors: what is well-formed goes straight to cron_line.py."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from perftrack.cli import options
-from perftrack.errors import UsageError
-from perftrack.settings import load
-from perftrack.text import printable
-from perftrack.timerange import parse_duration
+from perftrack.cli import cron_line, options
 
 
 def record(
@@ -65,36 +60,4 @@ def record(
     Made for a crontab: `* * * * * perftrack record` prints nothing when it succeeds. The first run creates the
     database. What is recorded by default is set in the config file; see `perftrack config show`.
     """
-    settings = load(
-        {
-            "database": database,
-            "process_filter": process_filter or None,
-            "all": everything,
-            "top": top,
-            "cpu_window": cpu_window,
-        },
-        config,
-    )
-    from perftrack.recording.recorder import record_every, record_one
-
-    if every is None:
-        if count is not None:
-            raise UsageError("--count needs --every")
-        _report(record_one(settings))
-        return
-    seconds = parse_duration(every).total_seconds()
-    if seconds <= settings.cpu_window:
-        raise UsageError(
-            f"--every {every} leaves no time between samples that take {settings.cpu_window:g} s each; "
-            "make it longer, or --cpu-window shorter"
-        )
-    for outcome in record_every(settings, seconds, count):
-        if isinstance(outcome, str):
-            _report(outcome)
-        elif sys.stderr.isatty() or not outcome.muted:
-            print(f"perftrack: {printable(str(outcome))}", file=sys.stderr)
-
-
-def _report(line: str) -> None:
-    if sys.stdout.isatty():
-        print(printable(line))
+    cron_line.record(every, count, process_filter, everything, top, cpu_window, database, config)

@@ -98,6 +98,14 @@ def number(value: float | None, decimals: int = 1) -> str:
     return UNKNOWN if value is None else f"{value:,.{decimals}f}"
 
 
+def count(amount: int, noun: str) -> str:
+    """Return how many of something there are: 1 sample, 1,440 samples, 2 entries, 3 processes."""
+    if amount != 1:
+        ending = {"y": "ies", "s": "ses"}.get(noun[-1])
+        noun = noun[:-1] + ending if ending else f"{noun}s"
+    return f"{amount:,} {noun}"
+
+
 def size(count: float | None) -> str:
     """Return bytes in the unit that they are read in: 512 B, 1.5 KiB, 12 GiB."""
     if count is None:
@@ -159,7 +167,7 @@ def nothing_in_range(held: Extent, database: str) -> str:
     if held.first is None or held.last is None:
         return f"database {database} holds no samples yet"
     return (
-        f"no samples in this range; database {database} holds {held.samples}, "
+        f"no samples in this range; database {database} holds {count(held.samples, 'sample')}, "
         f"from {local(held.first)} to {local(held.last)}"
     )
 
@@ -189,7 +197,7 @@ def coverage_lines(covered: Coverage) -> list[str]:
     until = covered.span.until or held.last
     lines = [
         f"{', '.join(covered.hosts)}: {_ends(covered.span.since or held.first, until)[0]} to {zoned(until)}",
-        f"{held.samples:,} samples"
+        count(held.samples, "sample")
         + ("" if covered.expected == held.samples else f" of {covered.expected:,}")
         + ("" if covered.usual_seconds is None else f", usually every {span(covered.usual_seconds)}"),
     ]
@@ -199,7 +207,7 @@ def coverage_lines(covered: Coverage) -> list[str]:
     lines += [gap_line(gap) for gap in latest]
     if covered.without_counters:
         lines.append(
-            f"{covered.without_counters:,} samples are imported, without counters: what they used is not known"
+            f"{count(covered.without_counters, 'sample')} imported, without counters: what was used is not known"
         )
     return lines
 

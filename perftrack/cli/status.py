@@ -30,10 +30,11 @@ def status(
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
-    """Tell how recording is doing: the database and its growth, the newest sample, gaps, cost, errors, the schedule.
+    """Tell how recording is doing.
 
-    Errors are the newest failures to record, also when they are over: since when, until when, how often, and how many
-    samples were kept meanwhile, or lost.
+    The database and its growth, the newest sample, gaps, cost, errors, the schedule and the settings. Errors are the
+    newest failures to record, also when they are over: since when, until when, how often, and how many samples were
+    kept meanwhile, or lost.
 
     Exit code 0 when the newest sample is younger than three usual intervals, 1 otherwise: a monitor can call it.
     """
@@ -106,8 +107,8 @@ def _print(lines: list[tuple[str, str]]) -> None:
 def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
     held, about = found.held, "about " if found.rows_estimated else ""
     rows = (
-        f"{held.samples:,} samples, {about}{found.rows['process_sample']:,} process rows, "
-        f"{found.rows['process']:,} processes, {found.rows['boot']:,} boots"
+        f"{show.count(held.samples, 'sample')}, {about}{show.count(found.rows['process_sample'], 'process row')}, "
+        f"{show.count(found.rows['process'], 'process')}, {show.count(found.rows['boot'], 'boot')}"
     )
     lines = [
         ("database", f"{found.database}, revision {found.revision}"),
@@ -126,14 +127,17 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
         lines.append(("newest", f"{late}{show.span(max(0, found.age_seconds))} old"))
     gaps = found.day.gaps
     lines.append(
-        ("last day", f"{found.day.held.samples:,} samples of {found.day.expected:,}, gaps and boots: {len(gaps)}")
+        (
+            "last day",
+            f"{show.count(found.day.held.samples, 'sample')} of {found.day.expected:,}, gaps and boots: {len(gaps)}",
+        )
     )
     lines += [("", show.gap_line(gap)) for gap in gaps[-show.GAPS_SHOWN :]]
     if found.cost is not None:
         cost = found.cost
         lines.append(("cost", f"{cost.mean:.0f} ms of CPU a sample, 95 of 100 took {cost.p95:.0f} ms or less"))
     if found.pending_samples:
-        lines.append(("pending", f"{found.pending_samples:,} samples wait to be inserted by the next tick"))
+        lines.append(("pending", f"{show.count(found.pending_samples, 'sample')}, to be inserted by the next tick"))
     lines += _failure_lines(found.failures)
     for schedule in found.schedules:
         lines.append(("schedule", f"{schedule.kind}, {schedule.where}: {schedule.line}"))
@@ -165,8 +169,8 @@ def _failure_lines(failures: list[Failure]) -> list[tuple[str, str]]:
     for failure in failures[:FAILURES_SHOWN]:
         first, last = (show.local(_instant(at)) for at in (failure.first_at, failure.last_at))
         lines.append(last if failure.count == 1 else f"{first} to {last}, {failure.count:,} times")
-        outcome = [f"{failure.kept:,} samples kept"] * bool(failure.kept)
-        outcome += [f"{failure.lost:,} samples LOST"] * bool(failure.lost)
+        outcome = [f"{show.count(failure.kept, 'sample')} kept"] * bool(failure.kept)
+        outcome += [f"{show.count(failure.lost, 'sample')} LOST"] * bool(failure.lost)
         if failure.recovered_at is not None:
             outcome.append(f"recording again since {show.local(_instant(failure.recovered_at))}")
         if outcome:

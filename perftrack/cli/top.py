@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -17,7 +17,7 @@ from perftrack.timerange import parse_instant
 
 if TYPE_CHECKING:
     from perftrack.reading.top import Top
-    from perftrack.reading.usage import Ranked, Usage
+    from perftrack.reading.usage import By, Ranked, Usage
 
 UNATTRIBUTED = "(unattributed)"
 Format = Literal["table", "csv", "json"]
@@ -79,7 +79,7 @@ def top(
         found = reading.top(
             settings.database,
             TimeRange(first, last),
-            by=by,
+            by=cast("By", by),
             group=group,
             filters=Filters(name, pid, user),
             limit=limit,

@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any, TextIO
 
 from perftrack.errors import PerftrackError
+from perftrack.installation import how_to_install
 from perftrack.reading.panels import Panel, panels, with_breaks, zone_of
 from perftrack.reading.series import Course
 from perftrack.text import printable
@@ -35,7 +36,7 @@ def _plotly() -> str:
     """Return plotly.js as the Python package brings it; importing the package itself takes a second."""
     found = importlib.util.find_spec("plotly")
     if found is None or not found.submodule_search_locations:
-        raise PerftrackError("a plot as .html needs plotly: pip install 'perftrack[plot]'")
+        raise PerftrackError(f"a plot as .html needs plotly: {how_to_install('plotly', 'matplotlib')}")
     path = os.path.join(found.submodule_search_locations[0], "package_data", "plotly.min.js")
     with open(path, encoding="utf-8") as file:
         return file.read()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from perftrack.errors import PerftrackError
+from perftrack.installation import how_to_install
 from perftrack.reading.panels import Panel, panels, with_breaks, zone_of
 from perftrack.reading.series import Course
 from perftrack.text import printable
@@ -25,7 +26,7 @@ def write_picture(
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
         from matplotlib.figure import Figure
     except ImportError:
-        raise PerftrackError(f"a plot as {kind} needs matplotlib: pip install 'perftrack[plot]'") from None
+        raise PerftrackError(f"a plot as {kind} needs matplotlib: {how_to_install('plotly', 'matplotlib')}") from None
 
     shown = panels(course)
     ink, page, grid = ("#dde4ec", "#1a2029", "#37424f") if dark else ("#1d2733", "#ffffff", "#e2e6eb")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from perftrack.settings import Settings
 
 
-def record_one(settings: Settings) -> str:
-    """Record one sample and return a line that says so.
+def record_one(settings: Settings) -> Sample:
+    """Record one sample and return it.
 
     Raises: PerftrackError, and then nothing is recorded; of UnusableError, the text says whether the sample is kept.
     """
@@ -37,8 +37,8 @@ def record_one(settings: Settings) -> str:
         return _tick(store, settings, watchdog)
 
 
-def record_every(settings: Settings, seconds: float, count: int | None) -> Iterator[str | PassingError]:
-    """Record a sample every *seconds*, *count* times or until SIGTERM or SIGINT; yield a line for each.
+def record_every(settings: Settings, seconds: float, count: int | None) -> Iterator[Sample | PassingError]:
+    """Record a sample every *seconds*, *count* times or until SIGTERM or SIGINT; yield each.
 
     Beats are counted from the first, so they do not drift; one that passes while a sample is still being taken is
     skipped. While a database is locked, or a disk is full, samples are kept beside it: the error is yielded. One that
@@ -169,8 +169,8 @@ def _tick(
     watchdog: Watchdog,
     charged_cpu_seconds: float = 0.0,
     described: Descriptions | None = None,
-) -> str:
-    """Record one sample, or keep it for the next tick. Raises: PerftrackError."""
+) -> Sample:
+    """Record one sample and return it, or keep it for the next tick. Raises: PerftrackError."""
     problem: UnusableError | None = None
 
     def stored_baseline(host: Row, boot: Row) -> Baseline | None:
@@ -205,7 +205,7 @@ def _tick(
             from perftrack.storage import failures, pending
 
             raise failures.note(settings.database, pending.keep(settings.database, sample, problem)) from problem
-    return _summary(sample, settings.database)
+    return sample
 
 
 def _watchdog(settings: Settings) -> Watchdog:
@@ -220,15 +220,6 @@ def _hung(path: str, seconds: float, file: str) -> str:
     reading = f" while reading {file}" if file else ""
     error = PerftrackError(f"no sample was taken: it hung{reading} and was ended after {seconds:.0f} s")
     return "" if failures.note(path, error).muted and not sys.stderr.isatty() else str(error)
-
-
-def _summary(sample: Sample, path: str) -> str:
-    cpu = sample.system["cpu_percent"]
-    return (
-        f"recorded {len(sample.processes)} of {sample.system['processes_seen']} processes"
-        f" at {sample.system['taken_at_local'][:19]}"
-        f"{'' if cpu is None else f', CPU {cpu} %'}, in {path}"
-    )
 
 
 @contextmanager

@@ -113,6 +113,7 @@ class Bench:
         settings = {
             "PERFTRACK_DATABASE": str(database),
             "PERFTRACK_PROCESS_FILTER": machine.NAME,
+            "PERFTRACK_TOP": "0",
             "PERFTRACK_CPU_WINDOW": cpu_window,
         }
         return run([self._perftrack, "record"], settings)
@@ -186,7 +187,18 @@ class Bench:
         return ratio(self._further_samples["perftrack"], self._further_samples[peer])
 
     def _loop(self, count: int) -> float:
-        options = ["--every", INTERVAL, "--cpu-window", "0.1", "--filter", machine.NAME, "--count", str(count)]
+        options = [
+            "--every",
+            INTERVAL,
+            "--cpu-window",
+            "0.1",
+            "--filter",
+            machine.NAME,
+            "--top",
+            "0",
+            "--count",
+            str(count),
+        ]
         return _cpu_ms(run([self._perftrack, "record", *options, "--database", str(self._cache / "loop.db")]))
 
     def _atop(self, count: int) -> float:

@@ -179,8 +179,9 @@ class TestConfigShow:
         lines = perftrack("config", "show", env={"PERFTRACK_PROCESS_FILTER": "ruby"}).stdout.splitlines()
         assert 'process_filter = ["ruby"]  # environment, PERFTRACK_PROCESS_FILTER' in lines
         assert f"database = {json.dumps(path)}  # environment, PERFTRACK_DATABASE" in lines
-        assert "top = 0  # default" in lines
-        assert len(lines) == len(settings.SETTINGS) + 1
+        assert "top = 5  # default" in lines
+        assert "# top = 0 gives the rows of the original PerformanceTrack: of process_filter alone" in lines
+        assert len(lines) == len(settings.SETTINGS) + 2
 
     def test_prints_what_a_config_file_takes(self, perftrack: Run, config_file: Path) -> None:
         shown = perftrack("config", "show").stdout
@@ -191,8 +192,8 @@ class TestConfigShow:
 
 class TestConfigInit:
     def test_writes_a_file_that_explains_and_changes_nothing(self, perftrack: Run) -> None:
-        perftrack("config", "init")
         own = Path(settings.default_config_file())
+        assert perftrack("config", "init").stdout == f"wrote {own}\n"
         assert tomllib.loads(own.read_text()) == {}
         assert stat.S_IMODE(own.parent.stat().st_mode) == 0o700
         for name, (_, _, meaning) in settings.SETTINGS.items():

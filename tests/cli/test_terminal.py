@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 import sys
 import unicodedata
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Run, query
+from conftest import Run, on_a_terminal, query
 from hypothesis import given
 from hypothesis import strategies as st
 from test_import import DATA_PIK
@@ -32,24 +29,6 @@ def test_printable_text_is_one_line_without_control_or_format_characters(text: s
 @pytest.mark.parametrize("text", ["", "java", "ünï 日本 🐍", r"a\x1b", "[/red]", "<script>", "=1+1"])
 def test_ordinary_text_is_as_it_is(text: str) -> None:
     assert printable(text) == text
-
-
-def on_a_terminal(*arguments: str, folder: Path, expect: int = 0) -> str:
-    """Return all that the program writes where stdout and stderr are a terminal; the line ends are the terminal's."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "perftrack", *arguments]
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm", "COLUMNS": "1000"}
-    process = subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    written = b""
-    try:
-        while more := os.read(ours, 10_000):
-            written += more
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    assert process.wait() == expect, written
-    return written.decode().replace("\r\n", "\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudoterminal")

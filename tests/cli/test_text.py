@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from perftrack.cli.show import count
 from perftrack.text import printable, readable, whole_characters
 
 ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
@@ -103,3 +104,18 @@ def test_whole_characters_are_never_cut(text: str, most: int) -> None:
 def test_printable_text_has_nothing_that_acts_on_a_terminal(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("amount", "noun", "shown"),
+    [
+        (1, "sample", "1 sample"),
+        (0, "sample", "0 samples"),
+        (1440, "sample", "1,440 samples"),
+        (2, "process", "2 processes"),
+        (1, "process row", "1 process row"),
+        (44, "process entry", "44 process entries"),
+    ],
+)
+def test_a_count_is_written_as_one_or_as_many(amount: int, noun: str, shown: str) -> None:
+    assert count(amount, noun) == shown

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, query
+from conftest import REPOSITORY, on_a_terminal, query
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these are shell scripts")
 SCRIPTS = ("log_current_state_linux.sh", "generate_extract_linux.sh")
@@ -62,6 +62,18 @@ class TestAFreshClone:
         assert query(path, "SELECT count(*) FROM system_log") == [1]
         assert (clone / ".venv" / ".installed").exists()
 
+    def test_says_at_the_first_record_how_to_go_on(self, clone: Path, run: Runner, tmp_path: Path) -> None:
+        database = str(tmp_path / "first, 100%.db")
+        options = ["--filter", "no such", "--top", "0", "--database", database]
+        *said, cron_line = on_a_terminal("record", *options, program=[str(clone / "bin" / "perftrack")]).splitlines()
+        assert said[0] == f"created the database {database}"
+        assert said[1].endswith(': 0 by "no such"')
+        assert cron_line.startswith(f"* * * * * '{clone}/bin/perftrack' record ")
+        done = run("sh", "-c", cron_line.removeprefix("* * * * * ").replace("\\%", "%"))  # as cron does
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert query(database, "SELECT count(*) FROM system_sample") == [2]
+        assert query(database, "SELECT count(*) FROM process_sample") == [0]
+
     def test_later_calls_start_nothing_but_the_program(self, clone: Path, run: Runner, tmp_path: Path) -> None:
         if shutil.which("strace") is None:
             pytest.skip("strace is not installed")
@@ -84,17 +96,26 @@ class TestAFreshClone:
         assert len((tmp_path / "system_log.csv").read_text().splitlines()) == 2
         assert (tmp_path / "process_log.csv").exists()
 
-    def test_installs_again_when_the_project_changed(self, clone: Path, run: Runner) -> None:
+    @staticmethod
+    def installs(clone: Path, doing: str) -> bool:
+        """Ask for the version on a terminal, and return whether it says that it installs first."""
+        *said, version = on_a_terminal("--version", program=[str(clone / "bin" / "perftrack")]).splitlines()
+        assert version.startswith("perftrack 0")
+        first = f"perftrack: {doing} the virtual environment {clone}/.venv, once; "
+        return len(said) == 2 and said[0].startswith(first) and said[1] == "perftrack: it is ready"
+
+    def test_installs_again_when_the_project_changed(self, clone: Path) -> None:
         project, stamp = clone / "pyproject.toml", clone / ".venv" / ".installed"
         os.utime(project, (time.time() + 10, time.time() + 10))
-        assert run(clone / "bin" / "perftrack", "--version").returncode == 0
+        assert self.installs(clone, "updating")
+        assert not self.installs(clone, "updating")
         assert stamp.stat().st_mtime_ns == project.stat().st_mtime_ns
 
     def test_installs_again_when_the_clone_was_moved_or_its_python_is_gone(self, clone: Path, run: Runner) -> None:
         moved = clone.with_name("moved")
         clone.rename(moved)
         try:
-            assert run(moved / "bin" / "perftrack", "--version").returncode == 0
+            assert self.installs(moved, "making")
             (moved / ".venv" / "bin" / "python").unlink()
             assert run(moved / "bin" / "perftrack", "--version").returncode == 0
         finally:

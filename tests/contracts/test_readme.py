@@ -24,7 +24,7 @@ import test_together
 import typer
 from conftest import LEGACY, Run, process_row, sample
 
-from perftrack.cli import app
+from perftrack.cli.app import app
 from perftrack.storage import database, documentation, pending, schema
 
 TEXT = readme.README.read_text(encoding="utf-8")

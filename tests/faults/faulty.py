@@ -33,7 +33,7 @@ class Place:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         # what is remembered of failures where the database's folder is of no use, begins again with that
         state = {"PERFTRACK_DATABASE": self.path, "XDG_DATA_HOME": str(self.folder / "share")}
-        self.env = {**os.environ, **state, "PERFTRACK_CPU_WINDOW": "0", **variables}
+        self.env = {**os.environ, **state, "PERFTRACK_CPU_WINDOW": "0", "PERFTRACK_TOP": "0", **variables}
 
     def run(
         self, *before: str, command: list[str] = RECORD, timeout: float = 120

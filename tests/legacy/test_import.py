@@ -444,7 +444,7 @@ class TestAFileIsOneTransaction:
         file = original(systems=systems, processes=processes)
         done = perftrack("import", file, "--host", "here")
         assert done.stdout == (
-            f"{file}: imported 1 system entries and 1 process entries of 3 system entries and 3 process entries\n"
+            f"{file}: imported 1 system entry and 1 process entry of 3 system entries and 3 process entries\n"
         )
         assert exported(path) == (extracted(systems), extracted(processes))
 

@@ -246,7 +246,7 @@ class TestRanges:
     def test_that_are_empty_give_headers_and_a_note(self, perftrack: Run, tmp_path: Path) -> None:
         done = perftrack("export", "--since", "2026-11-21")
         assert read_both(tmp_path / "work") == ([SYSTEM_HEADER], [PROCESS_HEADER])
-        assert "holds 3, from 2026-11-20 12:00:00 to 2026-11-20 12:02:00" in done.stderr
+        assert "holds 3 samples, from 2026-11-20 12:00:00 to 2026-11-20 12:02:00" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
     @pytest.mark.usefixtures("connection")

@@ -71,6 +71,12 @@ class TestItTells:
         assert found["recorder_cpu_ms"] == {"mean": pytest.approx(40.5, abs=0.01), "p95": 41, "max": 41}
         assert "in 365 days" in perftrack("status").stdout
 
+    def test_of_one_sample(self, machine: Machine, perftrack: Run) -> None:
+        minutes_of(machine, 1, 0)
+        out = perftrack("status", expect=None).stdout
+        assert "rows      1 sample, 1 process row, 1 process, 1 boot\n" in out
+        assert "last day  1 sample of " in out
+
     def test_all_of_it_on_a_narrow_screen(self, machine: Machine, perftrack: Run, path: str) -> None:
         minutes_of(machine, 121, 0)
         wide = perftrack("status").stdout

@@ -164,7 +164,7 @@ class TestUnattributed:
     def test_of_imported_data_is_not_known(self, perftrack: Run) -> None:
         perftrack("import", str(LEGACY / "data.pik"), "--timezone", "UTC")
         out = perftrack("top", "--since", "2000-01-01").stdout
-        assert "are imported, without counters: what they used is not known" in out
+        assert "imported, without counters: what was used is not known" in out
         assert "(unattributed): not known" in out
         assert "java" in out
 
@@ -277,7 +277,7 @@ class TestTheRange:
         done = perftrack("top", "--since", "2020-01-01", "--until", "2020-01-02", expect=1)
         assert done.stdout == ""
         assert "no samples in this range" in done.stderr
-        assert "holds 1, from 2026-11-20 12:01:00" in done.stderr
+        assert "holds 1 sample, from 2026-11-20 12:01:00" in done.stderr
 
 
 class TestAt:

@@ -214,7 +214,7 @@ def test_of_real_processes_top_tells_what_the_kernel_told_them(
     perftrack: Run, tmp_path: Path, burners: list[Burner]
 ) -> None:
     def tick() -> None:
-        perftrack("record", "--cpu-window", "0", "--filter", "burner")
+        perftrack("record", "--cpu-window", "0", "--filter", "burner", "--top", "0")
 
     begin = datetime.now(UTC) - timedelta(seconds=1)
     tick()

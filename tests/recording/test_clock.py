@@ -49,7 +49,7 @@ def tick(
     """Record one sample of this machine and of a process, with and without a window."""
     process = spawn(OWN)
     until(lambda: OWN in Path(f"/proc/{process.pid}/cmdline").read_text())
-    settings: Settings = load({"database": path, "cpu_window": request.param, "process_filter": [OWN]})
+    settings: Settings = load({"database": path, "cpu_window": request.param, "process_filter": [OWN], "top": 0})
     return lambda: record_one(settings)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import json
 import os
-import pty
 import resource
 import signal
 import sqlite3
@@ -20,11 +19,12 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Run, query, sample, until
+from conftest import Run, on_a_terminal, query, sample, until
 
 from perftrack.errors import BusyError, PassingError, PerftrackError
 from perftrack.recording import linux, portable, recorder, sampler
 from perftrack.recording.recorder import record_every, record_one
+from perftrack.sample import Sample
 from perftrack.settings import Settings, load
 from perftrack.storage import database
 
@@ -54,7 +54,7 @@ def settings(path: str) -> Callable[..., Settings]:
     """The settings of a tick that watches processes whose names contain OWN."""
 
     def made(**options: Any) -> Settings:
-        return load({"database": path, "cpu_window": 0.05, "process_filter": [OWN], **options})
+        return load({"database": path, "cpu_window": 0.05, "process_filter": [OWN], "top": 0, **options})
 
     return made
 
@@ -82,31 +82,35 @@ class TestTheCronLine:
 
     @pytest.mark.usefixtures("connection")
     def test_says_in_one_line_on_a_terminal_what_it_did(self, path: str) -> None:
-        printed = on_a_terminal(path, "record")
+        printed = on_a_terminal("record", **environment(path))
         taken_at = newest(path, "substr(taken_at_local, 1, 19)")
         rows, seen, percent = (
             count(path, "process_sample"),
             newest(path, "processes_seen"),
             newest(path, "cpu_percent"),
         )
-        assert printed == f"recorded {rows} of {seen} processes at {taken_at}, CPU {percent} %, in {path}\r\n"
+        assert printed == f"recorded {rows} of {seen} processes at {taken_at}, CPU {percent} %, in {path}\n"
 
     @pytest.mark.usefixtures("connection")
     def test_says_the_same_with_options(self, path: str) -> None:
-        printed = on_a_terminal(path, "record", "--filter", "no such name", "--cpu-window", "0")
+        printed = on_a_terminal("record", "--filter", "no such name", "--cpu-window", "0", **environment(path))
         assert printed.startswith("recorded 0 of ")
         assert printed.count("\n") == 1
         assert "CPU" not in printed  # there was no window
 
     @pytest.mark.usefixtures("connection")
-    def test_imports_what_a_tick_needs_and_nothing_else(self, path: str) -> None:
+    @pytest.mark.parametrize("options", ["", "--database {path} --top 5 --filter a", "--all --cpu-window=0"])
+    def test_imports_what_a_tick_needs_and_nothing_else(self, path: str, options: str) -> None:
         """An exact list: another one is a decision. What psutil and sqlite3 import differs between Pythons."""
-        tick, given = modules_of_a_tick(path), modules("import psutil, sqlite3")
+        arguments = ["record", *options.format(path=path).split()]
+        tick, given = modules_of_a_tick(path, arguments), modules("import psutil, sqlite3")
         assert tick - given == {
             "__future__",
             "gc",
             "perftrack",
             "perftrack.__main__",
+            "perftrack.cli",
+            "perftrack.cli.cron_line",
             "perftrack.errors",
             "perftrack.recording",
             "perftrack.recording.command",
@@ -129,9 +133,15 @@ class TestTheCronLine:
     def test_imports_no_more_of_them_to_read_a_config_file(self, path: str, tmp_path: Path) -> None:
         config = tmp_path / "perftrack.toml"
         config.write_text('process_filter = ["python"]\n')
-        modules = modules_of_a_tick(path, PERFTRACK_CONFIG=str(config))
+        modules = modules_of_a_tick(path, ["record", "--config", str(config)])
         assert "tomllib" in modules
         assert HEAVY & {name.partition(".")[0] for name in modules} == set()
+
+    @pytest.mark.usefixtures("connection")
+    def test_imports_none_of_them_for_a_loop_either(self, path: str) -> None:
+        modules = modules_of_a_tick(path, ["record", "--every", "0.1s", "--count", "2"])
+        assert HEAVY & {name.partition(".")[0] for name in modules} == set()
+        assert count(path) == 2
 
     def test_can_be_tried_again_where_the_database_is_locked(
         self, path: str, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +156,8 @@ class TestTheCronLine:
 
 
 def environment(path: str, **variables: str) -> dict[str, str]:
-    return {**os.environ, "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0.05", **variables}
+    own = {"PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0.05", "PERFTRACK_TOP": "0"}
+    return {**os.environ, **own, **variables}
 
 
 def modules(program: str, **environment: str) -> set[str]:
@@ -156,31 +167,18 @@ def modules(program: str, **environment: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def modules_of_a_tick(path: str, **variables: str) -> set[str]:
-    program = """
+def modules_of_a_tick(path: str, arguments: list[str]) -> set[str]:
+    program = f"""
 import os, sys
 os._exit = sys.exit  # which the program may leave by
-sys.argv = ["perftrack", "record"]
+sys.argv = ["perftrack", *{arguments!r}]
 import perftrack.__main__
 try:
     perftrack.__main__.main()
 except SystemExit as end:
     assert end.code == 0
 """
-    return modules(program, **environment(path, **variables))
-
-
-def on_a_terminal(path: str, *arguments: str) -> str:
-    """Return what the program prints where its stdout is a terminal."""
-    ours, theirs = pty.openpty()
-    os.set_blocking(ours, False)
-    command = [sys.executable, "-m", "perftrack", *arguments]
-    try:
-        subprocess.run(command, env=environment(path), stdout=theirs, stderr=theirs, check=True)
-        return os.read(ours, 10_000).decode()
-    finally:
-        os.close(ours)
-        os.close(theirs)
+    return modules(program, **environment(path))
 
 
 class TestATick:
@@ -226,8 +224,7 @@ class TestATick:
 
     def test_stores_what_was_sampled(self, settings: Callable[..., Settings], path: str, spawn: Spawn) -> None:
         process = spawn(SLEEPER, "1000", "0")
-        says = record_one(settings())
-        assert says.startswith("recorded 1 of ")
+        assert [row["name"] for row in record_one(settings()).processes] == [SLEEPER]
         assert newest(path, "pid, ppid, num_threads, cpu_percent", SLEEPER) == (process.pid, os.getpid(), 1, 0.0)
         assert newest(path, "mem_total_bytes") == psutil.virtual_memory().total
 
@@ -555,7 +552,7 @@ class TestTheBeats:
 class TestTheLoop:
     def test_ends_after_count_samples(self, perftrack: Run, path: str, spawn: Spawn) -> None:
         spawn(SLEEPER)
-        done = perftrack("record", "--every", "0.1s", "--count", "3", "--filter", OWN)
+        done = perftrack("record", "--every", "0.1s", "--count", "3", "--filter", OWN, "--top", "0")
         assert (done.stdout, done.stderr) == ("", "")
         assert (count(path), count(path, "process"), count(path, "process_sample")) == (3, 1, 3)
 
@@ -576,11 +573,11 @@ class TestTheLoop:
 
     @pytest.mark.usefixtures("connection")
     def test_says_a_line_for_each_on_a_terminal(self, path: str) -> None:
-        printed = on_a_terminal(path, "record", "--every", "0.1s", "--count", "2")
+        printed = on_a_terminal("record", "--every", "0.1s", "--count", "2", **environment(path))
         assert [line.split()[0] for line in printed.splitlines()] == ["recorded", "recorded"]
 
     def test_measures_since_the_previous_sample_without_a_window(self, perftrack: Run, path: str) -> None:
-        perftrack("record", "--every", "0.1s", "--count", "3", "--cpu-window", "0")
+        perftrack("record", "--every", "0.1s", "--count", "3", "--cpu-window", "0", "--top", "0")
         windows = query(path, "SELECT window_seconds FROM system_sample ORDER BY id")
         assert windows[0] is None
         assert windows[1:] == pytest.approx([0.1, 0.1], abs=0.09)
@@ -604,7 +601,7 @@ class TestTheLoop:
         loop = record_every(settings(), 0.1, 2)
         assert isinstance(next(loop), BusyError)
         connection.execute("ROLLBACK")
-        assert str(next(loop)).startswith("recorded ")
+        assert isinstance(next(loop), Sample)
         assert list(loop) == []
         assert count(path) == 2
 
@@ -639,7 +636,7 @@ class TestTheLoop:
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
             assert isinstance(next(loop), PassingError)
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-            assert isinstance(next(loop), str)
+            assert isinstance(next(loop), Sample)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
             signal.signal(signal.SIGXFSZ, ignored)

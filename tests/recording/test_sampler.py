@@ -227,6 +227,7 @@ print(json.dumps(events))
             **os.environ,
             "PERFTRACK_DATABASE": str(tmp_path / "perftrack.db"),
             "PERFTRACK_PROCESS_FILTER": OWN,
+            "PERFTRACK_TOP": "0",
             "PERFTRACK_CPU_WINDOW": "0.05",
         }
         done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)

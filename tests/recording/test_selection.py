@@ -131,7 +131,7 @@ class TestTheOptions:
         self, perftrack: Run, path: str, spawn: Spawn
     ) -> None:
         one, _, three = spawn(OWN + "one"), spawn(OWN + "two"), spawn(OWN + "three")
-        options = "--filter", OWN + "th", "--filter", OWN + "o"
+        options = "--filter", OWN + "th", "--filter", OWN + "o", "--top", "0"
         perftrack("record", *options, env={"PERFTRACK_PROCESS_FILTER": OWN + "two"})
         assert query(path, RECORDED) == [
             (one.pid, OWN + "one", OWN + "o"),
@@ -155,6 +155,13 @@ class TestTheOptions:
         rows = query(path, RECORDED)
         assert 10 <= len(rows) <= 20
         assert {burner, hog} <= {pid for pid, *_ in rows}
+        assert {text for *_, text in rows} == {""}
+
+    def test_top_is_five_unless_told_otherwise(self, perftrack: Run, path: str, hog: int) -> None:
+        perftrack("record", "--filter", "no such name", "--cpu-window", "0.2")
+        rows = query(path, RECORDED)
+        assert 5 <= len(rows) <= 10
+        assert hog in [pid for pid, *_ in rows]
         assert {text for *_, text in rows} == {""}
 
     def test_settings_say_the_same(self, perftrack: Run, path: str, burner: int) -> None:

@@ -1,0 +1,66 @@
+"""All commands in one typer application, and running it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+import perftrack
+from perftrack.cli import config, database, export, import_, plot, record, report, status, top
+from perftrack.text import printable
+
+app = typer.Typer(
+    name="perftrack",
+    help="Record what this machine and its processes are doing, and find out later what it was.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Put `* * * * * perftrack record` into a crontab, and come back on the day something went wrong.",
+)
+app.command("record")(record.record)
+app.command("export")(export.export)
+app.command("top", short_help="Show which processes used most over a range of time.")(top.top)
+app.command("report", short_help="Show a range of time on one screen.")(report.report)
+app.command("plot")(plot.plot)
+app.command("status")(status.status)
+app.command("import")(import_.import_)
+app.add_typer(config.app, name="config")
+app.add_typer(database.app, name="database")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"perftrack {perftrack.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> int:
+    """Run the command line and return the exit code. Raises: PerftrackError, ClosedPipeError."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that nothing is left half done
+    try:
+        return app(prog_name="perftrack", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            return error.exit_code
+        hint = f" (see {context.command_path} --help)" if context is not None else ""
+        message = " ".join(error.format_message().split()).removesuffix(".").replace(": Value error, ", ": ")
+        print(f"perftrack: {printable(message)}{hint}", file=sys.stderr)
+        return error.exit_code
+    except typer.Abort:
+        return 130
