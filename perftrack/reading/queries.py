@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -12,17 +13,18 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    TextClause,
     bindparam,
     func,
     literal_column,
     select,
-    text,
     type_coerce,
 )
 
 from perftrack.storage.models import NameFilter, Process, ProcessSample, SystemSample
-from perftrack.storage.views import PROCESS_LOG, PROCESS_LOG_ORIGINAL, SYSTEM_LOG, SYSTEM_LOG_ORIGINAL
+from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, SYSTEM_LOG_ORIGINAL
+
+# How an export shows an instant: the recorded machine's wall clock, ISO 8601 in UTC, or seconds since 1970.
+TimeFormat = Literal["local", "utc", "epoch"]
 
 
 class TimeRange(NamedTuple):
@@ -49,27 +51,25 @@ class Extent(NamedTuple):
     last: datetime | None
 
 
-def system_log(span: TimeRange, *, wide: bool, instant: str) -> Select[Any]:
-    """Select the system's rows by time: the original's columns, or with *wide* all of the view.
-
-    The column `datetime` is the view's column *instant* (datetime, local time, or taken_at, UTC). Instants are text.
-    """
+def system_log(span: TimeRange, time_format: TimeFormat, *, wide: bool = False) -> Select[Any]:
+    """Select the system's rows by time: the original's columns, or with *wide* all of the view."""
     order = (SYSTEM_LOG.c.taken_at, SYSTEM_LOG.c.sample_id)
-    return _log(SYSTEM_LOG, SYSTEM_LOG_ORIGINAL, span, wide=wide, instant=instant).order_by(*order)
+    names = SYSTEM_LOG.c.keys() if wide else SYSTEM_LOG_ORIGINAL
+    return _log(SYSTEM_LOG, names, span, time_format).order_by(*order)
 
 
-def process_log(span: TimeRange, *, wide: bool, instant: str) -> Select[Any]:
-    """Select the processes' rows by time, pid and filter; otherwise as `system_log`."""
+def process_log(span: TimeRange, time_format: TimeFormat) -> Select[Any]:
+    """Select the processes' rows by time, pid and filter: all columns of the view."""
     view = PROCESS_LOG.c
-    order = (view.taken_at, view.sample_id, view.pid, view.filter_rank, view.filter)
-    return _log(PROCESS_LOG, PROCESS_LOG_ORIGINAL, span, wide=wide, instant=instant).order_by(*order)
+    order = (view.taken_at, view.sample_id, view.pid, view.filter_rank, view.filter, view.process_id)
+    return _log(PROCESS_LOG, view.keys(), span, time_format).order_by(*order)
 
 
-def samples(span: TimeRange, *, instant: str) -> Select[Any]:
-    """Select id and instant (as in `system_log`) of the samples of *span* by time."""
+def samples(span: TimeRange, time_format: TimeFormat) -> Select[Any]:
+    """Select id and instant of the samples of *span* by time."""
     table = SystemSample.__table__.c
-    column = table.taken_at_local if instant == "datetime" else table.taken_at
-    return select(table.id, _as_text(column)).where(*span.holds(table.taken_at)).order_by(table.taken_at, table.id)
+    instant = _instant(table.taken_at_local, table.taken_at, time_format)
+    return select(table.id, instant).where(*span.holds(table.taken_at)).order_by(table.taken_at, table.id)
 
 
 # Which process and which filter a row is of, as one number: every column less is read faster.
@@ -77,26 +77,25 @@ _KEY_SHIFT = 20
 
 
 def process_values() -> Select[Any]:
-    """Select key (see `process_of`), cpu_percent, rss_bytes and vms_bytes of the rows of the sample :sample_id."""
+    """Select the rows of the sample :sample_id: key (see `process_of`), cpu_percent, and what CSV shows of rss_bytes
+    and vms_bytes.
+    """
     key = ProcessSample.process_id.bitwise_lshift(literal_column(str(_KEY_SHIFT))).bitwise_or(ProcessSample.filter_id)
-    values = (ProcessSample.cpu_percent, ProcessSample.rss_bytes, ProcessSample.vms_bytes)
-    return select(key, *values).where(ProcessSample.sample_id == bindparam("sample_id"))
+    memory = (
+        func.ifnull(column, literal_column("''")) for column in (ProcessSample.rss_bytes, ProcessSample.vms_bytes)
+    )
+    return select(key, ProcessSample.cpu_percent, *memory).where(ProcessSample.sample_id == bindparam("sample_id"))
 
 
-def process_of() -> Select[int, int, str, str]:
-    """Select pid, filter rank, filter text and name of what :key of `process_values` stands for."""
+def process_of() -> Select[int, int, str, int, str]:
+    """Select what :key of `process_values` stands for: what `process_log` orders a sample by, and the name."""
     key = bindparam("key", type_=Integer)
     filter_id = key.bitwise_and(literal_column(str((1 << _KEY_SHIFT) - 1)))
     return (
-        select(Process.pid, NameFilter.rank, NameFilter.text, Process.name)
+        select(Process.pid, NameFilter.rank, NameFilter.text, Process.id, Process.name)
         .join(NameFilter, NameFilter.id == filter_id)
         .where(Process.id == key.bitwise_rshift(literal_column(str(_KEY_SHIFT))))
     )
-
-
-def revision() -> TextClause:
-    """Select the database's revision."""
-    return text("SELECT version_num FROM alembic_version")
 
 
 def extent(connection: Connection, span: TimeRange) -> Extent:
@@ -107,10 +106,21 @@ def extent(connection: Connection, span: TimeRange) -> Extent:
     return Extent(samples, first and first.replace(tzinfo=UTC), last and last.replace(tzinfo=UTC))
 
 
-def _log(view: Table, original: list[str], span: TimeRange, *, wide: bool, instant: str) -> Select[Any]:
-    names = view.c.keys() if wide else original
-    columns = [_as_text(view.c[instant if name == "datetime" else name]).label(name) for name in names]
+def _log(view: Table, names: Iterable[str], span: TimeRange, time_format: TimeFormat) -> Select[Any]:
+    shown = {"datetime": _instant(view.c.datetime, view.c.taken_at, time_format)}
+    columns = [shown.get(name, _as_text(view.c[name])).label(name) for name in names]
     return select(*columns).where(*span.holds(view.c.taken_at))
+
+
+def _instant(local: ColumnElement[Any], utc: ColumnElement[Any], time_format: TimeFormat) -> ColumnElement[Any]:
+    """Return what CSV shows of an instant: local as `str(datetime)`, utc as ISO 8601, epoch as seconds."""
+    stored = _as_text(local if time_format == "local" else utc)
+    shown = func.replace(stored, ".000000", "")  # str(datetime) leaves microseconds out when they are zero
+    if time_format == "utc":
+        return func.replace(shown, " ", "T").concat("Z")
+    if time_format == "epoch":
+        return func.strftime("%s", func.substr(stored, 1, 19)).concat(func.substr(shown, 20))
+    return shown
 
 
 def _as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -24,7 +24,6 @@ from sqlalchemy import CursorResult
 from perftrack.errors import PerftrackError
 from perftrack.reading import export as exporting
 from perftrack.reading import process_csv, queries
-from perftrack.reading.process_lines import ProcessLines
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import database, engine
 from perftrack.storage.database import insert_sample
@@ -378,19 +377,12 @@ class TestMemory:
         assert peak(200) < peak(20) * 1.5
 
     @pytest.mark.usefixtures("many_rows")
-    def test_holds_the_processes_of_one_sample_at_a_time(
-        self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        held: list[int] = []
-        of_sample = ProcessLines._of_sample
-
-        def watched(lines: Any, taken_at: str, keys: Any, *values: Any) -> str:
-            held.append(len(keys))
-            return of_sample(lines, taken_at, keys, *values)
-
-        monkeypatch.setattr(ProcessLines, "_of_sample", watched)
-        exporting.export(path, None, str(tmp_path / "p.csv"), TimeRange())
-        assert held == [200] * 200
+    def test_holds_the_lines_of_some_samples_at_a_time(self, path: str, tmp_path: Path) -> None:
+        done: list[int] = []
+        exporting.export(
+            path, None, str(tmp_path / "p.csv"), TimeRange(), progress=lambda samples, _: done.append(samples)
+        )
+        assert done == [200 + process_csv.SAMPLES_AT_ONCE * number for number in range(1, 11)]
 
     @pytest.mark.usefixtures("many_rows")
     @pytest.mark.parametrize(
