@@ -6,18 +6,22 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bars import Bar, Bench, MissingError
+from benchmarks.bars import Bar, Bench, MissingError, Year
 from benchmarks.data import PROCESSES
 from benchmarks.measure import Ratio
 
 errors = Console(stderr=True)
+Measured = TypeVar("Measured")
 
 
 def main() -> None:
@@ -39,22 +43,35 @@ def main() -> None:
         bars = [bar for bar in bench.bars() if options.only in f"{bar.what} {bar.against}"]
         for number, bar in enumerate(bars, 1):
             status.update(f"{number} of {len(bars)}: {bar.what}, against {bar.against}")
-            try:
-                results.append((bar, bar.measure()))
-            except MissingError as missing:
-                results.append((bar, str(missing)))
-        year = None if options.only else bench.year()
+            results.append((bar, measured(bar.measure)))
+        year = None if options.only else measured(bench.year)
     if options.markdown:
         print(*(_markdown(bar, ratio) for bar, ratio in results), sep="\n")
     else:
         Console().print(_table(results, time.monotonic() - started))
-    if year is not None:
+    if isinstance(year, Year):
         print(
             f"A year of one tick a minute with {PROCESSES} processes: {year.disk_bytes / 1e9:.2f} GB on disk, "
             f"{year.cpu_seconds_per_day:.0f} s of CPU time a day, of which {year.imports_percent:.0f} % start Python"
         )
-    figures = {"bars": [_figures(bar, ratio) for bar, ratio in results], "year": year and year._asdict()}
+    elif year is not None:
+        print(f"A year of one tick a minute: {year}")
+    figures = {
+        "bars": [_figures(bar, ratio) for bar, ratio in results],
+        "year": year._asdict() if isinstance(year, Year) else None,
+    }
     (options.json or options.cache / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def measured(measure: Callable[[], Measured]) -> Measured | str:
+    """Return what *measure* gives, or why it cannot: what fails is one row, and takes no other row with it."""
+    try:
+        return measure()
+    except MissingError as missing:
+        return str(missing)
+    except subprocess.CalledProcessError as failed:
+        said = (failed.stderr or "").strip().splitlines() or [f"exit code {failed.returncode}"]
+        return f"failed: {said[-1]}"
 
 
 def _table(results: list[tuple[Bar, Ratio | str]], seconds: float) -> Table:
@@ -93,4 +110,5 @@ def _figures(bar: Bar, ratio: Ratio | str) -> dict[str, object]:
     return row | ratio._asdict() | {"ratio": ratio.value, "holds": ratio.value <= bar.at_most}
 
 
-main()
+if __name__ == "__main__":
+    main()

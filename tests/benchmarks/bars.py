@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from benchmarks import data, machine, peers
 from benchmarks.measure import Cost, Ratio, in_turn, ratio, run, take_turns
+from perftrack.installation import how_to_install
 from perftrack.storage import inserts
 
 INTERVAL = "0.2"  # seconds between the samples of a loop
@@ -39,7 +41,7 @@ LOAD_PICKLE = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
 
 
 class MissingError(Exception):
-    """A peer is not on this machine; the message names it."""
+    """What a row needs is not on this machine; the message names it."""
 
 
 class Bar(NamedTuple):
@@ -241,6 +243,8 @@ class Bench:
         )
 
     def _plot(self) -> Ratio:
+        if importlib.util.find_spec("plotly") is None:
+            raise MissingError(f"plotly is not installed: {how_to_install('plotly')}")
         year, shell = self._database(self._year), _system("sqlite3")
         command = [self._perftrack, "plot", "--since", "2026-01-01", "-o", str(self._cache / "year.html")]
         return take_turns(
