@@ -41,7 +41,7 @@ def import_(
     """Import what the original PerformanceTrack recorded.
 
     That is its pickle, or the CSV files that it extracted. Each file is imported whole or not at all, and importing
-    it again adds nothing. Nothing in a file is executed.
+    it again adds nothing. An import that fails can leave a new database behind, empty. Nothing in a file is executed.
     """
     settings = load({"database": database}, config)
     zone = _zone(timezone)

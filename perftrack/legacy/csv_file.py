@@ -1,75 +1,58 @@
-"""The original's system_log.csv and process_log.csv."""
+"""The original's system_log.csv and process_log.csv: read, each line checked, and written.
+
+What the process that reads a file answers is such text as well, so nothing that comes from a file is believed before
+it has been through `read_csv`.
+"""
 
 from __future__ import annotations
 
 import codecs
 import csv
-import io
-from collections.abc import Callable, Iterator
-from datetime import datetime
-from mmap import mmap
+from collections.abc import Callable, Iterable, Sequence
+from io import BufferedReader
+from typing import Any
 
 from perftrack.errors import PerftrackError
-from perftrack.legacy.entries import PROCESS_KEYS, SYSTEM_KEYS
-from perftrack.legacy.packing import Unchecked
+from perftrack.legacy.entries import PROCESS, SYSTEM, ProcessEntry, SystemEntry, process_entry, system_entry
 
-LONGEST_LINE = 2**20  # the csv module refuses a field of an eighth of this
-
-_VALUES: dict[str, Callable[[str], object]] = {
-    "datetime": datetime.fromisoformat,
-    "filter": str,
-    "name": str,
-    "cpu_usage": float,
-    "mem_percent_used": float,
-    "mem_available": int,
-    "mem_total": int,
-    "mem_used": int,
-    "pid": int,
-    "rss_memory": int,
-    "vms_memory": int,
-}
+_FIRST_KEY = next(iter(SYSTEM))  # and of PROCESS
 
 
-def is_csv(content: bytes | mmap) -> bool:
-    """Return whether *content* begins like a CSV file with the original's columns, or some of them."""
-    return content[:100].removeprefix(codecs.BOM_UTF8).startswith(f"{SYSTEM_KEYS[0]},".encode())
+def is_csv(file: BufferedReader) -> bool:
+    """Return whether *file* begins like one of the two, and go on to behind its byte order mark if it has one."""
+    beginning = file.peek()
+    mark = codecs.BOM_UTF8 if beginning.startswith(codecs.BOM_UTF8) else b""
+    found = beginning.startswith(mark + _FIRST_KEY.encode() + b",")
+    if found:
+        file.read(len(mark))
+    return found
 
 
-def read_csv(content: bytes | mmap, name: str) -> Unchecked:
-    """Return the entries of one of the two files, the other list empty. Raises: PerftrackError."""
-    lines = csv.reader(_lines(content, name), strict=True)
-    places: list[str] = []
-    entries: list[dict[str, object]] = []
+def read_csv(lines: Iterable[str], path: str, *, numbered: bool) -> tuple[list[SystemEntry], list[ProcessEntry]]:
+    """Return the entries of the system and of processes in *lines*: one of the two files, or one behind the other.
+
+    *numbered*: an error names the number of the line, else that of the entry. Raises: PerftrackError, which names the
+    first line or entry that the original cannot have written.
+    """
+    system: list[SystemEntry] = []
+    processes: list[ProcessEntry] = []
+    logs: dict[tuple[str, ...], tuple[str, Callable[[Sequence[str]], Any], list[Any]]] = {
+        tuple(SYSTEM): ("system", system_entry, system),
+        tuple(PROCESS): ("process", process_entry, processes),
+    }
+    name, checked, of_log = logs[tuple(SYSTEM)]
+    rows = csv.reader(lines, strict=True)
     try:
-        header = tuple(next(lines))
-        if header not in {SYSTEM_KEYS, PROCESS_KEYS}:
-            raise PerftrackError(
-                f"{name}: its columns are not those of the original's system_log.csv or process_log.csv"
-            )
-        for fields in lines:
-            where = f"{name}, line {lines.line_num}"
+        for fields in rows:
             if not fields:
                 continue
-            if len(fields) != len(header):
-                raise PerftrackError(f"{where}: {len(fields)} fields instead of {len(header)}")
-            places.append(where)
-            entries.append({key: _value(key, text, where) for key, text in zip(header, fields, strict=True)})
-    except csv.Error as error:
-        raise PerftrackError(f"{name}, line {lines.line_num}: {error}") from None
-    of_system, of_processes = (entries, []) if header == SYSTEM_KEYS else ([], entries)
-    return Unchecked(of_system, of_processes, places.__getitem__, places.__getitem__)
-
-
-def _lines(content: bytes | mmap, name: str) -> Iterator[str]:
-    with io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", "surrogateescape", newline="") as text:
-        for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), 1):
-            if len(line) == LONGEST_LINE:
-                raise PerftrackError(f"{name}, line {number}: longer than any line of the original's")
-            yield line
-
-
-def _value(key: str, text: str, where: str) -> object:
-    try:
-        return _VALUES[key](text)
-    except ValueError:
-        raise PerftrackError(f"{where}: {key} cannot be {text[:100]!r}") from None
+            if fields[0] != _FIRST_KEY:
+                of_log.append(checked(fields))
+            elif tuple(fields) in logs:
+                name, checked, of_log = logs[tuple(fields)]
+            else:
+                raise ValueError("its columns are not those of the original's system_log.csv or process_log.csv")
+    except (csv.Error, ValueError) as error:
+        place = f"line {rows.line_num}" if numbered else f"{name} entry {len(of_log) + 1}"
+        raise PerftrackError(f"{path}, {place}: {error}") from None
+    return system, processes

@@ -1,158 +1,148 @@
-"""One entry of the original PerformanceTrack's data, checked value by value."""
+"""The original PerformanceTrack's entries: what each value is in its pickle and in its CSV files, and can be.
+
+The process that reads a file imports this, so it imports neither SQLAlchemy nor typer.
+"""
 
 from __future__ import annotations
 
 import math
 import reprlib
-import sys
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
-from perftrack.errors import PerftrackError
 from perftrack.text import readable
 
-# The original's CSV headers: the keys of its entries, sorted.
-SYSTEM_KEYS = ("cpu_usage", "datetime", "mem_available", "mem_percent_used", "mem_total", "mem_used")
-PROCESS_KEYS = ("cpu_usage", "datetime", "filter", "name", "pid", "rss_memory", "vms_memory")
+# Not the original's: behind the time of an entry whose datetime.fold is 1, which str() of a datetime leaves out.
+FOLD = " fold=1"
+_YEARS = (1971, 9998)  # the original is younger, and every zone can convert these to UTC
 
 # A pickle can hold lists of lists of lists whose repr() would never end.
 _BRIEFLY = reprlib.Repr()
 _BRIEFLY.maxlist = 20
 _BRIEFLY.maxstring = _BRIEFLY.maxother = 100
-YEARS = (1971, 9998)  # the original is younger, and every zone can convert these to UTC
-PID_MAX = 2**31 - 1
-_BYTES_MAX = 2**63 - 1
-_FLOAT_MAX = sys.float_info.max
-
-_Entry = TypeVar("_Entry")
 
 
 class SystemEntry(NamedTuple):
-    """The system at one moment. Memory in bytes, CPU in percent of all CPUs."""
+    """The system at one moment, in the order of SYSTEM. CPU in percent of all CPUs."""
 
-    taken_at_local: datetime
     cpu_percent: float
+    taken_at_local: datetime
     mem_available_bytes: int
+    mem_used_fraction: float
     mem_total_bytes: int
     mem_used_bytes: int
 
 
 class ProcessEntry(NamedTuple):
-    """A process at one moment, under one filter string. Memory in bytes, CPU in percent of one CPU."""
+    """A process at one moment, under one filter, in the order of PROCESS. CPU in percent of one CPU."""
 
+    cpu_percent: float
     taken_at_local: datetime
     filter: str
     name: str
     pid: int
-    cpu_percent: float
     rss_bytes: int
     vms_bytes: int
 
 
-def system_entries(raws: Iterable[object], where: Callable[[int], str]) -> list[SystemEntry]:
-    """Return the system entries of a file; *where* tells the place of the entry of an index.
+class Value(NamedTuple):
+    """What the original writes under a key."""
 
-    Raises: PerftrackError, which names the first entry that the original cannot have written.
-    """
-    return _checked(_system_entry, raws, where)
+    kind: type  # in the pickle
+    parse: Callable[[str], Any]  # of the text in the CSV file; raises ValueError where it cannot be one
+    described: str
+
+    def refusal(self, key: str, value: object) -> ValueError:
+        """Return the error that says that *value* is none for *key*."""
+        return ValueError(f"{key} is {self.described}: {shown(value)}")
 
 
-def process_entries(raws: Iterable[object], where: Callable[[int], str]) -> list[ProcessEntry]:
-    """Return the process entries of a file, as `system_entries` does."""
-    return _checked(_process_entry, raws, where)
+def _number(parse: Callable[[str], Any], below: float, text: str) -> Any:
+    value = parse(text)
+    if not 0 <= value < below:
+        raise ValueError
+    return value
 
 
-def are_local_times(values: Collection[datetime]) -> bool:
-    """Return whether these are naive times that a calendar has, of the years that the original can have seen."""
+@lru_cache(maxsize=16)  # the entries of a sample have the same
+def _time(text: str) -> datetime:
+    unmarked = text.removesuffix(FOLD)
+    value = datetime.fromisoformat(unmarked)
+    if value.tzinfo is not None or not _YEARS[0] <= value.year <= _YEARS[1]:
+        raise ValueError
+    return value.replace(fold=int(unmarked != text))
+
+
+_text = lru_cache(maxsize=1024)(readable)
+_float = partial(_number, float, math.inf)
+_bytes, _pid = partial(_number, int, 2**63), partial(_number, int, 2**31)
+_FLOAT = Value(float, _float, "no finite number of 0 or more")
+_BYTES = Value(int, _bytes, "no number of bytes")
+_TEXT = Value(str, _text, "no text")
+_TIME = Value(datetime, _time, f"no local time of the years {_YEARS[0]} to {_YEARS[1]}")
+# The values by their keys, in the order of the original's CSV columns.
+SYSTEM = {
+    "cpu_usage": _FLOAT,
+    "datetime": _TIME,
+    "mem_available": _BYTES,
+    "mem_percent_used": _FLOAT,
+    "mem_total": _BYTES,
+    "mem_used": _BYTES,
+}
+PROCESS = {
+    "cpu_usage": _FLOAT,
+    "datetime": _TIME,
+    "filter": _TEXT,
+    "name": _TEXT,
+    "pid": Value(int, _pid, "no process ID"),
+    "rss_memory": _BYTES,
+    "vms_memory": _BYTES,
+}
+
+
+def system_entry(fields: Sequence[str]) -> SystemEntry:
+    """Return the entry that a line of system_log.csv holds. Raises: ValueError, which says what is wrong with it."""
     try:
-        deque(map(datetime.replace, values), maxlen=0)  # one that a pickle made of bytes may be a 32nd
+        cpu, time, available, fraction, total, used = fields
+        entry = SystemEntry(
+            _float(cpu), _time(time), _bytes(available), _float(fraction), _bytes(total), _bytes(used)
+        )
     except ValueError:
-        return False
-    return all(value.tzinfo is None and YEARS[0] <= value.year <= YEARS[1] for value in values)
-
-
-def _checked(check: Callable[[object], _Entry], raws: Iterable[object], where: Callable[[int], str]) -> list[_Entry]:
-    entries: list[_Entry] = []
-    try:
-        for raw in raws:
-            entries.append(check(raw))  # noqa: PERF401 - how many there are tells which one is refused
-    except PerftrackError as error:
-        raise PerftrackError(f"{where(len(entries))}: {error}") from None
-    return entries
-
-
-def _system_entry(raw: object) -> SystemEntry:
-    entry = _mapping(raw, SYSTEM_KEYS)
-    available, total, used = (_bytes(entry, key) for key in ("mem_available", "mem_total", "mem_used"))
-    # used/total in the original, and so derived here; another value could not be given back
-    if total == 0 or not math.isclose(_float(entry, "mem_percent_used"), used / total, rel_tol=1e-9):
-        _refuse("mem_percent_used is not mem_used/mem_total", entry["mem_percent_used"])
-    return SystemEntry(_datetime(entry), _float(entry, "cpu_usage"), available, total, used)
-
-
-def _process_entry(raw: object) -> ProcessEntry:
-    entry = _mapping(raw, PROCESS_KEYS)
-    pid = entry["pid"]
-    if type(pid) is not int or not 0 <= pid <= PID_MAX:
-        _refuse("pid is no process ID", pid)
-    return ProcessEntry(
-        _datetime(entry),
-        _text(entry, "filter"),
-        _text(entry, "name"),
-        pid,
-        _float(entry, "cpu_usage"),
-        _bytes(entry, "rss_memory"),
-        _bytes(entry, "vms_memory"),
-    )
-
-
-def _mapping(raw: object, keys: tuple[str, ...]) -> Mapping[str, Any]:
-    if not isinstance(raw, dict):
-        _refuse("not a dictionary", raw)
-    entry = raw
-    if any(isinstance(key, bytes) for key in raw):  # Python 2 wrote them
-        entry = {key.decode("ascii", "replace") if isinstance(key, bytes) else key: raw[key] for key in raw}
-    if entry.keys() != set(keys):
-        raise PerftrackError(f"its keys are {_shown(list(entry))} and should be {', '.join(keys)}")
+        raise _wrong(SYSTEM, fields) from None
+    used_bytes, total_bytes = entry.mem_used_bytes, entry.mem_total_bytes
+    # used/total in the original, and derived when it is exported: another value could not be given back
+    if total_bytes == 0 or not math.isclose(entry.mem_used_fraction, used_bytes / total_bytes, rel_tol=1e-9):
+        raise ValueError(f"mem_percent_used is not mem_used/mem_total: {fraction}")
     return entry
 
 
-def _datetime(entry: Mapping[str, Any]) -> datetime:
-    value = entry["datetime"]
-    if type(value) is not datetime or not are_local_times([value]):
-        _refuse(f"datetime is no local time of the years {YEARS[0]} to {YEARS[1]}", value)
-    return value
+def process_entry(fields: Sequence[str]) -> ProcessEntry:
+    """Return the entry that a line of process_log.csv holds. Raises: ValueError, which says what is wrong with it."""
+    try:
+        cpu, time, selected_by, name, pid, rss, vms = fields
+        return ProcessEntry(
+            _float(cpu), _time(time), _text(selected_by), _text(name), _pid(pid), _bytes(rss), _bytes(vms)
+        )
+    except ValueError:
+        raise _wrong(PROCESS, fields) from None
 
 
-def _float(entry: Mapping[str, Any], key: str) -> float:
-    value = entry[key]
-    if type(value) not in {float, int} or not 0 <= value <= _FLOAT_MAX:
-        _refuse(f"{key} is no finite number of 0 or more", value)
-    return float(value)
-
-
-def _bytes(entry: Mapping[str, Any], key: str) -> int:
-    value = entry[key]
-    if type(value) is not int or not 0 <= value <= _BYTES_MAX:
-        _refuse(f"{key} is no number of bytes", value)
-    return value
-
-
-def _text(entry: Mapping[str, Any], key: str) -> str:
-    value = entry[key]
-    if type(value) not in {str, bytes}:
-        _refuse(f"{key} is no text", value)
-    return readable(value)
-
-
-def _refuse(what: str, value: object) -> NoReturn:
-    raise PerftrackError(f"{what}: {_shown(value)}")
-
-
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return *value* as an error shows it: briefly, whatever it is."""
     try:
         return _BRIEFLY.repr(value)
     except ValueError:  # a number of thousands of digits
         return f"a {type(value).__name__}"
+
+
+def _wrong(log: Mapping[str, Value], fields: Sequence[str]) -> ValueError:
+    if len(fields) != len(log):
+        return ValueError(f"{len(fields)} fields instead of {len(log)}")
+    for (key, value), text in zip(log.items(), fields, strict=True):
+        try:
+            value.parse(text)
+        except ValueError:
+            return value.refusal(key, text)
+    raise AssertionError("none of them is wrong")

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from contextlib import contextmanager
 from datetime import tzinfo
-from itertools import accumulate, chain, islice, repeat
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection
+from sqlalchemy.dialects.sqlite import insert
 
 from perftrack.errors import PerftrackError
-from perftrack.legacy.columns import Moments, ProcessColumns, SystemColumns, moment
-from perftrack.legacy.processes import Processes
-from perftrack.legacy.rows import found_or_new, insert_rows, next_id, update_rows
-from perftrack.legacy.samples import Sample, Samples, text_of
+from perftrack.legacy.entries import ProcessEntry, SystemEntry
+from perftrack.legacy.rows import Ids, insert_rows
+from perftrack.legacy.samples import ImportedSample, SampleFinder
 from perftrack.legacy.source import Source
-from perftrack.storage.database import explained, open_current
-from perftrack.storage.engine import engine_for
-from perftrack.storage.models import Boot, Host, SystemSample
-from perftrack.storage.unfinished import remove_abandoned
+from perftrack.storage.database import explained
+from perftrack.storage.engine import current_engine
+from perftrack.storage.models import Boot, Host, NameFilter, Process, ProcessSample, SystemSample
+
+_ROWS_AT_ONCE = 20_000  # between two steps of the progress bar
+_SYSTEM_COLUMNS = ("cpu_percent", "mem_total_bytes", "mem_available_bytes", "mem_used_bytes")
+_PROCESS_COLUMNS = ("sample_id", "process_id", "filter_id", "cpu_percent", "rss_bytes", "vms_bytes")
 
 
 class Imported(NamedTuple):
@@ -47,113 +49,114 @@ def import_file(
     *zone*: of the file's local times; None is this system's. *dry_run*: leave the database as it is. *progress* is
     told how many process entries are done, of how many. Raises: PerftrackError, and then nothing is imported.
     """
-    with ExitStack() as stack:
-        stack.enter_context(explained(database))
-        file = stack.enter_context(_file(database, dry_run=dry_run))
-        system = source.system()
+    system, processes = source.entries()  # all of them, before the database is created or locked
+    with (
+        explained(database),
+        _target(database, dry_run=dry_run) as file,
         # SQLite need not look up what each row refers to: its ids were read or written in this very transaction.
-        engine = engine_for(file, write=True, foreign_keys=False)
-        connection = stack.enter_context(engine.connect())
-        transaction = connection.begin()
+        current_engine(file, write=True, foreign_keys=False).connect() as connection,
+        connection.begin() as transaction,
+    ):
         importer = _Importer(connection, source.path, host, zone)
         new_system = importer.add_system(system)
-        moments = source.moments()
-        new_processes = importer.add_processes(moments, source.processes(moments), progress)
+        new_processes = importer.add_processes(processes, progress)
         if dry_run:
             transaction.rollback()
-        else:
-            transaction.commit()
-        return Imported(len(system.times), sum(moments.counts), new_system, new_processes)
+    return Imported(len(system), len(processes), new_system, new_processes)
 
 
 @contextmanager
-def _file(database: str, *, dry_run: bool) -> Generator[str]:
-    """Yield the file to write to. A new database gets its name when it has its rows: a refused file leaves none."""
-    if os.path.lexists(database):
-        remove_abandoned(database)
-        open_current(database).close()
+def _target(database: str, *, dry_run: bool) -> Generator[str]:
+    """Yield the file to write to: a dry run does not create the database."""
+    if dry_run and not os.path.lexists(database):
+        with tempfile.TemporaryDirectory() as folder:
+            yield os.path.join(folder, "dry-run.db")
+    else:
         yield database
-        return
-    from perftrack.storage.schema import filled_first
-
-    with ExitStack() as stack:
-        if dry_run:
-            database = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "dry-run.db")
-        yield stack.enter_context(filled_first(database))
 
 
 class _Importer:
     """One transaction's additions to the host's imported data."""
 
     def __init__(self, connection: Connection, path: str, host: str, zone: tzinfo | None) -> None:
-        self._path = path
         self._connection = connection
-        host_id = found_or_new(connection, Host, name=host)
-        self._boot_id = found_or_new(connection, Boot, host_id=host_id, key=None)
-        self._samples = Samples(connection, self._boot_id, zone)
+        self._path = path
+        hosts = Ids(connection, Host, ("name",))
+        boots = Ids(connection, Boot, ("host_id", "key"))
+        self._boot_id = boots[hosts[host,], None]
+        hosts.insert_new()
+        boots.insert_new()
+        self._finder = SampleFinder(connection, self._boot_id, zone)
 
-    def add_system(self, entries: SystemColumns) -> int:
+    def add_system(self, entries: list[SystemEntry]) -> int:
         """Insert the entries that are new, and return how many that were."""
-        seen: set[Sample] = set()
-        created: list[tuple[int, Sample]] = []
-        filled: list[tuple[int, Sample]] = []
-        for index, sample in enumerate(self._samples.of(entries.times, self._system_place)):
-            if sample in seen:
-                raise PerftrackError(f"{self._system_place(index)}: there are two of {moment(entries.times[index])}")
-            seen.add(sample)
-            if not sample.has_system:
-                sample.has_system = True
-                (filled if sample.id else created).append((index, sample))
-        self._insert_samples([sample for _, sample in created], _of_system(entries, created))
-        if filled:  # their process rows came first, from process_log.csv
-            samples = [sample for _, sample in filled]
-            columns = _when(samples) | _of_system(entries, filled)
-            statement = update(SystemSample).where(SystemSample.id == bindparam("sample_id"))
-            update_rows(
-                self._connection,
-                statement.values({name: bindparam(name) for name in columns}),
-                columns | {"sample_id": [sample.id for sample in samples]},
-            )
-        return len(created) + len(filled)
+        place = f"{self._path}, system entry"
+        samples = self._finder.find((entry.taken_at_local for entry in entries), place)
+        repeated = _repeated(samples)
+        if repeated is not None:
+            raise PerftrackError(f"{place} {repeated + 1}: there are two of {samples[repeated].taken_at_local}")
+        new = {sample: entry for sample, entry in zip(samples, entries, strict=True) if not sample.has_system}
+        self._insert_samples(new)
+        return len(new)
 
-    def add_processes(
-        self, moments: Moments, parts: Iterable[ProcessColumns], progress: Callable[[int, int], None]
-    ) -> int:
-        """Insert the entries that are new, with instants for those that have none, and return how many."""
-        starts = [0, *accumulate(moments.counts)]
-        samples = list(
-            self._samples.of(moments.times, lambda index: f"{self._path}, process entry {starts[index] + 1}")
-        )
-        self._insert_samples([sample for sample in dict.fromkeys(samples) if not sample.id], {})
-        sample_ids = chain.from_iterable(map(repeat, [sample.id for sample in samples], moments.counts))
-        processes = Processes(self._connection, self._boot_id, self._path)
+    def add_processes(self, entries: list[ProcessEntry], progress: Callable[[int, int], None]) -> int:
+        """Insert the entries that are new, with samples for those that have none, and return how many."""
+        place = f"{self._path}, process entry"
+        samples = self._finder.find((entry.taken_at_local for entry in entries), place)
+        self._insert_samples({sample: None for sample in samples if not sample.stored})
+        rows = self._process_rows(entries, samples)
+        statement = insert(ProcessSample).on_conflict_do_nothing()
         new = 0
-        for part in parts:
-            progress(processes.count, starts[-1])
-            new += processes.add(part, list(islice(sample_ids, len(part.places))))
-        if new < starts[-1]:
-            processes.refuse_repeated()
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            progress(start, len(rows))
+            new += insert_rows(self._connection, statement, _PROCESS_COLUMNS, rows[start : start + _ROWS_AT_ONCE])
+        repeated = _repeated(row[:3] for row in rows) if new < len(rows) else None  # or the database had some
+        if repeated is not None:
+            who = entries[repeated]
+            raise PerftrackError(
+                f"{place} {repeated + 1}: there are two of process {who.pid}, {who.name!r}, at that moment"
+            )
         return new
 
-    def _system_place(self, index: int) -> str:
-        return f"{self._path}, system entry {index + 1}"
+    def _process_rows(self, entries: list[ProcessEntry], samples: list[ImportedSample]) -> list[tuple[Any, ...]]:
+        """Return the rows of process_sample, after inserting what they refer to."""
+        processes = Ids(self._connection, Process, ("boot_id", "pid", "name"), Process.boot_id == self._boot_id)
+        filters = Ids(self._connection, NameFilter, ("text", "rank"))
+        rows = []
+        last, rank = None, 0
+        for entry, sample in zip(entries, samples, strict=True):
+            key = sample.id, processes[self._boot_id, entry.pid, entry.name]
+            # The original wrote a row for each filter that matched a process, one behind the other.
+            rank = rank + 1 if key == last else 0
+            last = key
+            rows.append((*key, filters[entry.filter, rank], entry.cpu_percent, entry.rss_bytes, entry.vms_bytes))
+        processes.insert_new()
+        filters.insert_new()
+        return rows
 
-    def _insert_samples(self, samples: list[Sample], values: dict[str, Iterable[Any]]) -> None:
-        for sample_id, sample in enumerate(samples, next_id(self._connection, SystemSample)):
-            sample.id = sample_id
-        ids = {"id": [sample.id for sample in samples], "boot_id": repeat(self._boot_id, len(samples))}
-        insert_rows(self._connection, SystemSample, {**ids, **_when(samples), **values}, len(samples))
+    def _insert_samples(self, entries: Mapping[ImportedSample, SystemEntry | None]) -> None:
+        """Insert the samples with what the system's entries tell; one that process_log.csv made is completed."""
+        rows = []
+        for sample, entry in entries.items():
+            sample.stored, sample.has_system = True, entry is not None
+            instants = [time.isoformat(" ", "microseconds") for time in (sample.taken_at, sample.taken_at_local)]
+            values = [getattr(entry, name, None) for name in _SYSTEM_COLUMNS]
+            rows.append((sample.id, self._boot_id, *instants, *values))
+        statement = insert(SystemSample)
+        written = statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: statement.excluded[name] for name in ("taken_at", *_SYSTEM_COLUMNS)},
+        )
+        insert_rows(
+            self._connection, written, ("id", "boot_id", "taken_at", "taken_at_local", *_SYSTEM_COLUMNS), rows
+        )
 
 
-def _when(samples: list[Sample]) -> dict[str, Iterable[str]]:
-    return {
-        "taken_at": text_of([sample.taken_at for sample in samples]),
-        "taken_at_local": text_of([sample.taken_at_local for sample in samples]),
-    }
-
-
-def _of_system(entries: SystemColumns, chosen: list[tuple[int, Sample]]) -> dict[str, Iterable[Any]]:
-    """Return the values of the entries of those indices."""
-    columns = entries._asdict()
-    del columns["times"]
-    return {name: map(column.__getitem__, [index for index, _ in chosen]) for name, column in columns.items()}
+def _repeated(keys: Iterable[Hashable]) -> int | None:
+    """Return the index of the first of *keys* that was there before."""
+    seen: set[Hashable] = set()
+    for index, key in enumerate(keys):
+        if key in seen:
+            return index
+        seen.add(key)
+    return None

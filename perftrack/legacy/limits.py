@@ -43,5 +43,5 @@ def wall_seconds(size: int) -> int:
 
 
 def answer_bytes(size: int) -> int:
-    """Return how much its entries can be as columns: an entry takes more room in a file."""
+    """Return how long the answer can be: an entry takes about as much room in a line of it as in a pickle."""
     return 16 * _MEBIBYTE + 4 * size

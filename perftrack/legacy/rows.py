@@ -1,71 +1,61 @@
-"""Many rows into the database at once, out of columns: SQLAlchemy writes the statement, sqlite3 executes it."""
+"""Many rows into the database at once: SQLAlchemy writes the statement, sqlite3 executes it.
+
+SQLAlchemy would look at each value of each row; there are millions, and they are numbers and text already.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Update, bindparam, func, insert, select
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy.dialects.sqlite import Insert, insert
 
-from perftrack.storage.models import Base, Boot, Host, NameFilter, Process, SystemSample
+from perftrack.storage.models import Boot, Host, NameFilter, Process, SystemSample
 
-_ROWS_OF_A_STATEMENT = 100  # a row takes SQLite half as long as in a statement of its own
-
-
-def insert_rows(
-    connection: Connection,
-    model: type[Base],
-    columns: Mapping[str, Iterable[Any]],
-    count: int,
-    *,
-    ignore_known: bool = False,
-) -> int:
-    """Insert *count* rows, of which *columns* are the values as SQLite keeps them; return how many were inserted.
-
-    *ignore_known*: leave out a row that the table has already.
-    """
-    statement: Insert = insert(model).values({name: bindparam(name) for name in columns})
-    if ignore_known:
-        statement = statement.prefix_with("OR IGNORE")
-    one, names = _compiled(connection, statement)
-    head, values, row = one.partition(" VALUES ")
-    many = head + values + ", ".join([row] * _ROWS_OF_A_STATEMENT)
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    before = driver.total_changes
-    iterators = [iter(columns[name]) for name in names]
-    parameters = zip(*(iterators * _ROWS_OF_A_STATEMENT), strict=False)
-    driver.executemany(many, islice(parameters, count // _ROWS_OF_A_STATEMENT))
-    driver.executemany(one, islice(zip(*iterators, strict=True), count % _ROWS_OF_A_STATEMENT))
-    return int(driver.total_changes - before)
+Row = tuple[Any, ...]
 
 
-def update_rows(connection: Connection, statement: Update, columns: dict[str, Iterable[Any]]) -> None:
-    """Execute *statement* for each row of *columns*, which are its parameters as SQLite keeps them."""
-    sql, names = _compiled(connection, statement)
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    driver.executemany(sql, zip(*(columns[name] for name in names), strict=True))
+class Ids(dict[Row, int]):
+    """The ids of a table's rows by the values of *names*, and new ones for what is asked for but is not there yet."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        model: type[Host | Boot | NameFilter | Process],
+        names: Sequence[str],
+        *among: ColumnElement[bool],
+    ) -> None:
+        """*among*: the rows that are looked at."""
+        columns = [getattr(model, name) for name in names]
+        known = connection.execute(select(*columns, model.id).where(*among))
+        super().__init__((tuple(values), row_id) for *values, row_id in known)
+        self._connection = connection
+        self._model = model
+        self._names = names
+        self._new_ids = new_ids(connection, model)
+        self._new: list[Row] = []
+
+    def __missing__(self, values: Row) -> int:
+        row_id = self[values] = next(self._new_ids)
+        self._new.append((row_id, *values))
+        return row_id
+
+    def insert_new(self) -> None:
+        """Insert the rows that got new ids."""
+        insert_rows(self._connection, insert(self._model), ("id", *self._names), self._new)
 
 
-def found_or_new(connection: Connection, model: type[Host | Boot | NameFilter], **values: Any) -> int:
-    """Return the id of the row of these values, after inserting it where there is none."""
-    conditions = [getattr(model, name).is_not_distinct_from(value) for name, value in values.items()]
-    found = connection.execute(select(model.id).where(*conditions)).scalar()
-    if found is None:
-        found = connection.execute(insert(model).values(values).returning(model.id)).scalar_one()
-    return found
+def new_ids(connection: Connection, model: type[Host | Boot | NameFilter | Process | SystemSample]) -> Iterator[int]:
+    """Return ids that no row of the table has yet, as long as this transaction writes to it alone."""
+    return count(connection.execute(select(func.coalesce(func.max(model.id), 0) + 1)).scalar_one())
 
 
-def next_id(connection: Connection, model: type[SystemSample | Process]) -> int:
-    """Return an id that is free, as are all above it."""
-    return connection.execute(select(func.coalesce(func.max(model.id), 0) + 1)).scalar_one()
-
-
-def _compiled(connection: Connection, statement: Insert | Update) -> tuple[str, list[str]]:
-    """Return the statement with question marks, and whose they are."""
-    compiled = statement.compile(connection.engine)
-    assert isinstance(compiled, SQLCompiler)
-    return str(compiled), list(compiled.positiontup or ())
+def insert_rows(connection: Connection, statement: Insert, names: Sequence[str], rows: list[Row]) -> int:
+    """Insert *rows*, the values of *names* as SQLite keeps them, in the model's order; return how many it wrote."""
+    if not rows:
+        return 0
+    compiled = statement.compile(connection.engine, column_keys=list(names))
+    assert compiled.positiontup == list(names)
+    return connection.exec_driver_sql(str(compiled), rows).rowcount

@@ -1,11 +1,13 @@
 """A file of the original, read by a process of its own: whatever is in it, this one stays as it is.
 
+The other answers with CSV text (child.py), which is read within limits of time and size, and checked like any other.
 Imports neither SQLAlchemy nor typer: the file is being read while others import them.
 """
 
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import stat
@@ -17,9 +19,10 @@ from contextlib import contextmanager
 
 import perftrack
 from perftrack.errors import PerftrackError
-from perftrack.legacy.answer import Answer, RefusedError
-from perftrack.legacy.columns import PROCESS_BYTES, Moments, ProcessColumns, SystemColumns
-from perftrack.legacy.limits import LARGEST_PIPE_BYTES, answer_bytes, cpu_seconds, wall_seconds
+from perftrack.legacy.child import CSV, PICKLE, REFUSED
+from perftrack.legacy.csv_file import read_csv
+from perftrack.legacy.entries import ProcessEntry, SystemEntry
+from perftrack.legacy.limits import LARGEST_PIPE_BYTES, answer_bytes, wall_seconds
 
 # Isolated: neither the current folder nor the user's environment decides what is imported.
 _COMMAND = (
@@ -27,7 +30,9 @@ _COMMAND = (
     "import sys; sys.path.insert(0, sys.argv[1]); from perftrack.legacy.child import main; main()",
     os.path.dirname(os.path.dirname(os.path.abspath(perftrack.__file__))),
 )
-_TOO_MANY = ": refused, it holds more entries than a file of its size can"
+_CHUNK_BYTES = 2**16
+_LONGEST_LINE_BYTES = 2**20
+_LONGEST_REASON_BYTES = 500
 
 
 class Source:
@@ -37,92 +42,64 @@ class Source:
         """*size*: bytes in the file, or the most that is taken out of a pipe."""
         self.path = path
         self._size = size
-        assert process.stdout is not None
         self._process = process
-        self._stdout = process.stdout
-        self._left = answer_bytes(size) + 1  # for the end, which is none
-        self._answer = Answer(self._read)
-        self._timer = threading.Timer(0, self._stop)
-        self._seconds = 0.0
         self._too_late = False
 
-    def system(self) -> SystemColumns:
-        """Wait for the system's entries and return them. Raises: PerftrackError where it is not the original's."""
-        self._limit(wall_seconds(self._size))
-        with self._making_sense():
-            system = self._answer.system()
-        self._limit(cpu_seconds(self._size))  # the database is locked from now on
-        return system
-
-    def moments(self) -> Moments:
-        """Wait for the times of the process entries and return them. Raises: PerftrackError."""
-        with self._making_sense():
-            moments = self._answer.moments()
-            if sum(moments.counts) * PROCESS_BYTES > self._left:
-                raise RefusedError(_TOO_MANY)
-        return moments
-
-    def processes(self, moments: Moments) -> Iterator[ProcessColumns]:
-        """Yield the process entries as they come; all have come where it ends. Raises: PerftrackError."""
-        columns = self._answer.processes(moments)
-        while True:
-            with self._making_sense():
-                some = next(columns, None)
-            if some is None:
-                return
-            yield some
-
-    def close(self) -> None:
-        """End who still reads."""
-        self._timer.cancel()
-        self._process.kill()
-        self._stdout.close()
-        self._process.wait()
-
-    @contextmanager
-    def _making_sense(self) -> Generator[None]:
+    def entries(self) -> tuple[list[SystemEntry], list[ProcessEntry]]:
+        """Wait for the system's and the processes' entries. Raises: PerftrackError where they cannot be."""
+        timer = threading.Timer(wall_seconds(self._size), self._stop)
+        timer.start()
         try:
-            yield
-        except RefusedError as error:
-            raise PerftrackError(f"{self.path}{error}") from None
-        except (ValueError, OverflowError):  # what is in the file has taken over its reader
-            raise PerftrackError(f"{self.path}: refused, the process that reads it answers with nonsense") from None
+            lines = self._lines()
+            kind = next(lines, "")
+            if kind not in {CSV, PICKLE}:
+                raise PerftrackError(f"{self.path}: refused, the process that reads it answers with nonsense")
+            return read_csv(lines, self.path, numbered=kind == CSV)
+        finally:
+            timer.cancel()
 
-    def _read(self, count: int) -> bytes:
-        self._left -= count
-        if self._left < 0:
-            raise RefusedError(_TOO_MANY)
-        content = self._stdout.read(count)
-        if len(content) < count:
-            exit_code = self._process.wait()
-            if exit_code:
-                raise RefusedError(f": {self._why_no_answer(exit_code)}")
-        return content
+    def _lines(self) -> Iterator[str]:
+        """Yield the lines of the answer. Raises: PerftrackError where it is not whole, or larger than it can be."""
+        assert self._process.stdout is not None
+        left, rest = answer_bytes(self._size), b""
+        while chunk := self._process.stdout.read(_CHUNK_BYTES):
+            left -= len(chunk)
+            lines, end, rest = (rest + chunk).rpartition(b"\n")
+            if left < 0:
+                raise PerftrackError(f"{self.path}: refused, it holds more entries than a file of its size can")
+            if len(rest) > _LONGEST_LINE_BYTES:
+                raise PerftrackError(f"{self.path}: refused, a line of it is longer than any of the original's")
+            yield from _text_lines(lines + end)
+        self._refuse_failure()
+        yield from _text_lines(rest)
 
-    def _limit(self, seconds: float) -> None:
-        """Give the reader so much time from now on."""
-        self._timer.cancel()
-        self._seconds = seconds
-        self._timer = threading.Timer(seconds, self._stop)
-        self._timer.start()
+    def _refuse_failure(self) -> None:
+        """Wait for the end of the other process. Raises: PerftrackError where that did not read all of the file."""
+        assert self._process.stderr is not None
+        reason = self._process.stderr.read(_LONGEST_REASON_BYTES).decode("utf-8", "replace")
+        exit_code = self._process.wait()
+        if exit_code:
+            raise PerftrackError(self.path + (reason if exit_code == REFUSED else f": {self._failure(exit_code)}"))
 
     def _stop(self) -> None:
         self._too_late = True
         self._process.kill()
 
-    def _why_no_answer(self, exit_code: int) -> str:
+    def _failure(self, exit_code: int) -> str:
         if self._too_late:
-            return f"refused, reading it took more than {self._seconds} seconds"
+            return f"refused, reading it took more than {wall_seconds(self._size)} seconds"
         if exit_code >= 0:
             return f"not readable, the process that reads it ended with exit code {exit_code}"
         name = next((known.name for known in signal.Signals if known == -exit_code), f"signal {-exit_code}")
         if name == "SIGXCPU":
             return "refused, reading it takes more CPU time than the original's data of its size does"
-        if name == "SIGBUS":
-            return "cannot be read: it became shorter meanwhile, or its disk reported an error"
         if name == "SIGKILL":
             return "not read, the process that reads it was killed; is memory short?"
         return f"refused, the process that reads it crashed ({name})"
+
+
+def _text_lines(content: bytes) -> Iterator[str]:
+    return io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")  # as csv.reader wants them
 
 
 @contextmanager
@@ -135,16 +112,16 @@ def reading(path: str) -> Generator[Source]:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             process = subprocess.Popen(
-                (sys.executable, *_COMMAND), stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                (sys.executable, *_COMMAND), bufsize=0, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
     except OSError as error:
         raise PerftrackError(f"cannot read {path}: {error.strerror}") from None
-    source = Source(path, status.st_size if stat.S_ISREG(status.st_mode) else LARGEST_PIPE_BYTES, process)
     collecting = gc.isenabled()
     gc.disable()
-    try:
-        yield source
-    finally:
-        source.close()
-        if collecting:
-            gc.enable()
+    with process:
+        try:
+            yield Source(path, status.st_size if stat.S_ISREG(status.st_mode) else LARGEST_PIPE_BYTES, process)
+        finally:
+            process.kill()
+            if collecting:
+                gc.enable()

@@ -90,7 +90,11 @@ class Bench:
             Bar("the same", "atop -w", "ms", 0.5, lambda: self._further_sample("atop")),
             Bar("the same", "pidstat -u -r -p ALL", "ms", 1.5, lambda: self._further_sample("pidstat")),
             Bar(
-                f"wall time of a full export, {export} rows", "sqlite3 -csv -header", "s", 1.15, self._export_and_shell
+                f"wall time of a full export, {export} rows",
+                "sqlite3 -csv -header",
+                "s",
+                1.15,
+                self._export_and_shell,
             ),
             Bar(f"export of the last hour of {year} rows", "a database of that hour", "s", 1.1, self._export_hour),
             Bar("peak memory of a full export", "export of an hour", "MB", 1.1, self._export_memory),
