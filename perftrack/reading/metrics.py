@@ -47,8 +47,8 @@ class ProcessMetric(NamedTuple):
     """A metric of a process, which is added up over the processes of one name.
 
     *column*: of process_interval. *per_second*: of a counter, what its growth in a second is multiplied with; None:
-    it is a gauge. *panel*, *note*: its panel in a plot. *report*: the title of a list of the largest in a report;
-    empty: there is none. The order of that list is *ranking*, see usage.py.
+    it is a gauge. *panel*, *note*: its panel in a plot. *report*: the title of the list of the largest in a report,
+    by the total of a counter and the peak of a gauge; *ranking*: the name of that order, see usage.py.
     """
 
     name: str
@@ -57,6 +57,8 @@ class ProcessMetric(NamedTuple):
     per_second: float | None
     panel: str
     note: str
+    report: str
+    ranking: str
 
 
 def _rate(counter: ColumnElement[Any], scale: float = 1.0) -> ColumnElement[Any]:
@@ -78,15 +80,13 @@ def _of_all_cpu(part: str) -> Metric:
     return Metric(f"cpu_{part}", "%", SYSTEM_INTERVAL, value, "CPU", part, full=100.0, stacked=True)
 
 
-def _pressure(resource: str, label: str) -> Metric:
+def _pressure(resource: str, label: str, report: str) -> Metric:
     value = _rate(_INTERVAL[f"pressure_{resource}_ms"], 0.1)
-    report = f"{label} pressure"
     return Metric(f"pressure_{resource}", "%", SYSTEM_INTERVAL, value, "Pressure", label, report)
 
 
-def _bytes(name: str, panel: str, label: str) -> Metric:
-    value = _rate(_INTERVAL[f"{name}_bytes"])
-    return Metric(name, "bytes/s", SYSTEM_INTERVAL, value, panel, label, f"{panel.lower()} {label}")
+def _bytes(name: str, panel: str, label: str, report: str) -> Metric:
+    return Metric(name, "bytes/s", SYSTEM_INTERVAL, _rate(_INTERVAL[f"{name}_bytes"]), panel, label, report)
 
 
 # In the order in which they are shown.
@@ -103,13 +103,13 @@ SYSTEM = (
     Metric("load_1min", "processes", SAMPLE, _SAMPLE.load_1min, "Load", "1 min", "load"),
     Metric("load_5min", "processes", SAMPLE, _SAMPLE.load_5min, "Load", "5 min"),
     Metric("load_15min", "processes", SAMPLE, _SAMPLE.load_15min, "Load", "15 min"),
-    _pressure("cpu", "CPU"),
-    _pressure("memory", "memory"),
-    _pressure("io", "I/O"),
-    _bytes("disk_read", "Disk", "read"),
-    _bytes("disk_write", "Disk", "written"),
-    _bytes("net_received", "Network", "received"),
-    _bytes("net_sent", "Network", "sent"),
+    _pressure("cpu", "CPU", "CPU pressure"),
+    _pressure("memory", "memory", "mem pressure"),
+    _pressure("io", "I/O", "I/O pressure"),
+    _bytes("disk_read", "Disk", "read", "disk read"),
+    _bytes("disk_write", "Disk", "written", "disk written"),
+    _bytes("net_received", "Network", "received", "net received"),
+    _bytes("net_sent", "Network", "sent", "net sent"),
 )
 # What cpu is in data that has no counters: the original's cpu_usage, or that of a single sample.
 CPU_OF_WINDOWS = Metric("cpu", "%", SAMPLE, _SAMPLE.cpu_percent, "CPU", "busy", "CPU", 100.0)
@@ -121,6 +121,6 @@ PANEL_NOTES = {
     "Pressure": "percent of time in which some task waited",
 }
 
-CPU = ProcessMetric("cpu", "%", "cpu_ms", 0.1, "CPU by process", "percent of one CPU")
-RSS = ProcessMetric("rss", "bytes", "rss_bytes", None, "Memory by process", "resident")
+CPU = ProcessMetric("cpu", "%", "cpu_ms", 0.1, "CPU by process", "percent of one CPU", "most CPU (s)", "cpu")
+RSS = ProcessMetric("rss", "bytes", "rss_bytes", None, "Memory by process", "resident", "most memory", "rss")
 PROCESS = (CPU, RSS)
