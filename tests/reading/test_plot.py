@@ -204,7 +204,7 @@ class TestWhatCannotBe:
         assert done.stderr == "perftrack: no process named jav was recorded in this range\n"
         panels = {panel["title"]: panel for panel in data_of(tmp_path / "work" / "perftrack.html")["panels"]}
         assert [each["name"] for each in panels["CPU by process"]["series"]] == ["java"]
-        assert "no process named jav was recorded" in panels["CPU by process"]["note"]
+        assert "no process named jav was recorded" in panels["CPU by process"]["message"]
 
     def test_a_range_without_samples(self, perftrack: Run, path: str, tmp_path: Path) -> None:
         a_night(path, 5)

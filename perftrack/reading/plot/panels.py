@@ -13,6 +13,7 @@ from perftrack.reading.plot.series import AllSeries
 
 GREY = -1
 _UNITS = {"bytes": "B", "bytes/s": "B/s", "processes": ""}
+_NOT_KNOWN = "not known: it takes two samples with counters, and processes that the recorder may read"
 _PREFIXES = ("", "Ki", "Mi", "Gi", "Ti")
 
 
@@ -33,7 +34,7 @@ class Line(NamedTuple):
 class Panel(NamedTuple):
     """Some lines of one unit: %, KiB, MiB/s, ... or empty (a number). *full*: the axis's end; None: the largest.
 
-    *message*: what stands in its place where there are no lines.
+    *message*: what stands in the place of lines that are missing; empty: none is.
     """
 
     title: str
@@ -109,7 +110,7 @@ def _system_panels(found: AllSeries, is_gap: list[bool]) -> list[Panel]:
             note += ", each measured in its sample's window: there are no counters to take it from"
         unit = _UNITS.get(metrics[0].unit, metrics[0].unit)
         full = metrics[0].full
-        panels.append(_scaled(Panel(title, note, unit, lines, full, _why_not(found, metrics))))
+        panels.append(_scaled(Panel(title, note, unit, lines, full, "" if lines else _why_not(found, metrics))))
     return panels
 
 
@@ -125,9 +126,7 @@ def _process_panels(found: AllSeries, is_gap: list[bool], message: str) -> list[
         if metric is CPU and found.unattributed:
             lines.append(_line(UNATTRIBUTED, found.unattributed, is_gap, GREY, is_step=is_step))
         note = f"{metric.note}; recorded processes, those of one name together"
-        if message and lines:
-            note = f"{note}; {message}"
-        why = message or "not known: it takes two samples with counters, and processes that may be read"
+        why = message or ("" if lines else _NOT_KNOWN)
         panels.append(_scaled(Panel(metric.panel, note, _UNITS.get(metric.unit, metric.unit), lines, None, why)))
     return panels
 
@@ -138,7 +137,7 @@ def _why_not(found: AllSeries, metrics: list[Metric]) -> str:
         return "not in imported data"
     if found.coverage.held.samples < 2 and metrics[0].is_of_intervals:
         return "it takes two samples to know"
-    return "this system does not tell"
+    return "not available on this system"
 
 
 def _is_step(found: AllSeries, metric: Metric) -> bool:

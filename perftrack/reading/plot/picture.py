@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -56,8 +56,8 @@ def write_picture(plot: Plot, stream: TextIO, kind: str, *, dark: bool = False) 
                 _draw_time(axis, plot, ink)
             else:
                 axis.set_axis_off()
-                message = textwrap.fill(printable(panel.message), _MESSAGE_LENGTH)
-                axis.text(0, 0.9, message, va="top", alpha=0.75, transform=axis.transAxes)
+            message = textwrap.fill(printable(panel.message), _MESSAGE_LENGTH)
+            axis.text(0.005, 0.95, message, va="top", alpha=0.75, transform=axis.transAxes)
         figure.suptitle("\n".join(map(printable, [plot.title, *plot.notes])), ha="left", x=0.01, fontsize=10)
         figure.savefig(stream.buffer, format=kind[1:], metadata={"Date": None} if kind == ".svg" else None)
 
@@ -69,20 +69,19 @@ def _draw_lines(axis: Any, panel: Panel, plot: Plot, colours: tuple[str, ...]) -
     for line in panel.lines:
         colour = colours[-1] if line.colour < 0 else colours[line.colour % (len(colours) - 1)]
         label = _label(line.name)
-        steps = [_NOTHING if value is None else value for value in line.steps]
         if line.stacked:
-            above = [base + value for base, value in zip(below, steps, strict=True)]
-            axis.fill_between(x, below, above, step=where, color=colour, alpha=0.55, linewidth=0, label=label)
-            below = [0.0 if math.isnan(value) else value for value in above]
+            tops = [None if value is None else base + value for base, value in zip(below, line.steps, strict=True)]
+            area = _ending(x, below, tops)
+            axis.fill_between(*area, step=where, color=colour, alpha=0.55, linewidth=0, label=label)
+            below = [base if top is None else top for base, top in zip(below, tops, strict=True)]
         elif not line.hidden:
             low, mean, high = (
-                [_NOTHING if point is None or point[index] is None else point[index] or 0.0 for point in line.points]
-                for index in range(3)
+                [None if point is None else point[index] for point in line.points] for index in range(3)
             )
-            axis.step(x, steps, where=where, color=colour, linewidth=1, label=label)
-            axis.plot(x, _dots(mean), color=colour, linestyle="", marker="o", markersize=3)
+            axis.step(*_ending(x, line.steps), where=where, color=colour, linewidth=1, label=label)
+            axis.plot(x, _dots(mean), color=colour, linestyle="", marker="o", markersize=3, clip_on=False)
             if plot.is_bucketed:
-                axis.fill_between(x, low, high, step=where, color=colour, alpha=0.22, linewidth=0)
+                axis.fill_between(*_ending(x, low, high), step=where, color=colour, alpha=0.22, linewidth=0)
     axis.set_ylim(0, panel.full)
     axis.grid(linewidth=0.5)
     axis.yaxis.set_major_formatter(f"{{x:.4g}} {panel.unit}".rstrip())
@@ -118,12 +117,20 @@ def _times(plot: Plot) -> list[datetime]:
     return [instant.replace(tzinfo=None) for instant in local]
 
 
-def _dots(values: list[float]) -> list[float]:
-    if len(values) <= _FEW:
-        return values
-    padded = [_NOTHING, *values, _NOTHING]
+def _ending(x: list[datetime], *columns: Sequence[float | None]) -> list[list[Any]]:
+    """Return *x* and *columns* for steps that end with a value before an unknown one, which matplotlib goes on to."""
+    rows: list[tuple[Any, ...]] = []
+    for instant, *values in zip(x, *columns, strict=True):
+        if None in values and rows and _NOTHING not in rows[-1]:
+            rows.append((rows[-1][0], *(_NOTHING for _ in values)))
+        rows.append((instant, *(_NOTHING if value is None else value for value in values)))
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _dots(values: list[float | None]) -> list[float]:
+    padded = [None, *values, None]
     return [
-        value if math.isnan(before) and math.isnan(after) else _NOTHING
+        value if value is not None and (len(values) <= _FEW or before is after is None) else _NOTHING
         for before, value, after in zip(padded, values, padded[2:], strict=False)
     ]
 
