@@ -44,24 +44,22 @@ def plot(
     first, last = options.recent(since, until)
     target = output if output == "-" else expand(output, "the file's name")
 
-    from perftrack.reading import plot as drawing
+    from perftrack.reading.plot.draw import draw
     from perftrack.reading.queries import TimeRange
 
     with progress_bar("reading", shown=output != "-") as progress:
-        drawn = drawing.plot(
+        drawn = draw(
             settings.database,
             TimeRange(first, last),
             target,
             names or [],
             show.coverage_lines,
+            show.nothing_recorded,
             dark=dark,
             progress=progress,
         )
-    covered = drawn.coverage
-    if covered.held.samples == 0:
-        print(f"perftrack: {show.nothing_in_range(covered.everything, settings.database)}", file=sys.stderr)
-        return
-    for name in drawn.unknown_names:
-        print(f"perftrack: no process named {printable(name)} was recorded in this range", file=sys.stderr)
+    show.require_samples(drawn.coverage, settings.database)
+    for message in drawn.messages:
+        print(f"perftrack: {printable(message)}", file=sys.stderr)
     if sys.stdout.isatty() and output != "-":
-        print(f"wrote {target}, of {covered.held.samples:,} samples")
+        print(f"wrote {target}, of {drawn.coverage.held.samples:,} samples")

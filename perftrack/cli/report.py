@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from perftrack.cli import options, processes, show
 from perftrack.cli.progress import progress_bar
+from perftrack.cli.top import cpu_text, totals, unattributed_line
 from perftrack.cli.top import document as process_document
-from perftrack.cli.top import unattributed_line
 from perftrack.settings import load
 
 if TYPE_CHECKING:
-    from perftrack.reading.report import Figures, Report
+    from perftrack.reading.coverage import Coverage
+    from perftrack.reading.metrics import Metric, ProcessMetric
+    from perftrack.reading.report import Report, Statistics
     from perftrack.reading.top import Top
+    from perftrack.reading.usage import Usage
 
-_LABELS = {
-    "cpu": "CPU %",
-    "memory": "memory %",
-    "swap": "swap %",
-    "load_1min": "load",
-    "pressure_cpu": "CPU pressure %",
-    "pressure_memory": "mem pressure %",
-    "pressure_io": "I/O pressure %",
-}
-_COURSE_TITLE = "largest value"
-# Drawn on a scale that ends here, where it has one.
-_FULL = {"cpu": 100.0, "memory": 100.0, "swap": 100.0}
-# The columns before a course: label, four figures, when; what the screen has more is the course's.
-_BEFORE_COURSE = 68
-_COURSE = (12, 60)
+_BARS_TITLE = "largest value"
+# The columns before the bars: label, statistics and when. What the screen has more is the bars'.
+_LABEL, _STATISTIC, _WHEN = 16, 10, 13
+_BARS = (12, 60)
+_NARROW = 84
+_UNITS = {"%": " %", "bytes/s": "/s", "bytes": "", "processes": ""}
 
 
 def report(
@@ -41,92 +36,132 @@ def report(
     output: Annotated[
         Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
     ] = "text",
+    wide: options.Wide = False,
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
     """Show a range of time on one screen: by default, the last 24 hours.
 
-    What was recorded and what is missing; CPU, memory, swap, load and pressure with mean, median (p50), 95th
-    percentile, largest value and its time, and their course; the processes that used most CPU and most memory; and
-    what recording itself cost.
+    What was recorded and what is missing; CPU, memory, swap, load, pressure, disks and network with mean, median
+    (p50), 95th percentile, largest value and its time, and bars of the largest values over time; the processes that
+    used most CPU and most memory; and what recording itself cost. ~ marks what is largely an estimate, as in
+    `perftrack top`.
     """
     settings = load({"database": database}, config)
     first, last = options.recent(since, until)
-    parts = min(max(show.width() - _BEFORE_COURSE, _COURSE[0]), _COURSE[1])
+    shown = ("mean", "p50", "p95", "max") if show.width(wide=wide) >= _NARROW else ("mean", "p95", "max")
+    taken = _LABEL + _STATISTIC * len(shown) + _WHEN
+    parts = min(max(show.width(wide=wide) - taken, _BARS[0]), _BARS[1])
 
     from perftrack.reading import report as reading
     from perftrack.reading.queries import TimeRange
 
     with progress_bar("reading samples") as progress:
         found = reading.report(settings.database, TimeRange(first, last), parts=parts, progress=progress)
-    if found.coverage.held.samples == 0:
-        print(f"perftrack: {show.nothing_in_range(found.coverage.everything, settings.database)}", file=sys.stderr)
+    show.require_samples(found.coverage, settings.database)
     if output == "json":
+        if not _has_processes(found):
+            print(f"perftrack: {show.nothing_recorded(found.coverage)}", file=sys.stderr)
         print(json.dumps(_document(found), indent=2))
-    elif found.coverage.held.samples:
-        _print(found)
+    else:
+        _print(found, shown, wide=wide)
+
+
+def _has_processes(found: Report) -> bool:
+    return any(top.rows for _, top in found.largest)
 
 
 def _document(found: Report) -> dict[str, Any]:
-    top = found.by_cpu
-    return show.coverage_document(found.coverage) | {
-        "metrics": {each.metric.name: _figures_document(each) for each in found.figures},
-        "recorder_cpu": found.cost and _figures_document(found.cost),
-        "system_cpu_seconds": show.seconds(top.system_cpu_ms),
-        "recorded_cpu_seconds": show.seconds(top.recorded_cpu_ms),
-        "unattributed_cpu_seconds": show.seconds(top.unattributed_cpu_ms),
-        "top_cpu": [process_document(row, "process") for row in found.by_cpu.rows],
-        "top_rss": [process_document(row, "process") for row in found.by_rss.rows],
-    }
+    return (
+        show.coverage_document(found.coverage)
+        | {
+            "metrics": {each.metric.name: _statistics_document(each) for each in found.statistics},
+            "cpu_is_of_windows": found.is_cpu_of_windows,
+            "recorder_cpu": found.cost and _statistics_document(found.cost),
+        }
+        | totals(found.largest[0][1])
+        | {
+            f"top_{metric.name}": [process_document(row, "process") | row.used.further for row in top.rows]
+            for metric, top in found.largest
+        }
+    )
 
 
-def _figures_document(figures: Figures) -> dict[str, Any]:
-    values = {name: round(getattr(figures, name), 3) for name in ("mean", "p50", "p95", "max")}
-    return {"unit": figures.metric.unit, "samples": figures.samples} | values | {"max_at": show.iso(figures.max_at)}
+def _statistics_document(of: Statistics) -> dict[str, Any]:
+    values = {name: round(getattr(of, name), 3) for name in ("mean", "p50", "p95", "max")}
+    return {"unit": of.metric.unit, "samples": of.samples} | values | {"max_at": show.iso(of.max_at)}
 
 
-def _print(found: Report) -> None:
-    for text in show.coverage_lines(found.coverage):
-        show.line(text)
-    if found.figures:
+def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
+    covered = found.coverage
+    for text in show.coverage_lines(covered):
+        show.line(text, wide=wide)
+    if found.statistics:
         print()
-        show.table(
-            ["", "mean", "p50", "p95", "max", "at", _COURSE_TITLE],
+        rows = [
             [
-                [
-                    _LABELS[each.metric.name],
-                    *(
-                        show.number(value, 2 if each.metric.name == "load_1min" else 1)
-                        for value in (each.mean, each.p50, each.p95, each.max)
-                    ),
-                    show.local(each.max_at),
-                    show.sparkline(each.course, _FULL.get(each.metric.name)),
-                ]
-                for each in found.figures
-            ],
-            left=("", "at", _COURSE_TITLE),
-        )
-    _print_largest("most CPU", found.by_cpu, "CPU s")
-    _print_largest("most memory", found.by_rss, "RSS max")
+                f"{each.metric.report}{_UNITS.get(each.metric.unit, f' {each.metric.unit}')}",
+                *(_value(each.metric, getattr(each, name)) for name in shown),
+                show.short(each.max_at, covered),
+                show.sparkline(each.maxima, each.metric.full),
+            ]
+            for each in found.statistics
+        ]
+        times = ["", *("" for _ in shown), "", _time_axis(covered, len(found.statistics[0].maxima))]
+        show.table(["", *shown, "at", _BARS_TITLE], [*rows, times], left=("", "at", _BARS_TITLE), wide=wide)
+        if found.is_cpu_of_windows:
+            show.line("CPU is that of each sample's window: there are no counters to take it from", wide=wide)
+    if _has_processes(found):
+        for metric, top in found.largest:
+            _print_largest(metric, top, wide=wide)
+    else:
+        print()
+        print(show.nothing_recorded(covered))
     print()
-    show.line(unattributed_line(found.by_cpu))
+    show.line(unattributed_line(found.largest[0][1]), wide=wide)
     if found.cost is not None:
         cost = found.cost
         show.line(
             f"recording took {show.number(cost.total / 1000)} CPU s: {cost.mean:.0f} ms a sample, "
-            f"95 of 100 took {cost.p95:.0f} ms or less"
+            f"95 of 100 took {cost.p95:.0f} ms or less",
+            wide=wide,
         )
 
 
-def _print_largest(title: str, top: Top, by: str) -> None:
-    rows = [processes.texts(process_document(row, "process")) for row in top.rows]
-    if not rows:
+def _value(metric: Metric, value: float) -> str:
+    if metric.unit.startswith("bytes"):
+        return show.size(value)
+    return show.number(value, 2 if metric.unit == "processes" else 1)
+
+
+def _time_axis(covered: Coverage, width: int) -> str:
+    """Return the first, middle and last time of what is held, to stand under bars of *width*."""
+    first, last = covered.held.first, covered.held.last
+    if first is None or last is None or first == last:
+        return ""
+    is_long = last - first > timedelta(days=1, minutes=1)
+    form = "%H:%M" if not is_long else "%m-%d %H:%M" if width >= 24 else "%m-%d"
+    begin, middle, end = (f"{each.astimezone():{form}}" for each in (first, first + (last - first) / 2, last))
+    room = width - len(begin) - len(end)
+    return begin + (middle if room >= len(middle) + 4 else "").center(room) + end
+
+
+def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
+    ranked = [(_used(metric, row.used), processes.texts(process_document(row, "process"))) for row in top.rows]
+    ranked = [(used, texts) for used, texts in ranked if used != show.UNKNOWN]
+    if not ranked:
         return
-    figures = [
-        {"CPU s": show.number(show.seconds(row.used.cpu_ms)), "RSS max": show.size(row.used.rss_max_bytes)}
-        for row in top.rows
-    ]
     print()
-    names = [name for name in rows[0] if name == "user" or processes.has_room(name)]
-    lines = [[figure[by], *(row[name] for name in names)] for figure, row in zip(figures, rows, strict=True)]
-    show.table([title, *names], lines, left=processes.LEFT)
+    names = [name for name in ranked[0][1] if name == "user" or processes.has_room(name, wide=wide)]
+    lines = [[used, *(texts[name] for name in names)] for used, texts in ranked]
+    show.table([metric.report, *names], lines, left=processes.LEFT, wide=wide)
+
+
+def _used(metric: ProcessMetric, used: Usage) -> str:
+    """Return what a list is ordered by."""
+    if metric.name == "cpu":
+        return cpu_text(used)
+    if metric.name == "rss":
+        return show.size(used.rss_max_bytes)
+    value = used.further[metric.name]
+    return show.size(value) if metric.unit.startswith("bytes") else show.number(value, 0)

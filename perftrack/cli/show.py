@@ -189,6 +189,11 @@ def what_is_recorded(covered: Coverage) -> str:
     )
 
 
+def nothing_recorded(covered: Coverage) -> str:
+    """Return the line that says that a range holds samples, but no processes."""
+    return f"no process was recorded in this range; {what_is_recorded(covered)}"
+
+
 def coverage_lines(covered: Coverage) -> list[str]:
     """Return lines about a range that holds samples: its ends, how many there are, and what is missing."""
     held = covered.held

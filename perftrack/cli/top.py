@@ -88,7 +88,7 @@ def top(
     show.require_samples(found.coverage, settings.database)
     if not found.rows and not found.is_of_all:
         raise PerftrackError("no process that was recorded in this range matches --name, --pid and --user")
-    nothing = "" if found.rows else f"no process was recorded in this range; {show.what_is_recorded(found.coverage)}"
+    nothing = "" if found.rows else show.nothing_recorded(found.coverage)
     if nothing and output != "table":
         print(f"perftrack: {nothing}", file=sys.stderr)
     rows = [document(row, group) for row in found.rows]

@@ -1,61 +1,24 @@
-"""A range on one screen: coverage, the system's figures and their course, the largest processes, recording's cost."""
+"""A range on one screen: coverage, statistics of the system's metrics, the largest processes, what recording cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Integer, cast, func, literal, select
-from sqlalchemy.sql.expression import FromClause
 
 from perftrack.reading.coverage import Coverage, coverage
+from perftrack.reading.metrics import CPU_OF_WINDOWS, PROCESS, RECORDER_CPU, SYSTEM, Metric, ProcessMetric
 from perftrack.reading.queries import Extent, TimeRange, stored
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import Top, rankings
-from perftrack.storage.intervals import SYSTEM_INTERVAL
-from perftrack.storage.models import SystemSample
 
 LARGEST = 5
-SAMPLE = SystemSample.__table__
-_BETWEEN = SYSTEM_INTERVAL.c
 
 
-class Metric(NamedTuple):
-    """A figure of the system. *source*: the table or view that has *value*, taken_at and, of a view, seconds."""
-
-    name: str
-    unit: str
-    source: FromClause
-    value: ColumnElement[Any]
-
-
-def _percent(part: ColumnElement[Any], whole: ColumnElement[Any]) -> ColumnElement[Any]:
-    return part * 100.0 / whole
-
-
-METRICS = (
-    Metric("cpu", "%", SYSTEM_INTERVAL, _BETWEEN.cpu_percent),
-    Metric("memory", "%", SAMPLE, _percent(SAMPLE.c.mem_used_bytes, SAMPLE.c.mem_total_bytes)),
-    Metric("swap", "%", SAMPLE, _percent(SAMPLE.c.swap_used_bytes, func.nullif(SAMPLE.c.swap_total_bytes, 0))),
-    Metric("load_1min", "processes", SAMPLE, SAMPLE.c.load_1min),
-    *(
-        Metric(
-            f"pressure_{name}",
-            "%",
-            SYSTEM_INTERVAL,
-            _percent(_BETWEEN[f"pressure_{name}_ms"], _BETWEEN.seconds * 1000),
-        )
-        for name in ("cpu", "memory", "io")
-    ),
-)
-# What imported data has instead of counters.
-_CPU_OF_WINDOWS = Metric("cpu", "%", SAMPLE, SAMPLE.c.cpu_percent)
-COST = Metric("recorder_cpu", "ms", SAMPLE, SAMPLE.c.recorder_cpu_ms)
-
-
-class Figures(NamedTuple):
-    """What became of a metric in *samples*. *max_at* is UTC. *course*: its maximum in equal parts; None: none."""
+class Statistics(NamedTuple):
+    """What a metric was in *samples*. *max_at* is UTC. *maxima*: of equal parts of what is held; None: no value."""
 
     metric: Metric
     samples: int
@@ -65,17 +28,20 @@ class Figures(NamedTuple):
     max: float
     max_at: datetime
     total: float
-    course: list[float | None]
+    maxima: list[float | None]
 
 
 class Report(NamedTuple):
-    """A range on one screen. *cost*: CPU time of the recorder for each sample, in ms; None: not known."""
+    """A range on one screen. *cost*: CPU time of the recorder for each sample, in ms; None: not known.
+
+    *is_cpu_of_windows*: cpu is not from counters. *largest*: the processes that used most of each metric.
+    """
 
     coverage: Coverage
-    figures: list[Figures]
-    cost: Figures | None
-    by_cpu: Top
-    by_rss: Top
+    statistics: list[Statistics]
+    is_cpu_of_windows: bool
+    cost: Statistics | None
+    largest: list[tuple[ProcessMetric, Top]]
 
 
 def report(
@@ -86,19 +52,34 @@ def report(
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Return what happened in *span*; courses have *parts* values. *progress*: see `top`. Raises: PerftrackError."""
+    """Return what happened in *span*; maxima are of *parts* parts. *progress*: see `top`. Raises: PerftrackError."""
     with snapshot(database) as connection:
         covered = coverage(connection, span, now or datetime.now(UTC))
-        found = [figures(connection, metric, span, covered.held, parts) for metric in METRICS]
-        if found[0] is None:
-            found[0] = figures(connection, _CPU_OF_WINDOWS, span, covered.held, parts)
-        by_cpu, by_rss = rankings(connection, covered, ["cpu", "rss"], "process", LARGEST, progress=progress)
-        cost = figures(connection, COST, span, covered.held, parts)
-    return Report(covered, [each for each in found if each is not None], cost, by_cpu, by_rss)
+
+        def of(metric: Metric) -> Statistics | None:
+            return statistics(connection, metric, span, covered.held, parts)
+
+        metrics = [metric for metric in SYSTEM if metric.report]
+        found = {metric.name: of(metric) for metric in metrics}
+        is_cpu_of_windows = found["cpu"] is None
+        if is_cpu_of_windows:
+            found["cpu"] = of(CPU_OF_WINDOWS)
+        tops = rankings(
+            connection, covered, [metric.ranking for metric in PROCESS], "process", LARGEST, progress=progress
+        )
+        return Report(
+            covered,
+            [each for each in found.values() if each is not None],
+            is_cpu_of_windows and found["cpu"] is not None,
+            of(RECORDER_CPU),
+            list(zip(PROCESS, tops, strict=True)),
+        )
 
 
-def figures(connection: Connection, metric: Metric, span: TimeRange, held: Extent, parts: int) -> Figures | None:
-    """Return what became of *metric* in *span*, whose extent is *held*; None: not known of any sample.
+def statistics(
+    connection: Connection, metric: Metric, span: TimeRange, held: Extent, parts: int
+) -> Statistics | None:
+    """Return what *metric* was in *span*, whose extent is *held*; None: not known of any sample.
 
     The mean is over time where the metric is of intervals. p50 and p95: half, or 95 of 100, are no larger.
     """
@@ -116,7 +97,7 @@ def figures(connection: Connection, metric: Metric, span: TimeRange, held: Exten
     ).subquery()
     place, places, value = ranked.c.place, ranked.c.places, ranked.c.value
 
-    def at(percent: int) -> ColumnElement[Any]:
+    def at(percent: int) -> ColumnElement[float]:
         return func.min(value).filter(place * 100 >= places * percent)
 
     row = connection.execute(
@@ -136,7 +117,7 @@ def figures(connection: Connection, metric: Metric, span: TimeRange, held: Exten
     begin = func.julianday(stored(held.first))
     length = max((held.last - held.first).total_seconds() / 86400, 1e-9)
     part = cast(func.min((func.julianday(values.c.taken_at) - begin) / length * parts, parts - 1), Integer)
-    course: list[float | None] = [None] * parts
+    maxima: list[float | None] = [None] * parts
     for index, maximum in connection.execute(select(part, func.max(values.c.value)).group_by(part)):
-        course[max(index, 0)] = maximum
-    return Figures(metric, count, mean, p50, p95, largest, largest_at.replace(tzinfo=UTC), total, course)
+        maxima[max(index, 0)] = maximum
+    return Statistics(metric, count, mean, p50, p95, largest, largest_at.replace(tzinfo=UTC), total, maxima)

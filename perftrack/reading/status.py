@@ -12,8 +12,9 @@ from sqlalchemy import Connection, func, select
 from perftrack.errors import PerftrackError
 from perftrack.reading import queries
 from perftrack.reading.coverage import Coverage, coverage, usual_seconds
+from perftrack.reading.metrics import RECORDER_CPU
 from perftrack.reading.queries import Extent, TimeRange
-from perftrack.reading.report import COST, Figures, figures
+from perftrack.reading.report import Statistics, statistics
 from perftrack.reading.schedules import Schedule, schedules
 from perftrack.reading.snapshot import snapshot
 from perftrack.settings import default_database
@@ -51,7 +52,7 @@ class Status(NamedTuple):
     usual_seconds: float | None
     is_late: bool
     day: Coverage
-    cost: Figures | None
+    cost: Statistics | None
     pending_samples: int
     failures: list[Failure]
     schedules: list[Schedule]
@@ -78,7 +79,7 @@ def status(database: str, now: datetime | None = None) -> Status:
             usual_seconds=usual,
             is_late=age is None or age > LATE_INTERVALS * (usual or 60.0),
             day=coverage(connection, TimeRange(now - DAY, now), now),
-            cost=figures(connection, COST, newest, queries.extent(connection, newest), 1),
+            cost=statistics(connection, RECORDER_CPU, newest, queries.extent(connection, newest), 1),
             pending_samples=pending.count(database),
             failures=failures_of(database),
             schedules=schedules(),

@@ -67,13 +67,13 @@ def top(
 def rankings(
     connection: Connection,
     covered: Coverage,
-    orders: list[By],
+    orders: list[str],
     group: Group,
     limit: int,
     filters: Filters = ALL,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Top]:
-    """Return one `Top` for each of *orders*."""
+    """Return one `Top` for each of *orders*, see `usage.largest`."""
     add_up(connection, covered.span, group, filters, progress)
     system, estimated = system_cpu_ms(connection, covered.span)
     entries, used = recorded(connection)

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, func, select, text
 
+from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.storage.models import SystemSample
 
@@ -38,22 +39,32 @@ _GROUPED_BY = {"name": "name", "command": "coalesce(command, char(0))", "user": 
 _ONE_PROCESS = """coalesce((SELECT min(same.id) FROM process CROSS JOIN process AS same
     ON same.boot_id = process.boot_id AND same.pid = process.pid AND same.started_ticks = process.started_ticks
     WHERE process.id = key), key)"""
-_RANKED_BY: dict[By, str] = {
+# Of metrics that have no columns of their own below: the total of a counter, the peak of a gauge.
+_FURTHER = [metric for metric in PROCESS if metric not in (CPU, RSS)]
+_FURTHER_NAMES = "".join(f", {metric.name}" for metric in _FURTHER)
+_RANKED_BY: dict[str, str] = {
     "cpu": "cpu_ms",
     "rss": "rss_max_bytes",
     "io": "coalesce(read_bytes + write_bytes, read_bytes, write_bytes)",
     "threads": "num_threads_max",
+    **{metric.name: metric.name for metric in _FURTHER},
 }
 
 # newest: the last sample and the process.id in it; peak: the highest percentage, in hundredths, and its sample. Each
 # pair is one number, so that the largest tells both.
-_CREATE = """
+_CREATE = f"""
 CREATE TEMPORARY TABLE used (
   key PRIMARY KEY, newest, peak, cpu_ms, cpu_estimated_ms, seconds, read_bytes, write_bytes,
-  rss_max_bytes, rss_sum_bytes, rss_samples, num_threads_max)
+  rss_max_bytes, rss_sum_bytes, rss_samples, num_threads_max{_FURTHER_NAMES})
 """
-_SUMS = ("cpu_ms", "cpu_estimated_ms", "seconds", "read_bytes", "write_bytes", "rss_sum_bytes", "rss_samples")
-_LARGEST = ("newest", "peak", "rss_max_bytes", "num_threads_max")
+_SUMS = (
+    *("cpu_ms", "cpu_estimated_ms", "seconds", "read_bytes", "write_bytes", "rss_sum_bytes", "rss_samples"),
+    *(metric.name for metric in _FURTHER if metric.per_second is not None),
+)
+_LARGEST = (
+    *("newest", "peak", "rss_max_bytes", "num_threads_max"),
+    *(metric.name for metric in _FURTHER if metric.per_second is None),
+)
 _MERGED = ", ".join(
     [f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in _SUMS]
     + [f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in _LARGEST]
@@ -65,7 +76,7 @@ _ADD_UP = """
 INSERT INTO used
 SELECT {one}, max(sample_id << 32 | process_id), max(CAST(cpu_percent * 100 AS INTEGER) << 32 | sample_id),
   sum(cpu_ms), sum(cpu_estimated_ms), sum(seconds), sum(read_bytes), sum(write_bytes),
-  max(rss_bytes), sum(rss_bytes), count(rss_bytes), max(num_threads)
+  max(rss_bytes), sum(rss_bytes), count(rss_bytes), max(num_threads){further}
 FROM (
   SELECT key, {any}(process_id) AS process_id, CASE WHEN :is_seen THEN sample_id END AS sample_id,
     {sum}(CASE WHEN :is_seen THEN cpu_percent END) AS cpu_percent,
@@ -75,7 +86,7 @@ FROM (
     {sum}(read_bytes * share) AS read_bytes,
     {sum}(write_bytes * share) AS write_bytes,
     {sum}(CASE WHEN :is_seen THEN rss_bytes END) AS rss_bytes,
-    {sum}(CASE WHEN :is_seen THEN num_threads END) AS num_threads
+    {sum}(CASE WHEN :is_seen THEN num_threads END) AS num_threads{further_of_sample}
   FROM (
     SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, cpu_percent, read_bytes, write_bytes, rss_bytes,
       num_threads, {share} AS share
@@ -122,6 +133,7 @@ class Usage(NamedTuple):
     *cpu_estimated_ms*: so much of cpu_ms is shares of intervals that are not in the range as a whole.
     *cpu_percent_mean*: percent of one CPU over the time that is known; *cpu_percent_max*: of the interval that ended
     at *cpu_percent_max_at* (UTC). Memory and threads: of a group, those of all its processes in a sample together.
+    *further*: of the further metrics of the list, the total of a counter and the peak of a gauge.
     """
 
     cpu_ms: float | None
@@ -135,6 +147,7 @@ class Usage(NamedTuple):
     write_bytes: float | None
     num_threads_max: int | None
     last_seen_at: datetime | None
+    further: dict[str, float | None]
 
 
 class Ranked(NamedTuple):
@@ -180,6 +193,8 @@ def add_up(
             any="" if of_processes else "max",
             sum="" if of_processes else "sum",
             grouped="" if of_processes else "GROUP BY +interval.sample_id, key",
+            further="".join(f", {_peak_or_total(metric)}({metric.name})" for metric in _FURTHER),
+            further_of_sample="".join(_of_sample(metric, "" if of_processes else "sum") for metric in _FURTHER),
             share=SHARE,
             in_part=_IN_PART,
             merged=_MERGED,
@@ -191,8 +206,22 @@ def add_up(
         progress(number, len(parts))
 
 
-def largest(connection: Connection, group: Group, by: By, limit: int) -> list[Ranked]:
-    """Return the *limit* largest of what was added up, best first; those of which it is not known come last."""
+def _peak_or_total(metric: ProcessMetric) -> str:
+    return "max" if metric.per_second is None else "sum"
+
+
+def _of_sample(metric: ProcessMetric, added_up: str) -> str:
+    value = (
+        f"CASE WHEN :is_seen THEN {metric.column} END" if metric.per_second is None else f"{metric.column} * share"
+    )
+    return f", {added_up}({value}) AS {metric.name}"
+
+
+def largest(connection: Connection, group: Group, by: str, limit: int) -> list[Ranked]:
+    """Return the *limit* largest of what was added up, best first; those of which it is not known come last.
+
+    *by*: one of By, or the name of a further metric of the list.
+    """
     statement = text(_SELECT.format(value=_RANKED_BY[by])).columns(
         peak_at=DateTime, last_seen_at=DateTime, started_at=DateTime
     )
@@ -262,6 +291,7 @@ def _ranked(row: Row[Any], group: Group) -> Ranked:
         row.write_bytes,
         row.num_threads_max,
         row.last_seen_at and row.last_seen_at.replace(tzinfo=UTC),
+        {metric.name: getattr(row, metric.name) for metric in _FURTHER},
     )
     if group == "process":
         return Ranked(None, row, used)

@@ -11,34 +11,24 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import LEGACY, Run, query
+from conftest import LEGACY, Run
 from machine import NOON, Machine, process
 from plotted import HOSTILE, a_night
 
-from perftrack.reading import series
-from perftrack.reading.coverage import coverage
-from perftrack.reading.queries import TimeRange
-from perftrack.reading.series import Course, course
-from perftrack.reading.snapshot import snapshot
+from perftrack.reading.plot import series
 
 NIGHT = ("--since", "2026-11-20", "--until", "2026-11-23")
-SPAN = TimeRange(datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 30, tzinfo=UTC))
 
 
 @pytest.fixture
 def machine(connection: sqlite3.Connection) -> Machine:
     return Machine(connection)
-
-
-def read(path: str, *names: str, span: TimeRange = SPAN) -> Course:
-    with snapshot(path) as connection:
-        return course(connection, coverage(connection, span, datetime(2026, 11, 30, tzinfo=UTC)), list(names))
 
 
 def data_of(page: Path) -> dict[str, Any]:
@@ -50,90 +40,6 @@ def data_of(page: Path) -> dict[str, Any]:
 
 def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-class TestTheCourse:
-    def test_has_a_point_for_each_sample_where_they_are_few(self, machine: Machine, path: str) -> None:
-        for number in range(3):
-            machine.tick(
-                process(number * 30_000, name="a", pid=1),
-                process(number * 6_000, name="a", pid=2),
-                process(0, name="b", pid=3, rss_bytes=1 << 30),
-                cpu_user_ms=60_000,
-                cpu_idle_ms=60_000,
-                extra={"load_1min": number},
-            )
-        found = read(path)
-        noon = NOON.replace(tzinfo=UTC).timestamp()
-        assert found.instants == pytest.approx([noon + 60, noon + 120, noon + 180], abs=0.01)
-        assert found.system["cpu_user"] == [None, (50.0, 50.0, 50.0), (50.0, 50.0, 50.0)]
-        assert found.system["load_1min"][2] == (2.0, 2.0, 2.0)
-        assert found.cpu["a"] == [None, (60.0, 60.0, 60.0), (60.0, 60.0, 60.0)]
-        assert list(found.rss) == ["b", "a"]
-        assert found.rss["a"][0] == (8192, 8192, 8192)
-
-    def test_of_many_keeps_the_minimum_and_the_maximum_of_each_point(
-        self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(series, "POINTS", 10)
-        used = 0
-        for number in range(100):
-            used += 60_000 if number == 57 else 600
-            machine.tick(process(used), extra={"mem_used_bytes": 900 if number == 57 else 100})
-        found = read(path)
-        assert (len(found.instants), found.is_bucketed) == (10, True)
-        memory = [point for point in found.system["mem_used"] if point]
-        assert [point[2] for point in memory] == [100] * 5 + [900] + [100] * 4
-        low, mean, high = found.cpu["python3"][5] or (None, None, None)
-        assert (low, mean, high) == (1.0, pytest.approx(10.9), 100.0)
-
-    def test_agrees_with_the_view_also_where_processes_come_go_and_fall(
-        self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for number in range(60):
-            if number == 30:
-                machine.names["boot"], machine.uptime_seconds = "boot-2", 10.0
-            began = int(machine.uptime_seconds * 100)
-            machine.tick(
-                process(number * 50 if number % 7 else 1, name="falls", pid=1, started_ticks=3),
-                process(700, name="short", pid=2, started_ticks=began + 10),
-                process(None, name="refused", pid=3),
-                *([process(number * 10, name="at times", pid=4, started_ticks=1)] if number % 3 else []),
-            )
-        expected = query(
-            path, "SELECT name, cpu_percent FROM process_interval WHERE cpu_ms IS NOT NULL ORDER BY taken_at"
-        )
-        for points in (1500, 7):
-            monkeypatch.setattr(series, "POINTS", points)
-            found = read(path)
-            for name in ("falls", "short", "at times"):
-                values = [value for each, value in expected if each == name]
-                known = [point for point in found.cpu[name] if point is not None]
-                assert max(point[2] or 0 for point in known) == pytest.approx(max(values), abs=0.01)
-                assert min(point[0] or 0 for point in known) == pytest.approx(min(values), abs=0.01)
-            assert "refused" not in found.cpu
-
-    def test_knows_a_new_process_where_start_times_are_of_the_wall_clock(self, machine: Machine, path: str) -> None:
-        machine.tick()
-        at = machine.clock
-        started = [str(at + timedelta(seconds=each)) for each in (5, -5)]
-        machine.tick(
-            process(600, name="new", pid=1, started_ticks=178_000_000_000, started_at=started[0]),
-            process(600, name="old", pid=2, started_ticks=178_000_000_000, started_at=started[1]),
-        )
-        assert read(path).cpu == {"new": [None, (1.0, 1.0, 1.0)]}
-
-    def test_is_of_all_names_that_are_asked_for(self, machine: Machine, path: str) -> None:
-        names = [f"p{number}" for number in range(series.NAMES + 2)]
-        for number in range(3):
-            machine.tick(*(process(number, name=name, pid=pid) for pid, name in enumerate(names)))
-        assert set(read(path, *names).cpu) == set(names)
-
-    def test_is_of_no_others(self, machine: Machine, path: str) -> None:
-        for number in range(3):
-            machine.tick(process(number * 1000, name="a", pid=1), process(0, name="b", pid=2))
-        found = read(path, "b")
-        assert (list(found.cpu), list(found.rss)) == (["b"], ["b"])
 
 
 class TestThePage:
@@ -180,7 +86,8 @@ class TestThePage:
         assert colours["CPU by process"]["both"] == colours["Memory by process"]["both"]
         assert "holds" not in colours["CPU by process"]
         for each in colours.values():
-            assert len(set(each.values())) == len(each) == series.NAMES
+            assert len(set(each.values())) == len(each)
+            assert len(each.keys() - {"(unattributed)"}) == series.NAMES
 
     def test_is_one_private_file_that_fetches_nothing(self, perftrack: Run, path: str, tmp_path: Path) -> None:
         a_night(path, 5)
@@ -200,8 +107,52 @@ class TestThePage:
     def test_of_imported_data_shows_what_there_is(self, perftrack: Run, tmp_path: Path) -> None:
         perftrack("import", str(LEGACY / "data.pik"), "--timezone", "UTC")
         perftrack("plot", "--since", "2000-01-01")
-        titles = [panel["title"] for panel in data_of(tmp_path / "work" / "perftrack.html")["panels"]]
-        assert titles == ["CPU", "Memory", "Memory by process"]
+        panels = {panel["title"]: panel for panel in data_of(tmp_path / "work" / "perftrack.html")["panels"]}
+        assert [title for title, panel in panels.items() if panel["series"]] == ["CPU", "Memory", "Memory by process"]
+        assert "measured in its sample's window" in panels["CPU"]["note"]
+        assert {panels[title]["message"] for title in ("Load", "Pressure", "Disk", "Network")} == {
+            "not in imported data"
+        }
+
+    def test_says_in_the_place_of_processes_why_there_are_none(
+        self, machine: Machine, perftrack: Run, tmp_path: Path
+    ) -> None:
+        for _ in range(2):
+            machine.tick(cpu_user_ms=6000, cpu_idle_ms=114_000, recorder="--filter java")
+        done = perftrack("plot", *NIGHT)
+        assert done.stderr.startswith("perftrack: no process was recorded in this range; it was recorded by")
+        assert "--filter java" in done.stderr
+        panels = {panel["title"]: panel for panel in data_of(tmp_path / "work" / "perftrack.html")["panels"]}
+        assert panels["Memory by process"]["series"] == []
+        assert f"perftrack: {panels['Memory by process']['message']}\n" == done.stderr
+        # what all CPUs worked, no process explains
+        (rest,) = panels["CPU by process"]["series"]
+        assert (rest["name"], rest["mean"]) == ("(unattributed)", [None, 10.0])
+
+    def test_holds_a_value_over_its_interval(self, machine: Machine, perftrack: Run, tmp_path: Path) -> None:
+        for number in range(4):
+            machine.tick(
+                process(6000 * number, name="steady", pid=1),
+                *([process(600, name="short", pid=2, started_ticks=114_000)] if number == 2 else []),
+                extra={"load_1min": number},
+            )
+        perftrack("plot", *NIGHT)
+        panels = {panel["title"]: panel for panel in data_of(tmp_path / "work" / "perftrack.html")["panels"]}
+        series = {each["name"]: each for each in panels["CPU by process"]["series"]}
+        # what a process used up to a sample is drawn from the sample before on; a load from its own sample on
+        assert (series["steady"]["mean"], series["steady"]["steps"]) == ([None, 10, 10, 10], [10, 10, 10, 10])
+        assert (series["short"]["mean"], series["short"]["steps"]) == ([None, None, 1, None], [None, 1, 1, None])
+        load = panels["Load"]["series"][0]
+        assert load["mean"] == load["steps"] == [0, 1, 2, 3]
+
+    def test_shows_what_is_used_of_memory_at_its_own_scale(
+        self, machine: Machine, perftrack: Run, tmp_path: Path
+    ) -> None:
+        machine.tick(extra={"mem_used_bytes": 3 << 29, "mem_total_bytes": 64 << 30})
+        perftrack("plot", *NIGHT)
+        panel = data_of(tmp_path / "work" / "perftrack.html")["panels"][1]
+        assert [(each["name"], each["hidden"]) for each in panel["series"]] == [("used", False), ("total", True)]
+        assert (panel["unit"], panel["note"]) == (" GiB", "total 64 GiB")
 
 
 class TestAPicture:
@@ -247,15 +198,20 @@ class TestWhatCannotBe:
         assert done.stderr.endswith(f"needs {library}: {sys.executable} -m pip install plotly matplotlib\n")
         assert not target.exists()
 
-    def test_a_name_that_no_process_has(self, perftrack: Run, path: str) -> None:
+    def test_a_name_that_no_process_has(self, perftrack: Run, path: str, tmp_path: Path) -> None:
         a_night(path, 5)
         done = perftrack("plot", *NIGHT, "--process", "java", "--process", "jav")
         assert done.stderr == "perftrack: no process named jav was recorded in this range\n"
+        panels = {panel["title"]: panel for panel in data_of(tmp_path / "work" / "perftrack.html")["panels"]}
+        assert [each["name"] for each in panels["CPU by process"]["series"]] == ["java"]
+        assert "no process named jav was recorded" in panels["CPU by process"]["message"]
 
     def test_a_range_without_samples(self, perftrack: Run, path: str, tmp_path: Path) -> None:
         a_night(path, 5)
-        done = perftrack("plot", "--since", "2020-01-01", "--until", "2020-01-02")
-        assert "no samples in this range" in done.stderr
+        for output in ("night.html", "night.png", "-"):
+            done = perftrack("plot", "--since", "2020-01-01", "--until", "2020-01-02", "-o", output, expect=1)
+            assert "no samples in this range" in done.stderr
+            assert done.stdout == ""
         assert list((tmp_path / "work").iterdir()) == []
 
 

@@ -30,6 +30,7 @@ def an_hour(connection: sqlite3.Connection) -> Machine:
             cpu_user_ms=busy,
             cpu_idle_ms=120_000 - busy,
             pressure_io_ms=6000,
+            **dict.fromkeys(("disk_read_bytes", "disk_write_bytes", "net_received_bytes", "net_sent_bytes"), 61_440),
             extra={"load_1min": number / 10, "mem_used_bytes": 500 if number == 30 else 250, "recorder_cpu_ms": 40},
         )
     machine.names["boot"], machine.uptime_seconds = "boot-2", 0.0
@@ -38,7 +39,7 @@ def an_hour(connection: sqlite3.Connection) -> Machine:
 
 
 @pytest.mark.usefixtures("an_hour")
-class TestTheFigures:
+class TestStatistics:
     def test_are_of_intervals_and_of_samples(self, perftrack: Run) -> None:
         found: dict[str, Any] = json.loads(perftrack("report", *WHOLE, "--format", "json").stdout)
         cpu, memory, load = (found["metrics"][name] for name in ("cpu", "memory", "load_1min"))
@@ -77,8 +78,13 @@ class TestTheScreen:
         assert lines[0] == "here: 2026-11-20 12:00:00 to 2026-11-20 14:00:00 UTC"
         assert lines[1] == "61 samples of 119, usually every 1 min"
         (cpu,) = [line for line in lines if line.startswith("CPU %")]
-        assert cpu.split()[2:7] == ["11.2", "10.0", "10.0", "100.0", "2026-11-20"]
+        assert cpu.split()[2:7] == ["11.2", "10.0", "10.0", "100.0", "12:11:00"]
         assert cpu.count("█") == 1  # the one minute in which all were busy is seen, however short
+        (disk,) = [line for line in lines if line.startswith("disk written/s")]
+        assert disk.split()[2:6] == ["775", "B", "1.0", "KiB"]
+        # under the bars: when the first begins, the middle, and when the last ends
+        assert lines[lines.index(disk) + 3].split() == ["12:01", "12:42", "13:24"]
+        assert {"most CPU (s)", "most memory"} <= {line.split("  ")[0].strip() for line in lines}
         assert "recording took 2.4 CPU s: 40 ms a sample" in lines[-1]
 
     @pytest.mark.parametrize("columns", [72, 80, 100, 200])
@@ -120,11 +126,41 @@ def test_of_imported_data_shows_what_was_recorded(perftrack: Run) -> None:
     assert found["metrics"]["cpu"]["samples"] > 0
     assert found["samples_without_counters"] == found["samples"]
     assert found["unattributed_cpu_seconds"] is None
-    assert "memory %" in perftrack("report", "--since", "2000-01-01").stdout
+    assert found["cpu_is_of_windows"] is True
+    out = perftrack("report", "--since", "2000-01-01").stdout
+    assert "memory %" in out
+    assert "CPU is that of each sample's window: there are no counters to take it from" in out
 
 
 @pytest.mark.usefixtures("connection")
-def test_of_an_empty_database_says_so(perftrack: Run) -> None:
-    done = perftrack("report")
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_of_an_empty_database_fails(perftrack: Run, output: str) -> None:
+    done = perftrack("report", "--format", output, expect=1)
     assert (done.stdout, done.stderr.count("holds no samples yet")) == ("", 1)
-    assert json.loads(perftrack("report", "--format", "json").stdout)["samples"] == 0
+
+
+def test_without_processes_says_what_was_to_be_recorded(connection: sqlite3.Connection, perftrack: Run) -> None:
+    machine = Machine(connection)
+    for _ in range(2):
+        machine.tick(cpu_user_ms=6000, cpu_idle_ms=114_000, recorder="--filter java")
+    out = perftrack("report", *WHOLE).stdout
+    assert "no process was recorded in this range; it was recorded by `perftrack record --filter java`" in out
+    assert "CPU %" in out
+    done = perftrack("report", *WHOLE, "--format", "json")
+    assert "perftrack record --filter java" in done.stderr
+    assert json.loads(done.stdout)["top_cpu"] == []
+
+
+def test_marks_what_is_largely_an_estimate(connection: sqlite3.Connection, perftrack: Run) -> None:
+    machine = Machine(connection)
+    for number in range(3):
+        machine.tick(process(number * 60_000), after=60, cpu_user_ms=60_000, cpu_idle_ms=60_000)
+    half = ("--since", "2026-11-20T12:02:30Z", "--until", "2026-11-20T12:04Z")
+    assert "~30.0  100" in perftrack("report", *half).stdout
+
+
+def test_is_cut_to_the_width_unless_wide(connection: sqlite3.Connection, perftrack: Run) -> None:
+    command = "python3 job.py " + 300 * "x"
+    Machine(connection).tick(process(1, command=command))
+    assert command not in perftrack("report", *WHOLE).stdout
+    assert command in perftrack("report", *WHOLE, "--wide").stdout

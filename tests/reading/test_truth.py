@@ -1,4 +1,4 @@
-"""What processes are known to have used is what top, report, plot and views tell: nothing lost, nothing twice."""
+"""What processes are known to have used is what top, report, plot and views show: nothing lost, nothing twice."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from machine import Machine, process
 
 from perftrack.reading import usage
 from perftrack.reading.coverage import coverage
+from perftrack.reading.plot.processes import Point
+from perftrack.reading.plot.series import AllSeries, read_series
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.report import report
-from perftrack.reading.series import course
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import top
 
@@ -36,7 +37,9 @@ class Simulation:
     by hours, both ways.
     """
 
-    def __init__(self, connection: sqlite3.Connection, seed: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, seed: int, recorded_share: float = 1) -> None:
+        """*recorded_share*: so many of the processes are in a sample."""
+        self.recorded_share = recorded_share
         self.chance = random.Random(seed)
         self.machine = Machine(connection)
         self.alive: dict[int, dict[str, Any]] = {}  # by PID
@@ -101,6 +104,7 @@ class Simulation:
                 rss_bytes=each["rss"],
             )
             for pid, each in self.alive.items()
+            if self.recorded_share == 1 or chance.random() < self.recorded_share
         ]
         step = chance.choice((-3600, 3600, -7, 86400)) if chance.random() < 0.05 else 0
         machine.tick(*rows, step=step, cpu_user_ms=worked + unseen, cpu_idle_ms=120_000 - worked - unseen)
@@ -132,20 +136,45 @@ def test_of_a_made_up_machine_all_answers_are_exact(
     in_sql = query(path, "SELECT sum(cpu_ms), (SELECT sum(cpu_ms) FROM system_interval) FROM process_interval")
     assert in_sql == [(simulation.system_ms - simulation.unseen_ms, simulation.system_ms)]
 
-    told = report(path, WHOLE)
-    assert [row.used.cpu_ms for row in told.by_cpu.rows] == sorted(simulation.used.values(), reverse=True)[:5]
-    assert (told.by_cpu.system_cpu_ms, told.by_cpu.unattributed_cpu_ms) == (
-        simulation.system_ms,
-        simulation.unseen_ms,
-    )
+    _, by_cpu = report(path, WHOLE).largest[0]
+    assert [row.used.cpu_ms for row in by_cpu.rows] == sorted(simulation.used.values(), reverse=True)[:5]
+    assert (by_cpu.system_cpu_ms, by_cpu.unattributed_cpu_ms) == (simulation.system_ms, simulation.unseen_ms)
 
+    drawn = plotted(path, WHOLE)
+    assert by_name_in(drawn) == pytest.approx(simulation.by_name)
+    assert in_ms(drawn, drawn.unattributed) == pytest.approx(simulation.unseen_ms)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_processes_recorded_now_and_then_a_plot_shows_all_that_the_view_has(
+    connection: sqlite3.Connection, path: str, seed: int
+) -> None:
+    """An interval may reach over several samples: each has its part of it. One that ends after the range, too."""
+    simulation = Simulation(connection, seed, recorded_share=0.4)
+    simulation.run(200)
+    in_view = query(path, "SELECT name, sum(cpu_ms) FROM process_interval GROUP BY name")
+    assert by_name_in(plotted(path, WHOLE)) == pytest.approx(dict(in_view))
+    instants = query(path, "SELECT taken_at FROM system_sample ORDER BY taken_at")
+    cut = datetime.fromisoformat(instants[100]).replace(tzinfo=UTC)
+    before, after = (
+        by_name_in(plotted(path, span)) for span in (WHOLE._replace(until=cut), WHOLE._replace(since=cut))
+    )
+    assert sum(before.values()) + sum(after.values()) == pytest.approx(sum(used for _, used in in_view), rel=0.03)
+
+
+def plotted(path: str, span: TimeRange) -> AllSeries:
     with snapshot(path) as reader:
-        drawn = course(reader, coverage(reader, WHOLE, datetime(2027, 1, 1, tzinfo=UTC)), [])
-    # percent of one CPU, for 60 s each
-    in_plot = {
-        name: sum(point[1] * 600 for point in points if point and point[1]) for name, points in drawn.cpu.items()
-    }
-    assert in_plot == pytest.approx(simulation.by_name)
+        return read_series(reader, coverage(reader, span, datetime(2027, 1, 1, tzinfo=UTC)), [])
+
+
+def by_name_in(drawn: AllSeries) -> dict[str, float]:
+    return {name: in_ms(drawn, points) for name, points in drawn.processes["cpu"].items()}
+
+
+def in_ms(drawn: AllSeries, points: list[Point | None]) -> float:
+    """Return what percentages of one CPU are in all, for 60 s each."""
+    assert not drawn.is_bucketed
+    return sum(point[1] * 600 for point in points if point and point[1])
 
 
 BURNER = """
@@ -170,7 +199,7 @@ CLOCK_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Burner:
-    """A real process that uses what it is told to, and tells what the kernel says that it used."""
+    """A real process that uses what it is asked to, and prints what the kernel says that it used."""
 
     def __init__(self, folder: Path, name: str, mebibytes: int) -> None:
         program = folder / name
@@ -210,7 +239,7 @@ def burners(tmp_path: Path) -> Iterator[list[Burner]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not os.path.exists("/proc/self/io"), reason="needs Linux's /proc")
-def test_of_real_processes_top_tells_what_the_kernel_told_them(
+def test_of_real_processes_top_shows_what_the_kernel_counted(
     perftrack: Run, tmp_path: Path, burners: list[Burner]
 ) -> None:
     def tick() -> None:
@@ -229,10 +258,10 @@ def test_of_real_processes_top_tells_what_the_kernel_told_them(
     tick()
     found = json.loads(perftrack("top", "--since", begin.isoformat(), "--format", "json").stdout)
     (row,) = found["rows"]
-    # the process goes on for a moment after it told; each of two counters is rounded down to a tick of the clock
+    # the process goes on for a moment after it printed; each of two counters is rounded down to a tick of the clock
     assert row["name"] == "burner-steady"
     assert used - 3 * CLOCK_TICK <= row["cpu_seconds"] <= used + 0.05
     assert row["write_bytes"] == written
     assert row["rss_max_bytes"] >= 48 << 20
-    if found["system_cpu_seconds"]:  # a sandbox may not tell
+    if found["system_cpu_seconds"]:  # a sandbox may not say
         assert found["unattributed_cpu_seconds"] >= short_used - 0.1

@@ -10,27 +10,31 @@ from typing import NamedTuple
 from perftrack.errors import UsageError
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.output import output_files
-from perftrack.reading.plot_html import write_html
+from perftrack.reading.plot.page import write_page
+from perftrack.reading.plot.panels import Plot, plot_of
+from perftrack.reading.plot.series import read_series
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.series import course
 from perftrack.reading.snapshot import snapshot
 
 KINDS = (".html", ".png", ".svg")
 
 
 class Drawn(NamedTuple):
-    """What a plot covers, and which of the names that were asked for no process of it has."""
+    """What a plot covers, and *messages*: what stands in the place of panels of processes that show nothing, or not
+    all that was asked for.
+    """
 
     coverage: Coverage
-    unknown_names: list[str]
+    messages: list[str]
 
 
-def plot(
+def draw(
     database: str,
     span: TimeRange,
     path: str,
     names: list[str],
     describe: Callable[[Coverage], list[str]],
+    nothing_recorded: Callable[[Coverage], str],
     *,
     dark: bool = False,
     now: datetime | None = None,
@@ -39,7 +43,8 @@ def plot(
     """Write a plot of *span* to *path*; without a sample nothing is written.
 
     *names*: of the processes to show; empty: the largest. *describe* makes lines about the range, the first of which
-    is the title. *dark*: of a picture; a page has both. Raises: PerftrackError, also where plotting is not installed.
+    is the title; *nothing_recorded* one that says why a range holds no processes. *dark*: of a picture; a page has
+    both. Raises: PerftrackError, also where plotting is not installed.
     """
     kind = os.path.splitext(path)[1].lower() if path != "-" else ".html"
     if kind not in KINDS:
@@ -48,16 +53,18 @@ def plot(
         covered = coverage(connection, span, now or datetime.now(UTC))
         if not covered.held.samples:
             return Drawn(covered, [])
-        found = course(connection, covered, names, progress)
-    title, *notes = describe(covered)
-    if kind == ".html":
-        with output_files(path) as (stream,):
-            assert stream is not None
-            write_html(found, title, notes, stream)
-    else:
-        from perftrack.reading.plot_picture import write_picture
+        found = read_series(connection, covered, names, progress)
+    shown = plot_of(found, names, nothing_recorded(covered), *describe(covered))
+    _write(shown, path, kind, dark=dark)
+    return Drawn(covered, shown.messages)
 
-        with output_files(path) as (stream,):
-            assert stream is not None
-            write_picture(found, title, notes, stream, kind, dark=dark)
-    return Drawn(covered, [name for name in names if name not in found.rss])
+
+def _write(shown: Plot, path: str, kind: str, *, dark: bool) -> None:
+    with output_files(path) as (stream,):
+        assert stream is not None
+        if kind == ".html":
+            write_page(shown, stream)
+        else:
+            from perftrack.reading.plot.picture import write_picture
+
+            write_picture(shown, stream, kind, dark=dark)

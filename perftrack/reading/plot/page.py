@@ -12,8 +12,7 @@ from typing import Any, TextIO
 
 from perftrack.errors import PerftrackError
 from perftrack.installation import how_to_install
-from perftrack.reading.panels import Panel, panels, with_breaks, zone_of
-from perftrack.reading.series import Course
+from perftrack.reading.plot.panels import Line, Panel, Plot, zone_of
 from perftrack.text import printable
 
 # More rectangles than this nobody tells apart, and a browser draws them slowly.
@@ -21,14 +20,14 @@ GAPS_DRAWN = 300
 _FORMATS = {"%": ".1f", "": ".2f"}
 
 
-def write_html(course: Course, title: str, notes: list[str], stream: TextIO) -> None:
-    """Write *course* as a page. Raises: PerftrackError without plotly."""
+def write_page(plot: Plot, stream: TextIO) -> None:
+    """Write *plot* as a page. Raises: PerftrackError without plotly."""
     script = _plotly()
-    page = resources.files("perftrack.reading").joinpath("plot_page.html").read_text(encoding="utf-8")
+    page = resources.files("perftrack.reading.plot").joinpath("page.html").read_text(encoding="utf-8")
     # within <script>, only "<" could end it
-    data = json.dumps(_data(course), separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
-    lines = "\n".join(f"<p>{html.escape(printable(note))}</p>" for note in notes)
-    parts = {"TITLE": html.escape(printable(title)), "NOTES": lines, "DATA": data, "PLOTLY": script}
+    data = json.dumps(_data(plot), separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
+    lines = "\n".join(f"<p>{html.escape(printable(note))}</p>" for note in plot.notes)
+    parts = {"TITLE": html.escape(printable(plot.title)), "NOTES": lines, "DATA": data, "PLOTLY": script}
     stream.writelines(piece if number % 2 == 0 else parts[piece] for number, piece in enumerate(page.split("@")))
 
 
@@ -42,12 +41,11 @@ def _plotly() -> str:
         return file.read()
 
 
-def _data(course: Course) -> dict[str, Any]:
-    covered = course.coverage
+def _data(plot: Plot) -> dict[str, Any]:
+    covered = plot.coverage
     assert covered.held.first is not None
     assert covered.held.last is not None
     offset, zone = zone_of(covered.held.last)
-    instants, places = with_breaks(course)
 
     def shown(seconds: float) -> str:
         """Return local time as text, which plotly shows as it is, wherever the page is read."""
@@ -60,36 +58,44 @@ def _data(course: Course) -> dict[str, Any]:
     slack = max((covered.held.last - covered.held.first) / 200, timedelta(seconds=1))
     first, last = max(first, covered.held.first - slack), min(last, covered.held.last + slack)
     return {
-        "x": [shown(instant) for instant in instants],
+        "x": [shown(instant) for instant in plot.instants],
         "range": [shown(first.timestamp()), shown(last.timestamp())],
         "zone": zone,
-        "bucketed": course.is_bucketed,
+        "bucketed": plot.is_bucketed,
         "gaps": [[shown(gap.since.timestamp()), shown(gap.until.timestamp())] for gap in gaps if gap.until],
         "boots": [shown(gap.until.timestamp()) for gap in gaps if gap.kind == "boot" and gap.until],
-        "panels": [_panel(panel, places) for panel in panels(course)],
+        "panels": [_panel(panel) for panel in plot.panels],
     }
 
 
-def _panel(panel: Panel, places: list[int | None]) -> dict[str, Any]:
-    series = [
-        {
-            "name": printable(each.name),
-            "stacked": each.stacked,
-            "colour": each.colour,
-            **{
-                label: [_rounded(each.points[place], index) if place is not None else None for place in places]
-                for index, label in enumerate(("min", "mean", "max"))
-            },
-        }
-        for each in panel.series
-    ]
-    stacked = any(each.stacked for each in panel.series)
-    unit = panel.unit and f" {panel.unit}"
-    figures = {"full": panel.full, "unit": unit, "format": _FORMATS.get(panel.unit, ".4~g")}
-    return {"title": panel.title, "note": panel.note, "stacked": stacked, "series": series} | figures
+def _panel(panel: Panel) -> dict[str, Any]:
+    return {
+        "title": panel.title,
+        "note": printable(panel.note),
+        "message": printable(panel.message),
+        "series": [_line(line) for line in panel.lines],
+        "full": panel.full,
+        "unit": panel.unit and f" {panel.unit}",
+        "format": _FORMATS.get(panel.unit, ".4~g"),
+    }
 
 
-def _rounded(point: tuple[float | None, ...] | None, index: int) -> float | None:
+def _line(line: Line) -> dict[str, Any]:
+    low, mean, high = (
+        [None if point is None else _rounded(point[index]) for point in line.points] for index in range(3)
+    )
+    return {
+        "name": printable(line.name),
+        "stacked": line.stacked,
+        "hidden": line.hidden,
+        "colour": line.colour,
+        "min": low,
+        "mean": mean,
+        "max": high,
+        "steps": [_rounded(value) for value in line.steps],
+    }
+
+
+def _rounded(value: float | None) -> float | None:
     """Return a value with five significant digits, which is more than a screen shows."""
-    value = None if point is None else point[index]
     return None if value is None else float(f"{value:.5g}")

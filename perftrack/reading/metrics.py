@@ -1,0 +1,126 @@
+"""The metrics, each of them once: what it is made of, its unit, and how answers show it. Report and plot read this.
+
+A counter is taken from the interval views, as what it grew by a second; a gauge is what samples hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, FromClause, func
+
+from perftrack.storage.intervals import SYSTEM_INTERVAL
+from perftrack.storage.models import SystemSample
+
+SAMPLE = SystemSample.__table__
+_SAMPLE = SAMPLE.c
+_INTERVAL = SYSTEM_INTERVAL.c
+
+
+class Metric(NamedTuple):
+    """A metric of the system. *unit*: %, bytes, bytes/s, ...; of a percentage, of what is said by its panel.
+
+    *source*: the table or view that has *value*, taken_at and, of a view, seconds. *panel*, *label*: where a plot
+    draws it, and under which name; *stacked*: on top of those before it; *is_limit*: what the others of its panel
+    cannot exceed, drawn when asked for. *report*: its line in a report. Empty: it is not there. *full*: the largest
+    value that there can be; None: not known.
+    """
+
+    name: str
+    unit: str
+    source: FromClause
+    value: ColumnElement[Any]
+    panel: str = ""
+    label: str = ""
+    report: str = ""
+    full: float | None = None
+    stacked: bool = False
+    is_limit: bool = False
+
+    @property
+    def is_of_intervals(self) -> bool:
+        """Whether it is of the time since the sample before, not of an instant."""
+        return self.source is SYSTEM_INTERVAL
+
+
+class ProcessMetric(NamedTuple):
+    """A metric of a process, which is added up over the processes of one name.
+
+    *column*: of process_interval. *per_second*: of a counter, what its growth in a second is multiplied with; None:
+    it is a gauge. *panel*, *note*: its panel in a plot. *report*: the title of the list of the largest in a report,
+    by the total of a counter and the peak of a gauge; *ranking*: the name of that order, see usage.py.
+    """
+
+    name: str
+    unit: str
+    column: str
+    per_second: float | None
+    panel: str
+    note: str
+    report: str
+    ranking: str
+
+
+def _rate(counter: ColumnElement[Any], scale: float = 1.0) -> ColumnElement[Any]:
+    return counter * scale / func.nullif(_INTERVAL.seconds, 0)
+
+
+def _share(part: ColumnElement[Any], whole: ColumnElement[Any]) -> ColumnElement[Any]:
+    return part * 100.0 / func.nullif(whole, 0)
+
+
+def _of_all_cpu(part: str) -> Metric:
+    whole = (
+        _INTERVAL.cpu_ms
+        + func.coalesce(_INTERVAL.cpu_steal_ms, 0)
+        + _INTERVAL.cpu_idle_ms
+        + func.coalesce(_INTERVAL.cpu_iowait_ms, 0)
+    )
+    value = _share(_INTERVAL[f"cpu_{part}_ms"], whole)
+    return Metric(f"cpu_{part}", "%", SYSTEM_INTERVAL, value, "CPU", part, full=100.0, stacked=True)
+
+
+def _pressure(resource: str, label: str, report: str) -> Metric:
+    value = _rate(_INTERVAL[f"pressure_{resource}_ms"], 0.1)
+    return Metric(f"pressure_{resource}", "%", SYSTEM_INTERVAL, value, "Pressure", label, report)
+
+
+def _bytes(name: str, panel: str, label: str, report: str) -> Metric:
+    return Metric(name, "bytes/s", SYSTEM_INTERVAL, _rate(_INTERVAL[f"{name}_bytes"]), panel, label, report)
+
+
+# In the order in which they are shown.
+SYSTEM = (
+    *(_of_all_cpu(part) for part in ("user", "system", "iowait", "steal")),
+    Metric("cpu", "%", SYSTEM_INTERVAL, _INTERVAL.cpu_percent, "CPU", "busy", "CPU", 100.0),
+    Metric("mem_used", "bytes", SAMPLE, _SAMPLE.mem_used_bytes, "Memory", "used"),
+    Metric("swap_used", "bytes", SAMPLE, _SAMPLE.swap_used_bytes, "Memory", "swap used"),
+    Metric("mem_total", "bytes", SAMPLE, _SAMPLE.mem_total_bytes, "Memory", "total", is_limit=True),
+    Metric(
+        "memory", "%", SAMPLE, _share(_SAMPLE.mem_used_bytes, _SAMPLE.mem_total_bytes), report="memory", full=100.0
+    ),
+    Metric("swap", "%", SAMPLE, _share(_SAMPLE.swap_used_bytes, _SAMPLE.swap_total_bytes), report="swap", full=100.0),
+    Metric("load_1min", "processes", SAMPLE, _SAMPLE.load_1min, "Load", "1 min", "load"),
+    Metric("load_5min", "processes", SAMPLE, _SAMPLE.load_5min, "Load", "5 min"),
+    Metric("load_15min", "processes", SAMPLE, _SAMPLE.load_15min, "Load", "15 min"),
+    _pressure("cpu", "CPU", "CPU pressure"),
+    _pressure("memory", "memory", "mem pressure"),
+    _pressure("io", "I/O", "I/O pressure"),
+    _bytes("disk_read", "Disk", "read", "disk read"),
+    _bytes("disk_write", "Disk", "written", "disk written"),
+    _bytes("net_received", "Network", "received", "net received"),
+    _bytes("net_sent", "Network", "sent", "net sent"),
+)
+# What cpu is in data that has no counters: the original's cpu_usage, or that of a single sample.
+CPU_OF_WINDOWS = Metric("cpu", "%", SAMPLE, _SAMPLE.cpu_percent, "CPU", "busy", "CPU", 100.0)
+RECORDER_CPU = Metric("recorder_cpu", "ms", SAMPLE, _SAMPLE.recorder_cpu_ms)
+# What a panel says beside its title, where that does not say it all.
+PANEL_NOTES = {
+    "CPU": "percent of all CPUs together",
+    "Load": "average of runnable and waiting tasks",
+    "Pressure": "percent of time in which some task waited",
+}
+
+CPU = ProcessMetric("cpu", "%", "cpu_ms", 0.1, "CPU by process", "percent of one CPU", "most CPU (s)", "cpu")
+RSS = ProcessMetric("rss", "bytes", "rss_bytes", None, "Memory by process", "resident", "most memory", "rss")
+PROCESS = (CPU, RSS)

@@ -1,0 +1,125 @@
+"""The series of a range, for plots: added up to so many points at most, each with minimum, mean and maximum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, DateTime, Row, Select, bindparam, func, literal, select
+
+from perftrack.reading.coverage import Coverage
+from perftrack.reading.metrics import CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, Metric
+from perftrack.reading.plot.processes import Point, ProcessPoints
+from perftrack.reading.queries import stored
+from perftrack.reading.usage import LOOK_AHEAD
+from perftrack.storage.intervals import SYSTEM_INTERVAL
+
+POINTS = 1500
+# How many processes' names are shown of those that used most CPU, and as many of those that hold most memory.
+NAMES = 6
+UNIX_EPOCH_DAY = 2440587.5  # as a Julian day
+
+_GAUGES = [*(metric for metric in SYSTEM if not metric.is_of_intervals), CPU_OF_WINDOWS]
+_COUNTERS = [metric for metric in SYSTEM if metric.is_of_intervals]
+
+
+class AllSeries(NamedTuple):
+    """The series of a range. *instants*: where their points are, in seconds since 1970.
+
+    *system*: by metric, those of which something is known. *processes*: by metric, of all processes of a name
+    together, the largest names first. *unattributed*: CPU that no recorded process explains, in percent of one CPU;
+    empty: not known, or only some processes were asked for. *is_cpu_of_windows*: cpu is not from counters.
+
+    A point is None where nothing is known. *is_bucketed*: a point is of several samples.
+    """
+
+    coverage: Coverage
+    instants: list[float]
+    system: dict[str, list[Point | None]]
+    processes: dict[str, dict[str, list[Point | None]]]
+    unattributed: list[Point | None]
+    is_cpu_of_windows: bool
+    is_bucketed: bool
+
+
+def read_series(
+    connection: Connection,
+    covered: Coverage,
+    names: list[str],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AllSeries:
+    """Return the series of what *covered* covers. *names*: of the processes to show; empty: the largest."""
+    is_bucketed = covered.held.samples > POINTS
+    samples = _statement(SAMPLE, _GAUGES, is_bucketed=is_bucketed)
+    intervals = _statement(SYSTEM_INTERVAL, _COUNTERS, is_bucketed=is_bucketed)
+    processes = ProcessPoints(connection, names)
+    if covered.span.until is not None:
+        processes.look_ahead(*map(stored, (covered.span.until, covered.span.until + LOOK_AHEAD)))
+    # parts that become a point each, or all of it, where each sample becomes a point
+    parts = list(_parts(covered, POINTS if is_bucketed else 1))
+    rows: dict[int, tuple[Any, Any]] = {}  # of system_sample and system_interval, by place
+    for number, (since, until) in reversed(list(enumerate(parts))):
+        part = {"since": since, "until": until}
+        gauges = connection.execute(samples, part).all()
+        by_key = {row.key: row for row in connection.execute(intervals, part)}
+        for place, row in enumerate(gauges, number):
+            rows[place] = (row, by_key.get(row.key))
+        if gauges:
+            processes.add(since, until, number if is_bucketed else None)
+        progress(len(parts) - number, len(parts))
+    places = sorted(rows)
+    system = _system([rows[place][1] for place in places], _COUNTERS)
+    gauges_found = _system([rows[place][0] for place in places], _GAUGES)
+    is_cpu_of_windows = "cpu" not in system and "cpu" in gauges_found
+    shown = len(names) or NAMES
+    return AllSeries(
+        covered,
+        [(rows[place][0].day - UNIX_EPOCH_DAY) * 86400 for place in places],
+        gauges_found | system,
+        {
+            metric.name: {
+                name: [points.get(place) for place in places]
+                for name, points in processes.largest(metric, shown).items()
+            }
+            for metric in PROCESS
+        },
+        [processes.unattributed.get(place) for place in places] if processes.unattributed else [],
+        is_cpu_of_windows,
+        is_bucketed,
+    )
+
+
+def _parts(covered: Coverage, count: int) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the ends of *count* equal parts of what is held, as the database stores them."""
+    first, last = covered.held.first, covered.held.last
+    if first is not None and last is not None:
+        length = (last - first) / count + timedelta(microseconds=1)
+        for number in range(count):
+            yield stored(first + number * length), stored(first + (number + 1) * length)
+
+
+def _statement(source: Any, metrics: list[Metric], *, is_bucketed: bool) -> Select[Any]:
+    """Select minimum, mean and maximum of *metrics* after a key and the day: of a part, or of each sample of it."""
+    taken_at = source.c.taken_at
+    sample_id = source.c["id" if source is SAMPLE else "sample_id"]
+    since, until = (bindparam(end, type_=DateTime) for end in ("since", "until"))
+    values = [extreme(metric.value) for metric in metrics for extreme in (func.min, func.avg, func.max)]
+    key = literal(0) if is_bucketed else sample_id
+    statement = (
+        select(key.label("key"), func.avg(func.julianday(taken_at)).label("day"), *values)
+        .where(taken_at >= since, taken_at < until)
+        .having(func.count() > 0)
+    )
+    return statement if is_bucketed else statement.group_by(taken_at, sample_id).order_by(taken_at, sample_id)
+
+
+def _system(rows: list[Row[Any] | None], metrics: list[Metric]) -> dict[str, list[Point | None]]:
+    """Return the points of those *metrics* of which something is known, by name."""
+    found: dict[str, list[Point | None]] = {}
+    for number, metric in enumerate(metrics):
+        values = slice(3 * number + 2, 3 * number + 5)
+        points = [None if row is None or row[values][0] is None else tuple(row[values]) for row in rows]
+        if any(points):
+            found[metric.name] = points
+    return found
