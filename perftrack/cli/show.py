@@ -35,8 +35,11 @@ def width(*, wide: bool = False) -> int:
     """Return how many columns there are: of the terminal, or COLUMNS, or of what a pipe gets. *wide*: no limit."""
     if wide:
         return _NO_SCREEN
-    given = os.environ.get("COLUMNS", "")
-    return Console().width if sys.stdout.isatty() or given.isdigit() else _PIPE
+    return Console().width if _is_screen() else _PIPE
+
+
+def _is_screen() -> bool:
+    return sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[str], *, wide: bool = False) -> None:
@@ -87,7 +90,7 @@ def line(text: str, *, wide: bool = False) -> None:
 
 def entry(label: str, text: str) -> None:
     """Print *text* behind *label*, on as many lines as it takes: nothing of it is left out."""
-    room = max(width(wide=not sys.stdout.isatty()) - len(f"{label:<10}"), LEAST_ROOM)
+    room = max(width(wide=not _is_screen()) - len(f"{label:<10}"), LEAST_ROOM)
     lines = textwrap.wrap(printable(text), room, break_long_words=False, break_on_hyphens=False)
     for number, part in enumerate(lines or [""]):
         print(f"{label if number == 0 else '':<10}{part}")
