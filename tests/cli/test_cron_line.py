@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 from conftest import on_a_terminal, query
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from perftrack.cli import cron_line
@@ -81,6 +81,7 @@ def test_its_options_are_those_of_the_help() -> None:
     assert of_typer == cron_line.OPTIONS
 
 
+@settings(deadline=None)  # the first one imports pydantic
 @given(command_lines)
 @example(["--database", "/x y/p.db", "--top", "5", "--filter=a", "--filter", "b", "--all", "--cpu-window", "0.5"])
 @example(["--every", "10s", "--count", "3", "--top=1", "--top", "2", "--config="])
