@@ -91,8 +91,11 @@ def record(
     for outcome in record_every(settings, seconds, count):
         if isinstance(outcome, str):
             _report(outcome)
-        elif sys.stderr.isatty() or not outcome.muted:
-            print(f"perftrack: {printable(str(outcome))}", file=sys.stderr)
+        else:
+            from perftrack.storage import failures
+
+            if failures.note_error(outcome, on_a_terminal=sys.stderr.isatty()):
+                print(f"perftrack: {printable(str(outcome))}", file=sys.stderr)
 
 
 def _report(line: str) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from perftrack.errors import PerftrackError
-from perftrack.text import readable
+from perftrack.text import storable
 
 # The original's CSV headers: the keys of its entries, sorted.
 SYSTEM_KEYS = ("cpu_usage", "datetime", "mem_available", "mem_percent_used", "mem_total", "mem_used")
@@ -144,7 +144,7 @@ def _text(entry: Mapping[str, Any], key: str) -> str:
     value = entry[key]
     if type(value) not in {str, bytes}:
         _refuse(f"{key} is no text", value)
-    return readable(value)
+    return storable(value)
 
 
 def _refuse(what: str, value: object) -> NoReturn:

@@ -14,7 +14,7 @@ from operator import eq, itemgetter, truediv
 from typing import Any
 
 from perftrack.legacy.entries import PID_MAX, are_local_times
-from perftrack.text import readable
+from perftrack.text import storable
 
 # The original's keys beside the time, in the order of our entries, and what it writes as their values.
 _SYSTEM = {
@@ -47,7 +47,7 @@ def plain_processes(raws: Sequence[object]) -> Columns | None:
     if columns is None or max(columns[2]) > PID_MAX:
         return None
     for position in (0, 1):
-        shown = {text: readable(text) for text in set(columns[position])}
+        shown = {text: storable(text) for text in set(columns[position])}
         if any(text != of_text for text, of_text in shown.items()):
             columns[position] = list(map(shown.__getitem__, columns[position]))
     return columns
