@@ -23,6 +23,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
     try:
         if sys.argv[1:2] == ["record"]:
+            gc.disable()  # a tick leaves few cycles behind, and looking for them is a twentieth of its cost
             from perftrack.cli import cron_line
 
             options = cron_line.parse(sys.argv[2:])
@@ -32,6 +33,7 @@ def main() -> None:
                 # Everything is written and closed. Taking the interpreter apart would cost a tenth of the tick more.
                 os._exit(0)
 
+        gc.enable()
         from perftrack.cli.app import run  # typer alone would cost several times what the tick does
 
         exit_code = run()
@@ -55,11 +57,12 @@ def main() -> None:
 
 def _failed(error: PerftrackError) -> int:
     """Print the line of *error*, under cron not every minute, and return the exit code."""
-    if sys.argv[1:2] == ["record"] and not error.noted and not sys.stderr.isatty():
+    is_news = True
+    if sys.argv[1:2] == ["record"]:
         from perftrack.storage import failures
 
-        failures.note_no_database(error)
-    if sys.stderr.isatty() or not error.muted:
+        is_news = failures.note_error(error, on_a_terminal=sys.stderr.isatty())
+    if is_news:
         with suppress(OSError):  # the exit code says it too
             sys.stderr.write(f"perftrack: {printable(str(error))}\n")
     return error.exit_code

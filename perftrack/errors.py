@@ -6,16 +6,9 @@ import sqlite3
 
 
 class PerftrackError(Exception):
-    """Something failed; the message is the whole line that the user sees.
-
-    *noted*: it is remembered in storage/failures.py. *muted*: the same was printed less than an hour ago, so it is
-    not where nobody looks, under cron. *kept*: whether the sample is kept for later; None: there was none.
-    """
+    """Something failed; the message is the whole line that the user sees."""
 
     exit_code = 1
-    noted = False
-    muted = False
-    kept: bool | None = None
 
 
 class UsageError(PerftrackError):
@@ -26,6 +19,12 @@ class UsageError(PerftrackError):
 
 class UnusableError(PerftrackError):
     """The database takes no sample as it is; one that was taken is kept beside it (storage/pending.py)."""
+
+    def __init__(self, message: str, *, database: str | None = None, kept: bool | None = None) -> None:
+        """*database*: its path, once a sample was taken for it; *kept*: whether that is kept, or else lost."""
+        super().__init__(message)
+        self.database = database
+        self.kept = kept
 
 
 class PassingError(UnusableError):

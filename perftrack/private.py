@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
+
+# No link that another user may have put there is followed, and no named pipe is waited for.
+CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def make_folder(folder: str) -> None:
@@ -29,6 +33,17 @@ def create(path: str) -> int:
     if hasattr(os, "fchmod"):
         os.fchmod(descriptor, 0o600)
     return descriptor
+
+
+def read(path: str, size: int) -> bytes:
+    """Return the first *size* bytes of the file at *path*, CAREFULLY. Raises: OSError, also where it is no file."""
+    descriptor = os.open(path, os.O_RDONLY | CAREFULLY)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(22, "it is not a file", path)
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
 
 
 def is_ours(path: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
-    Row = dict[str, Any]
+    from perftrack.rows import BootRow, HostRow, ProcessRow, RecorderRow, SystemRow
 
 # The columns of system_sample that together are all the CPU time there was.
 CPU_COUNTERS = ("cpu_user_ms", "cpu_system_ms", "cpu_idle_ms", "cpu_iowait_ms", "cpu_steal_ms")
@@ -15,17 +16,23 @@ COMPUTED_BOOT_KEY = "boot time "
 
 
 class Sample:
-    """One reading of the machine. Rows are keyed by column name (models.py says what each means); instants are
-    text as SQLAlchemy's SQLite DateTime writes them; None is NULL: not known, not on this system, or refused.
+    """The machine and its chosen processes at one instant, as rows: all that is recorded and nothing else.
+
+    Rows are keyed by column name and have every column of rows.py (models.py says what each means). Instants are
+    text as SQLAlchemy's SQLite DateTime writes them. None is NULL: not known, not on this system, or refused.
     """
 
     __slots__ = ("boot", "host", "processes", "recorder", "system")
 
-    def __init__(self, host: Row, boot: Row, recorder: Row | None, system: Row, processes: list[Row]) -> None:
-        """*host*: name. *boot*: key, booted_at. *recorder*: username, selection; None: not known (of a sample that an
-        earlier perftrack kept). *system*: all of system_sample but its ids. *processes*: a row each with all of
-        process and process_sample but their ids, and `filter`, the string that selected it (empty: another reason).
-        """
+    def __init__(
+        self,
+        host: HostRow,
+        boot: BootRow,
+        recorder: RecorderRow | None,
+        system: SystemRow,
+        processes: list[ProcessRow],
+    ) -> None:
+        """*recorder*: None where it is not known, as in a sample that an earlier perftrack kept."""
         self.host = host
         self.boot = boot
         self.recorder = recorder
@@ -36,14 +43,20 @@ class Sample:
 class Baseline:
     """The earlier counters that percentages are measured from, all of the same boot."""
 
-    __slots__ = ("processes", "system", "uptime_seconds")
+    __slots__ = ("cpu", "processes", "uptime_seconds")
 
     def __init__(
-        self, uptime_seconds: float, system: Row, processes: dict[tuple[int, int | None], tuple[int, float]]
+        self, uptime_seconds: float, cpu: SystemRow, processes: dict[tuple[int, int | None], tuple[int, float]]
     ) -> None:
-        """*uptime_seconds*: when they were read, as time since boot. *system*: the cpu counters of system_sample.
+        """*uptime_seconds*: when they were read, as time since boot. *cpu*: the CPU_COUNTERS of the system.
+
         *processes*: by PID and started_ticks, a process's CPU milliseconds and when they were read.
         """
         self.uptime_seconds = uptime_seconds
-        self.system = system
+        self.cpu = cpu
         self.processes = processes
+
+
+def unknown(columns: Iterable[str]) -> Any:
+    """Return a row with None for each of *columns*, to be filled with what is known."""
+    return dict.fromkeys(columns)

@@ -9,7 +9,7 @@ _LOOKS_ESCAPED = r"\\(?=x[0-9a-f]{2})"
 _UNSTORABLE = "[\0\ud800-\udfff]"
 
 
-def readable(raw: bytes | str) -> str:
+def storable(raw: bytes | str) -> str:
     r"""Return *raw* as valid text: each byte that is no valid UTF-8, and each NUL, becomes ``\xHH``.
 
     A backslash that would read as such an escape becomes ``\x5c``: replacing each ``\xHH`` by its byte gives the

@@ -14,14 +14,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from perftrack.sample import Sample
+from perftrack.settings import Settings, load
 from perftrack.storage import database as storage
 from perftrack.storage.models import SystemSample
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEGACY = Path(__file__).parent / "legacy"
+OWN = f"{os.getpid():x}-"  # in the names of processes of this run of the tests alone
 
 
 def pytest_configure() -> None:
@@ -123,7 +126,10 @@ def sqlite3_shell(path: str) -> Callable[..., str]:
 
 @pytest.fixture
 def spawn(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start a real process that sleeps, under a name of one's choice; the arguments are sleep's, 1000 by default."""
+    """Start a real process that sleeps, under a name of one's choice; the arguments are sleep's, 1000 by default.
+
+    It is asleep, or done with sleeping, by the time it returns.
+    """
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str | bytes, *arguments: str | bytes) -> subprocess.Popen[bytes]:
@@ -133,12 +139,65 @@ def spawn(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         shutil.copy(b"/bin/sleep", program)
         process = subprocess.Popen([program, *(arguments or ("1000",))])
         started.append(process)
+        asleep(process)
         return process
 
     yield start
     for process in started:
         process.kill()
         process.wait()
+
+
+def asleep(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has started up and does nothing any more, so that two readings agree."""
+    seen = psutil.Process(process.pid)
+    status = seen.status
+    # in the middle of exec, which is where Popen returns, it has neither its name nor its arguments yet
+    until(lambda: status() == psutil.STATUS_ZOMBIE or (status() == psutil.STATUS_SLEEPING and seen.cmdline()))
+
+
+@pytest.fixture
+def python() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a Python program, wait until it prints a line, and go on while it runs."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(program: str, *arguments: str | bytes) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE)
+        started.append(child)
+        child.stdout.readline()
+        return child
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+@pytest.fixture
+def in_the_window(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Let something happen while the sampler sleeps between first and second counters."""
+
+    def happen(event: Callable[[], Any]) -> None:
+        sleep = time.sleep
+
+        def eventful_sleep(seconds: float) -> None:
+            monkeypatch.setattr(time, "sleep", sleep)
+            event()
+            sleep(seconds)
+
+        monkeypatch.setattr(time, "sleep", eventful_sleep)
+
+    return happen
+
+
+@pytest.fixture
+def settings(path: str) -> Callable[..., Settings]:
+    """The settings of a tick that watches processes whose names contain OWN."""
+
+    def made(**options: Any) -> Settings:
+        return load({"database": path, "cpu_window": 0.05, "process_filter": [OWN], "top": 0, **options})
+
+    return made
 
 
 @pytest.fixture

@@ -89,7 +89,9 @@ def record(
     is_first = is_shown and not os.path.lexists(settings.database)
     for outcome in _outcomes(settings, every, count):
         if isinstance(outcome, PassingError):
-            if sys.stderr.isatty() or not outcome.muted:
+            from perftrack.storage import failures
+
+            if failures.note_error(outcome, on_a_terminal=sys.stderr.isatty()):
                 print(f"perftrack: {printable(str(outcome))}", file=sys.stderr)
         elif is_shown:
             for line in _lines(outcome, settings, is_first=is_first):

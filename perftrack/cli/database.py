@@ -37,10 +37,10 @@ def upgrade(database: options.Database = None, config: options.Config = None) ->
 
     Where there is none, it is created. Recording does this by itself; use it to choose the moment.
     """
-    from perftrack.storage import inserts
+    from perftrack.storage import tick_sql
     from perftrack.storage.schema import upgrade as upgrade_database
 
     settings = load({"database": database}, config)
     upgrade_database(settings.database)
     if sys.stdout.isatty():
-        print(printable(f"database {settings.database} is at revision {inserts.REVISION}"))
+        print(printable(f"database {settings.database} is at revision {tick_sql.REVISION}"))

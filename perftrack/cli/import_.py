@@ -15,7 +15,7 @@ from perftrack.cli.show import count
 from perftrack.errors import UsageError
 from perftrack.legacy.source import reading
 from perftrack.settings import load
-from perftrack.text import printable, readable
+from perftrack.text import printable, storable
 
 
 def import_(
@@ -54,12 +54,12 @@ def import_(
             done = import_file(
                 source,
                 settings.database,
-                readable(socket.gethostname() if host is None else host),
+                storable(socket.gethostname() if host is None else host),
                 zone,
                 dry_run=dry_run,
                 progress=progress,
             )
-        name = printable(readable(path))
+        name = printable(storable(path))
         held = _counted(done.system_entries, done.process_entries)
         new = _counted(done.new_system_entries, done.new_process_entries)
         if not new:

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from perftrack.text import readable
+from perftrack.text import storable
 
 # Not the original's: behind the time of an entry whose datetime.fold is 1, which str() of a datetime leaves out.
 FOLD = " fold=1"
@@ -75,7 +75,7 @@ def _time(text: str) -> datetime:
     return value.replace(fold=int(unmarked != text))
 
 
-_text = lru_cache(maxsize=1024)(readable)
+_text = lru_cache(maxsize=1024)(storable)
 _float = partial(_number, float, math.inf)
 _bytes, _pid = partial(_number, int, 2**63), partial(_number, int, 2**31)
 _FLOAT = Value(float, _float, "no finite number of 0 or more")

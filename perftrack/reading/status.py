@@ -18,7 +18,7 @@ from perftrack.reading.report import Statistics, statistics
 from perftrack.reading.schedules import Schedule, schedules
 from perftrack.reading.snapshot import snapshot
 from perftrack.settings import default_database
-from perftrack.storage import inserts, pending
+from perftrack.storage import pending, tick_sql
 from perftrack.storage.failures import Failure, failures
 from perftrack.storage.models import Base, ProcessSample, SystemSample
 
@@ -69,7 +69,7 @@ def status(database: str, now: datetime | None = None) -> Status:
         size = sum(os.path.getsize(path) for path in (database, f"{database}-wal") if os.path.exists(path))
         return Status(
             database=database,
-            revision=inserts.REVISION,
+            revision=tick_sql.REVISION,
             size_bytes=size,
             growth_bytes=_growth(connection, held, size),
             rows=_rows(connection, held),

@@ -6,7 +6,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from perftrack.sample import Row
+    from perftrack.rows import ProcessRow
+
+
+class Candidate:
+    """A process while a sample is taken: its row, as far as it is read, and what only the sampler needs."""
+
+    __slots__ = ("denied", "ended", "read_uptime_seconds", "row", "started_uptime_seconds", "zombie")
+
+    def __init__(
+        self,
+        row: ProcessRow,
+        read_uptime_seconds: float,
+        started_uptime_seconds: float | None = None,
+        *,
+        zombie: bool = False,
+    ) -> None:
+        """*read_uptime_seconds*: when its counters were read, as time since boot; *started_uptime_seconds*: when it
+        started (None: refused).
+        """
+        self.row = row
+        self.read_uptime_seconds = read_uptime_seconds
+        self.started_uptime_seconds = started_uptime_seconds
+        self.zombie = zombie
+        self.denied = False  # some field of it was refused
+        self.ended = False  # before its counters could be read once more
 
 
 class Selection:
@@ -26,8 +50,8 @@ class Selection:
         """Return this selection as options of `perftrack record`."""
         if self.everything:
             return "--all"
-        parts = [f"--filter {text}" for text in self.filters]
-        return " ".join([*parts, f"--top {self.top}"] if self.top else parts)
+        options = [f"--filter {text}" for text in self.filters]
+        return " ".join([*options, f"--top {self.top}"] if self.top else options)
 
     def can_choose(self, name: str) -> bool:
         """Return whether a process of this name needs to be measured at all."""
@@ -40,35 +64,35 @@ class Selection:
                 return text
         return None
 
-    def choose(self, rows: Iterable[Row], cpu: Callable[[Row], float]) -> list[Row]:
-        """Return the chosen of *rows* in ascending PID, each marked with its `filter` (empty: another reason).
+    def choose(self, candidates: Iterable[Candidate], cpu: Callable[[Candidate], float]) -> list[Candidate]:
+        """Return the chosen in ascending PID, the row of each with its `filter` (empty: another reason).
 
-        *cpu* tells a process's CPU consumption for the ranking.
+        *cpu* gives a process's CPU consumption for the ranking.
         """
-        chosen: dict[int, Row] = {}
-        others: list[Row] = []
-        for row in rows:
-            text = self.matching_filter(row["name"])
+        chosen: dict[int, Candidate] = {}
+        others: list[Candidate] = []
+        for candidate in candidates:
+            text = self.matching_filter(candidate.row["name"])
             if text is None:
-                others.append(row)
+                others.append(candidate)
             else:
-                row["filter"] = text
-                chosen[row["pid"]] = row
+                candidate.row["filter"] = text
+                chosen[candidate.row["pid"]] = candidate
         if self.everything:
             extra = others
         elif self.top:
             everybody = [*chosen.values(), *others]
             extra = _largest(self.top, everybody, cpu) + _largest(
-                self.top, everybody, lambda row: row["rss_bytes"] or 0
+                self.top, everybody, lambda candidate: candidate.row["rss_bytes"] or 0
             )
         else:
             extra = []
-        for row in extra:
-            if row["pid"] not in chosen:
-                row["filter"] = ""
-                chosen[row["pid"]] = row
+        for candidate in extra:
+            if candidate.row["pid"] not in chosen:
+                candidate.row["filter"] = ""
+                chosen[candidate.row["pid"]] = candidate
         return [chosen[pid] for pid in sorted(chosen)]
 
 
-def _largest(count: int, rows: list[Row], size: Callable[[Row], float]) -> list[Row]:
-    return [row for row in sorted(rows, key=size, reverse=True)[:count] if size(row) > 0]
+def _largest(count: int, candidates: list[Candidate], size: Callable[[Candidate], float]) -> list[Candidate]:
+    return [candidate for candidate in sorted(candidates, key=size, reverse=True)[:count] if size(candidate) > 0]

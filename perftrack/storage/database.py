@@ -10,14 +10,15 @@ from operator import itemgetter
 
 from perftrack.errors import PerftrackError, UnusableError, explain
 from perftrack.sample import COMPUTED_BOOT_KEY, CPU_COUNTERS, Baseline
-from perftrack.storage import inserts
+from perftrack.storage import tick_sql
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
     from typing import Any
 
-    from perftrack.sample import Row, Sample
+    from perftrack.rows import BootRow, HostRow, RecorderRow
+    from perftrack.sample import Sample
 
 # An import of millions of rows holds the lock for some seconds; the next tick of a crontab is due in a minute.
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -27,7 +28,7 @@ APPLICATION_ID = 0x70657266
 SAME_BOOT_SECONDS = 60
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
 _ANYBODY_WRITES = 0o002  # S_IWOTH
-_process_sample_values = itemgetter(*inserts.PROCESS_SAMPLE_COLUMNS)
+_values = itemgetter(*tick_sql.PROCESS_SAMPLE_COLUMNS)
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -87,10 +88,7 @@ def open_current(path: str, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def pending_folder(path: str) -> str:
-    """Return the folder of what cannot be in the database at *path* (storage/pending.py).
-
-    It is there while a failure is not over, too: by that, and nothing else, a tick knows.
-    """
+    """Return the folder of what cannot be in the database at *path* (storage/pending.py)."""
     return f"{path}-pending"
 
 
@@ -110,7 +108,7 @@ def file_id(path: str) -> tuple[int, int] | None:
 
 def is_current(connection: sqlite3.Connection, path: str) -> bool:
     """Return whether the database still has the schema of this perftrack."""
-    return _revision(connection, path) == inserts.REVISION
+    return _revision(connection, path) == tick_sql.REVISION
 
 
 def data_version(connection: sqlite3.Connection) -> int:
@@ -177,7 +175,7 @@ class KnownIds:
 def insert_sample(connection: sqlite3.Connection, sample: Sample, known: KnownIds | None = None) -> None:
     """Write one sample in one transaction. Raises: sqlite3.Error, and then nothing is written.
 
-    *known*: what the sample before told on this connection; brought up to date.
+    *known*: what the sample before needed on this connection; brought up to date.
     """
     if known is None:
         with transaction(connection):
@@ -195,44 +193,38 @@ def insert_sample(connection: sqlite3.Connection, sample: Sample, known: KnownId
 
 
 def add_sample(
-    connection: sqlite3.Connection,
-    sample: Sample,
-    known: KnownIds,
-    *,
-    tried_before: bool = False,
+    connection: sqlite3.Connection, sample: Sample, known: KnownIds, *, tried_before: bool = False
 ) -> None:
     """Write one sample inside a transaction. Raises: sqlite3.Error.
 
-    *tried_before*: it may be there already, and then it is left as it is. That of another tick of the same moment is
-    not told from it: two that start together can read the same of everything.
+    *tried_before*: it may be there already, and then it is left as it is. One of another tick at the same moment
+    cannot be distinguished from it: two that start together can read the same of everything.
     """
     boot = sample.host["name"], sample.boot["key"]
     boot_id = known.boots.get(boot) or _boot_id(connection, sample)
     ids = {"boot_id": boot_id, "recorder_id": _recorder_id(connection, sample.recorder, known)}
-    sample_id = _insert_system_sample(connection, sample.system | ids, tried_before=tried_before)
+    sample_id = _insert_system_sample(connection, {**sample.system, **ids}, tried_before=tried_before)
     if sample_id is None:
         return
     known.boots[boot] = boot_id
     processes: dict[tuple[Any, ...], int] = {}
+    values = []
     for row in sample.processes:
         text = row["filter"]
         if text not in known.filters:
             known.filters[text] = _found_or_new(
-                connection,
-                inserts.SELECT_NAME_FILTER,
-                inserts.INSERT_NAME_FILTER,
-                {"text": text},
+                connection, tick_sql.SELECT_NAME_FILTER, tick_sql.INSERT_NAME_FILTER, {"text": text}
             )
-        row["sample_id"], row["boot_id"], row["filter_id"] = sample_id, boot_id, known.filters[text]
         identity = boot_id, row["pid"], row["started_ticks"], row["name"]
-        row["process_id"] = processes[identity] = known.processes.get(identity) or _found_or_new(
-            connection, inserts.SELECT_PROCESS, inserts.INSERT_PROCESS, row
+        process_id = processes[identity] = known.processes.get(identity) or _found_or_new(
+            connection, tick_sql.SELECT_PROCESS, tick_sql.INSERT_PROCESS, {**row, "boot_id": boot_id}
         )
+        values.append((sample_id, process_id, known.filters[text], *_values(row)))
     known.processes = processes
-    connection.executemany(inserts.INSERT_PROCESS_SAMPLE, map(_process_sample_values, sample.processes))
+    connection.executemany(tick_sql.INSERT_PROCESS_SAMPLE, values)
 
 
-def _insert_system_sample(connection: sqlite3.Connection, row: Row, *, tried_before: bool) -> int | None:
+def _insert_system_sample(connection: sqlite3.Connection, row: dict[str, Any], *, tried_before: bool) -> int | None:
     """Return the id of *row*, which is now in system_sample, or None where *tried_before* and it was there already.
 
     A clock that was set back, or two ticks that start together, can give two samples of a boot the same microsecond:
@@ -240,11 +232,11 @@ def _insert_system_sample(connection: sqlite3.Connection, row: Row, *, tried_bef
     """
     while True:
         try:
-            return _insert(connection, inserts.INSERT_SYSTEM_SAMPLE, row)
+            return _insert(connection, tick_sql.INSERT_SYSTEM_SAMPLE, row)
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
                 raise
-        if tried_before and _id(connection, inserts.SELECT_SAME_SAMPLE, row) is not None:
+        if tried_before and _id(connection, tick_sql.SELECT_SAME_SAMPLE, row) is not None:
             return None
         row = row | {name: _a_microsecond_later(row[name]) for name in ("taken_at", "taken_at_local")}
 
@@ -254,45 +246,36 @@ def _a_microsecond_later(instant: str) -> str:
     return later.isoformat(" ", "microseconds")
 
 
-def stored_baseline(connection: sqlite3.Connection, host: Row, boot: Row) -> Baseline | None:
+def stored_baseline(connection: sqlite3.Connection, host: HostRow, boot: BootRow) -> Baseline | None:
     """Return the counters of the newest sample of *boot* on *host*, or None where there is none."""
-    host_id = _id(connection, inserts.SELECT_HOST, host)
-    boot_id = None if host_id is None else _find_boot(connection, boot | {"host_id": host_id})
+    host_id = _id(connection, tick_sql.SELECT_HOST, host)
+    boot_id = None if host_id is None else _find_boot(connection, host_id, boot)
     if boot_id is None:
         return None
-    newest = connection.execute(inserts.SELECT_NEWEST_SAMPLE, {"boot_id": boot_id}).fetchone()
+    newest = connection.execute(tick_sql.SELECT_NEWEST_SAMPLE, {"boot_id": boot_id}).fetchone()
     if newest is None:
         return None
     sample_id, uptime_seconds, *counters = newest
-    processes = connection.execute(inserts.SELECT_PROCESS_COUNTERS, {"sample_id": sample_id})
+    cpu: Any = dict(zip(CPU_COUNTERS, counters, strict=True))
+    processes = connection.execute(tick_sql.SELECT_PROCESS_COUNTERS, {"sample_id": sample_id})
     return Baseline(
-        uptime_seconds,
-        dict(zip(CPU_COUNTERS, counters, strict=True)),
-        {(pid, started): (cpu_ms, uptime_seconds) for pid, started, cpu_ms in processes},
+        uptime_seconds, cpu, {(pid, started): (cpu_ms, uptime_seconds) for pid, started, cpu_ms in processes}
     )
 
 
 def _boot_id(connection: sqlite3.Connection, sample: Sample) -> int:
-    host_id = _found_or_new(connection, inserts.SELECT_HOST, inserts.INSERT_HOST, sample.host)
-    boot = sample.boot | {"host_id": host_id}
-    return _find_boot(connection, boot) or _insert(connection, inserts.INSERT_BOOT, boot)
+    host_id = _found_or_new(connection, tick_sql.SELECT_HOST, tick_sql.INSERT_HOST, sample.host)
+    found = _find_boot(connection, host_id, sample.boot)
+    return found or _insert(connection, tick_sql.INSERT_BOOT, {**sample.boot, "host_id": host_id})
 
 
-def _recorder_id(connection: sqlite3.Connection, recorder: Row | None, known: KnownIds) -> int | None:
-    if recorder is None:
-        return None
-    key = recorder["username"], recorder["selection"]
-    if key not in known.recorders:
-        known.recorders[key] = _found_or_new(connection, inserts.SELECT_RECORDER, inserts.INSERT_RECORDER, recorder)
-    return known.recorders[key]
-
-
-def _find_boot(connection: sqlite3.Connection, boot: Row) -> int | None:
+def _find_boot(connection: sqlite3.Connection, host_id: int, boot: BootRow) -> int | None:
     """Return the id of *boot*: by its key, or where that is made from the boot time, by nearness in time."""
-    found = _id(connection, inserts.SELECT_BOOT, boot)
-    if found is None and boot["key"] is not None and boot["key"].startswith(COMPUTED_BOOT_KEY):
-        newest = connection.execute(inserts.SELECT_NEWEST_BOOT, boot).fetchone()
-        if newest is not None and abs(_seconds(newest[1]) - _seconds(boot["booted_at"])) < SAME_BOOT_SECONDS:
+    key, booted_at = boot["key"], boot["booted_at"]
+    found = _id(connection, tick_sql.SELECT_BOOT, {"host_id": host_id, "key": key})
+    if found is None and booted_at is not None and key is not None and key.startswith(COMPUTED_BOOT_KEY):
+        newest = connection.execute(tick_sql.SELECT_NEWEST_BOOT, {"host_id": host_id}).fetchone()
+        if newest is not None and abs(_seconds(newest[1]) - _seconds(booted_at)) < SAME_BOOT_SECONDS:
             return int(newest[0])
     return found
 
@@ -301,17 +284,26 @@ def _seconds(instant: str) -> float:
     return datetime.datetime.fromisoformat(instant + "+00:00").timestamp()
 
 
-def _found_or_new(connection: sqlite3.Connection, select: str, insert: str, row: Row) -> int:
+def _recorder_id(connection: sqlite3.Connection, recorder: RecorderRow | None, known: KnownIds) -> int | None:
+    if recorder is None:
+        return None
+    key = recorder["username"], recorder["selection"]
+    if key not in known.recorders:
+        known.recorders[key] = _found_or_new(connection, tick_sql.SELECT_RECORDER, tick_sql.INSERT_RECORDER, recorder)
+    return known.recorders[key]
+
+
+def _found_or_new(connection: sqlite3.Connection, select: str, insert: str, row: Mapping[str, Any]) -> int:
     found = _id(connection, select, row)
     return _insert(connection, insert, row) if found is None else found
 
 
-def _id(connection: sqlite3.Connection, select: str, row: Row) -> int | None:
+def _id(connection: sqlite3.Connection, select: str, row: Mapping[str, Any]) -> int | None:
     found = connection.execute(select, row).fetchone()
     return None if found is None else int(found[0])
 
 
-def _insert(connection: sqlite3.Connection, insert: str, row: Row) -> int:
+def _insert(connection: sqlite3.Connection, insert: str, row: Mapping[str, Any]) -> int:
     row_id = connection.execute(insert, row).lastrowid
     assert row_id is not None
     return row_id

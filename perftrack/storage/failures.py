@@ -1,6 +1,6 @@
 """What went wrong lately with recording, beside the database: for `perftrack status`, and so that cron mails it once.
 
-Not imported by a tick that succeeds and finds no trace of a failure that is not over.
+Not imported by a tick that succeeds and finds no failure that is not over.
 """
 
 from __future__ import annotations
@@ -8,29 +8,25 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from perftrack import private
-from perftrack.errors import PerftrackError
+from perftrack.errors import PerftrackError, UnusableError
 from perftrack.settings import default_database
-from perftrack.storage import pending
-from perftrack.storage.database import failures_file, pending_folder
+from perftrack.storage.database import failures_file
 
-# A failure that lasts is told once in this time, and one that comes again within it has not been over.
+# A failure that lasts is printed once in this time, and one that comes again within it has not been over.
 REPORT_AGAIN_SECONDS = 3600
 # One block of a disk: written at once, so never in part, and where it is once, there is room for it for ever.
 FILE_BYTES = 4096
 MESSAGE_LETTERS = 500
 _TYPES = [str, int, int, int]
-# No link that another user may have put there is followed, and no named pipe is waited for.
-_CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure to record, as the user was told it. Instants are UTC, in ISO 8601 with an offset."""
+    """A failure to record, as the user read it. Instants are UTC, in ISO 8601 with an offset."""
 
     message: str
     first_at: str
@@ -39,21 +35,15 @@ class Failure:
     count: int
     kept: int  # so many samples wait, or waited, beside the database
     lost: int  # so many samples could not be kept either
-    recovered_at: str | None = None  # when a sample was recorded again; None: not since, or nobody can tell
+    recovered_at: str | None = None  # when a sample was recorded again; None: not since (store.py looks for this)
 
 
 def failures(path: str) -> list[Failure]:
     """Return the newest failures to record into the database at *path*, the newest last."""
     try:
-        descriptor = os.open(failures_file(path), os.O_RDONLY | _CAREFULLY)
+        lines = private.read(failures_file(path), FILE_BYTES).splitlines()
     except OSError:  # there were none, or they are another user's
         return []
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return []
-        lines = os.read(descriptor, FILE_BYTES).splitlines()
-    finally:
-        os.close(descriptor)
     found = []
     for line in lines:
         with suppress(ValueError, TypeError, RecursionError):  # not ours, or of another perftrack
@@ -65,51 +55,42 @@ def failures(path: str) -> list[Failure]:
     return found
 
 
-def note(path: str, error: PerftrackError) -> PerftrackError:
-    """Remember *error*, and return it: muted where the same was reported within the hour.
+def note_error(error: PerftrackError, *, on_a_terminal: bool) -> bool:
+    """Note the *error* that `perftrack record` met, and return whether to print it.
 
-    The same: whatever the figures in its text. Where it cannot be remembered, it is never muted. Ticks that fail at
-    the very same moment may count as one.
+    One that came before the database was known, or that is not to be noted beside it, is noted in the user's data
+    folder, beside the database that would be used by default, unless somebody has just typed it on a terminal.
     """
-    _note(path, error)
-    with suppress(OSError):
-        pending.make_folder(path)  # by which the next tick that succeeds knows that there is something to end
-    return error
-
-
-def note_no_database(error: PerftrackError) -> None:
-    """Do the same with an *error* that came before the database was known, or that is not to be noted beside it.
-
-    It is remembered in the user's data folder, beside the database that would be used by default.
-    """
-    with suppress(PerftrackError, OSError):  # this user has no such folder
+    if isinstance(error, UnusableError) and error.database is not None:
+        return note(error.database, str(error), kept=error.kept) or on_a_terminal
+    if on_a_terminal:
+        return True
+    try:
         path = default_database()
         private.make_folder(os.path.dirname(path))
-        _note(path, error)
+    except (PerftrackError, OSError):  # this user has no such folder
+        return True
+    return note(path, str(error))
 
 
-def note_success(path: str) -> None:
-    """Remember that a sample was recorded, and remove the trace that later ticks would look after."""
-    found = failures(path)
-    with suppress(OSError):
-        if any(failure.recovered_at is None for failure in found):
-            _write(path, [replace(failure, recovered_at=failure.recovered_at or _now()) for failure in found])
-        os.rmdir(pending_folder(path))  # unless something is in it
+def note(path: str, line: str, *, kept: bool | None = None) -> bool:
+    """Note a failure to record into the database at *path*; return whether it is news, and so to be printed.
 
-
-def _note(path: str, error: PerftrackError) -> None:
-    found = failures(path)
-    message = str(error)[:MESSAGE_LETTERS]
-    before = next((failure for failure in reversed(found) if _words(failure.message) == _words(message)), None)
+    It is no news where the same line, whatever the numbers in it, was printed within the hour. What cannot be noted
+    is always news. *kept*: whether a sample was kept, or else lost; None: there was none. Ticks that fail at the very
+    same instant may count as one.
+    """
+    noted = failures(path)
+    message = line[:MESSAGE_LETTERS]
+    before = next((failure for failure in reversed(noted) if _words(failure.message) == _words(message)), None)
     now = _now()
-    failure = Failure(message, now, now, now, 1, int(error.kept is True), int(error.kept is False))
-    muted = False
+    failure = Failure(message, now, now, now, 1, int(kept is True), int(kept is False))
+    is_news = before is None or not _is_recent(before.reported_at)
     if before is not None:
-        muted = _is_recent(before.reported_at)
-        if muted:
+        if not is_news:
             failure = replace(failure, reported_at=before.reported_at)
         if before.recovered_at is None or _is_recent(before.recovered_at):
-            found.remove(before)
+            noted.remove(before)
             failure = replace(
                 failure,
                 first_at=before.first_at,
@@ -117,9 +98,18 @@ def _note(path: str, error: PerftrackError) -> None:
                 kept=before.kept + failure.kept,
                 lost=before.lost + failure.lost,
             )
+    try:
+        _write(path, [*noted, failure])
+    except OSError:
+        return True
+    return is_news
+
+
+def note_success(path: str) -> None:
+    """Note that a sample was recorded: whatever failed before is over."""
+    now = _now()
     with suppress(OSError):
-        _write(path, [*found, failure])
-        error.noted, error.muted = True, muted
+        _write(path, [replace(failure, recovered_at=failure.recovered_at or now) for failure in failures(path)])
 
 
 def _now() -> str:
@@ -139,17 +129,17 @@ def _age_seconds(instant: str) -> float:
     return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(instant)).total_seconds()
 
 
-def _write(path: str, found: list[Failure]) -> None:
-    """Write the newest of *found*, as many as there is room for. Raises: OSError."""
+def _write(path: str, noted: list[Failure]) -> None:
+    """Write the newest of *noted*, as many as there is room for. Raises: OSError."""
     text = b""
-    for failure in reversed(found):
+    for failure in reversed(noted):
         line = json.dumps(asdict(failure), ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
         if len(line) + len(text) > FILE_BYTES:
             break
         text = line + text
     file = failures_file(path)
     try:
-        descriptor = os.open(file, os.O_WRONLY | _CAREFULLY)
+        descriptor = os.open(file, os.O_WRONLY | private.CAREFULLY)
     except FileNotFoundError:
         descriptor = private.create(file)
         private.give_to_owner_of(path, file)

@@ -1,7 +1,7 @@
-"""The tick's SQL, compiled from the models ahead of time: `python -m perftrack.storage.statements` writes inserts.py.
+"""Compile the models ahead of time into the tick's SQL (tick_sql.py) and the types of a sample's rows (rows.py).
 
-`alembic revision` runs this after it wrote a migration. Importing SQLAlchemy in every tick instead would cost many
-times what the tick itself does, so no module of the tick imports this one.
+`python -m perftrack.storage.statements` writes both; `alembic revision` runs it after it wrote a migration. Importing
+SQLAlchemy in every tick instead would cost many times what the tick itself does: no module of the tick imports this.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Insert, Select, bindparam, insert, literal_column, select
+from sqlalchemy import Column, DateTime, Insert, Select, bindparam, insert, literal_column, select
 from sqlalchemy.dialects import sqlite
 
 from perftrack.sample import CPU_COUNTERS
@@ -23,28 +23,36 @@ from perftrack.storage.models import (
     ProcessSample,
     Recorder,
     SystemSample,
+    columns_of,
 )
 from perftrack.storage.schema import head_revision
 
-TARGET = Path(__file__).with_name("inserts.py")
-
-_HEADER = '''"""The tick's SQL. Generated from models.py by `python -m perftrack.storage.statements`; do not edit."""
-
-# The newest revision in migrations/, which the INSERTs fit.
-REVISION = "{revision}"
-'''
+TICK_SQL = Path(__file__).with_name("tick_sql.py")
+ROWS = Path(__file__).parents[1] / "rows.py"
+_GENERATED = "Generated from models.py by `python -m perftrack.storage.statements`; do not edit."
+# The rows of a sample, and the tables that each is written to.
+ROWS_OF: dict[str, tuple[type[Base], ...]] = {
+    "HostRow": (Host,),
+    "BootRow": (Boot,),
+    "RecorderRow": (Recorder,),
+    "SystemRow": (SystemSample,),
+    "ProcessRow": (Process, ProcessSample),
+}
 
 
 def _insert(model: type[Base]) -> Insert:
     """Insert every column but the key that SQLite numbers by itself."""
-    columns = model.__table__.columns
-    return insert(model).values({column.name: bindparam(column.name) for column in columns if column.name != "id"})
+    return insert(model).values({c.name: bindparam(c.name) for c in columns_of(model) if c.name != "id"})
+
+
+def _sampled(model: type[Base]) -> list[Column[Any]]:
+    """Return the columns that recording fills: all but the ids, which storage gives."""
+    return [column for column in columns_of(model) if column.name != "id" and not column.foreign_keys]
 
 
 def _same_sample() -> Select[*tuple[Any, ...]]:
     """Find a sample of this boot and instant that is the same in every other column too, but for its wall clock."""
-    columns = SystemSample.__table__.columns
-    compared = [column for column in columns if column.name not in {"id", "taken_at_local"}]
+    compared = [column for column in columns_of(SystemSample) if column.name not in {"id", "taken_at_local"}]
     return select(SystemSample.id).where(
         *(column.is_not_distinct_from(bindparam(column.name)) for column in compared)
     )
@@ -93,22 +101,53 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
 }
 
 
-def module_text() -> str:
-    """Return the text of inserts.py as the models and migrations are now."""
-    parts = [_HEADER.format(revision=head_revision())]
+def modules() -> dict[Path, str]:
+    """Return the text of each generated module as the models and migrations are now."""
+    return {TICK_SQL: _tick_sql(), ROWS: _rows()}
+
+
+def _tick_sql() -> str:
+    text = (
+        f'"""The tick\'s SQL. {_GENERATED}"""\n\n'
+        "# The newest revision in migrations/, which the INSERTs fit.\n"
+        f'REVISION = "{head_revision()}"\n'
+    )
     for name, statement in STATEMENTS.items():
         # it runs once a process, and the values of a row would be looked up by name each time
         by_position = name == "INSERT_PROCESS_SAMPLE"
         dialect = sqlite.dialect(paramstyle="qmark" if by_position else "named")
-        compiled = statement.compile(dialect=dialect)
-        words = " ".join(str(compiled).split())
+        words = " ".join(str(statement.compile(dialect=dialect)).split())
         sql = textwrap.fill(words, width=110, break_long_words=False, break_on_hyphens=False)
-        parts.append(f'{name} = """\n{sql}\n"""\n')
-        if by_position:
-            columns = "".join(f'    "{column}",\n' for column in compiled.positiontup or ())
-            parts.append(f"PROCESS_SAMPLE_COLUMNS = (\n{columns})\n")
-    return "".join(parts)
+        text += f'{name} = """\n{sql}\n"""\n'
+    text += "# What recording fills of each table: all but the ids.\n"
+    for models in ROWS_OF.values():
+        for model in models:
+            columns = "".join(f'    "{column.name}",\n' for column in _sampled(model))
+            text += f"{model.__tablename__.upper()}_COLUMNS = [\n{columns}]\n"
+    return text
+
+
+def _rows() -> str:
+    text = (
+        f'"""The rows of a sample, for the type checker alone.\n\n{_GENERATED}\n"""\n\n'
+        "from __future__ import annotations\n\nfrom typing import TypedDict\n"
+    )
+    for name, models in ROWS_OF.items():
+        tables = " and ".join(model.__tablename__ for model in models)
+        text += f'\n\nclass {name}(TypedDict, total=False):\n    """Of {tables}; storage adds the ids."""\n\n'
+        if ProcessSample in models:
+            text += "    filter: str  # the string that selected it; empty: another reason\n"
+        for model in models:
+            text += "".join(f"    {column.name}: {_type(column)}\n" for column in _sampled(model))
+    return text
+
+
+def _type(column: Column[Any]) -> str:
+    """Return the type of a value in a row, where instants are text."""
+    name = "str" if isinstance(column.type, DateTime) else column.type.python_type.__name__
+    return f"{name} | None" if column.nullable else name
 
 
 if __name__ == "__main__":
-    TARGET.write_text(module_text(), encoding="utf-8")
+    for path, text in modules().items():
+        path.write_text(text, encoding="utf-8")

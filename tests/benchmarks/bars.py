@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmarks import data, machine, peers
 from benchmarks.measure import Cost, Ratio, in_turn, ratio, run, take_turns
 from perftrack.installation import how_to_install
-from perftrack.storage import inserts
+from perftrack.storage import tick_sql
 
 INTERVAL = "0.2"  # seconds between the samples of a loop
 BASE = [sys.executable, "-c", "import psutil, sqlite3"]
@@ -294,7 +294,7 @@ class Bench:
         return take_turns(ours, lambda: run(load).wall_seconds, 3)
 
     def _database(self, rows: int) -> Path:
-        path = self._cache / f"{inserts.REVISION}-{rows}.db"
+        path = self._cache / f"{tick_sql.REVISION}-{rows}.db"
         return data.recorded(path, rows, lambda done: self._say(f"making a database of {rows:,} rows: {done:.0%}"))
 
     def _new(self, name: str) -> Path:

@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from perftrack.storage import database, inserts
+from perftrack.storage import database, tick_sql
 from perftrack.storage.models import Base, ProcessSample, SystemSample
 
 PROCESSES = 50
@@ -31,10 +31,10 @@ def recorded(path: Path, process_rows: int, progress: Callable[[float], None], f
     samples = process_rows // PROCESSES
     with closing(database.open_current(str(unfinished))) as connection:
         connection.execute("PRAGMA synchronous=OFF")  # only the making is in a hurry
-        host = connection.execute(inserts.INSERT_HOST, {"name": "bench"}).lastrowid
+        host = connection.execute(tick_sql.INSERT_HOST, {"name": "bench"}).lastrowid
         boot = {"host_id": host, "key": "bench", "booted_at": "2026-01-01 00:00:00.000000"}
-        boot_id = connection.execute(inserts.INSERT_BOOT, boot).lastrowid
-        connection.execute(inserts.INSERT_NAME_FILTER, {"text": "python"})
+        boot_id = connection.execute(tick_sql.INSERT_BOOT, boot).lastrowid
+        connection.execute(tick_sql.INSERT_NAME_FILTER, {"text": "python"})
         _insert_processes(connection, boot_id, samples, random.Random(first_minute))
         for start in range(0, samples, _AT_ONCE):
             progress(start / samples)
@@ -142,7 +142,7 @@ def _insert_process(
         "username": "app",
         "command": f"/usr/bin/python{number % 7} /srv/app/worker.py --queue {number}",
     }
-    process_id = connection.execute(inserts.INSERT_PROCESS, row).lastrowid
+    process_id = connection.execute(tick_sql.INSERT_PROCESS, row).lastrowid
     assert process_id is not None
     return process_id, minute
 

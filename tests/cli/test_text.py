@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perftrack.cli.show import count
-from perftrack.text import printable, readable, whole_characters
+from perftrack.text import printable, storable, whole_characters
 
 ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 # Bytes that matter here are rare among all bytes: backslashes, x, hex digits, NUL, pieces of UTF-8.
@@ -34,25 +34,25 @@ def original_bytes(text: str) -> bytes:
 @example(b"\xed\xa0\x80")  # a surrogate, which UTF-8 does not allow
 @example(b"\xe2\x82")  # a character cut in two
 def test_every_byte_can_be_read_back(raw: bytes) -> None:
-    assert original_bytes(readable(raw)) == raw
+    assert original_bytes(storable(raw)) == raw
 
 
 @given(st.binary() | tricky)
 def test_a_string_of_psutils_gives_the_same_text_as_its_bytes(raw: bytes) -> None:
-    assert readable(os.fsdecode(raw)) == readable(raw)
+    assert storable(os.fsdecode(raw)) == storable(raw)
 
 
 @given(st.binary() | tricky, st.binary() | tricky)
 def test_different_bytes_never_look_the_same(one: bytes, other: bytes) -> None:
-    assert (readable(one) == readable(other)) == (one == other)
+    assert (storable(one) == storable(other)) == (one == other)
 
 
 @given(st.text(st.characters(exclude_characters="\\\0", exclude_categories=["Cs"])))
 @example("ünï 日本 🐍")
 @example("line\nbreak, \"quotes\", 'tab'\t and \x1b[31m")
 def test_valid_text_stays_as_it_is(text: str) -> None:
-    assert readable(text.encode()) == text
-    assert readable(text) == text
+    assert storable(text.encode()) == text
+    assert storable(text) == text
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_valid_text_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_only_what_would_be_lost_or_misread_is_escaped(raw: bytes, text: str) -> None:
-    assert readable(raw) == text
+    assert storable(raw) == text
 
 
 @given(st.binary() | tricky | st.text(st.characters()))
 @example("\ud800 alone")  # Windows lets a program have such a name
 def test_sqlite_gives_back_the_text_that_it_was_given(raw: bytes | str) -> None:
-    text = readable(raw)
+    text = storable(raw)
     connection = sqlite3.connect(":memory:")
     assert connection.execute("SELECT ?, length(?) = ?", (text, text, len(text))).fetchone() == (text, 1)
     connection.close()

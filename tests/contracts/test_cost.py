@@ -15,11 +15,11 @@ from conftest import process_row, query, sample
 
 from perftrack.recording.recorder import record_every
 from perftrack.settings import load
-from perftrack.storage import database, inserts
+from perftrack.storage import database, tick_sql
 
 
 @pytest.mark.parametrize("processes", [0, 1, 50])
-def test_a_tick_is_two_statements_a_process_and_six_more(connection: sqlite3.Connection, processes: int) -> None:
+def test_a_tick_is_two_statements_a_process_and_seven_more(connection: sqlite3.Connection, processes: int) -> None:
     rows = [process_row(pid=pid) for pid in range(processes)]
     database.insert_sample(connection, sample(*rows, taken_at="2026-11-20 12:00:00.000000"))
     statements: list[str] = []
@@ -27,10 +27,10 @@ def test_a_tick_is_two_statements_a_process_and_six_more(connection: sqlite3.Con
     database.insert_sample(connection, sample(*rows, taken_at="2026-11-20 12:01:00.000000"))
     connection.set_trace_callback(None)
     verbs = [" ".join(statement.split()[:3]) for statement in statements]
-    of_every_tick = ["BEGIN IMMEDIATE", "SELECT host.id FROM", "SELECT boot.id FROM", "INSERT INTO system_sample"]
-    assert verbs[:4] == of_every_tick
+    asked = ["SELECT host.id FROM", "SELECT boot.id FROM", "SELECT recorder.id FROM"]
+    assert verbs[:5] == ["BEGIN IMMEDIATE", *asked, "INSERT INTO system_sample"]
     assert verbs.count("SELECT process.id FROM") == verbs.count("INSERT INTO process_sample") == processes
-    assert len(statements) == 2 * processes + (6 if processes else 5)
+    assert len(statements) == 2 * processes + (7 if processes else 6)
 
 
 def test_a_loop_asks_only_for_what_it_does_not_know(connection: sqlite3.Connection) -> None:
@@ -43,9 +43,8 @@ def test_a_loop_asks_only_for_what_it_does_not_know(connection: sqlite3.Connecti
         database.insert_sample(connection, sample(*rows, taken_at=f"2026-11-20 12:0{number}:00.000000"), known)
         asked = [" ".join(statement.split()[:2]) for statement in statements if statement.startswith("\nSELECT")]
         if number == 0:
-            assert sorted(asked) == ["SELECT boot.id", "SELECT host.id", "SELECT name_filter.id"] + 10 * [
-                "SELECT process.id"
-            ]
+            once = ["boot.id", "host.id", "name_filter.id"]
+            assert sorted(asked) == [f"SELECT {key}" for key in (*once, *["process.id"] * 10, "recorder.id")]
         else:
             assert asked == ["SELECT process.id"]
             assert len(statements) == 4 + 2 + 10  # BEGIN, data_version, the system, COMMIT; the new process; the rows
@@ -89,7 +88,7 @@ def test_a_loop_does_not_know_what_was_rolled_back(connection: sqlite3.Connectio
 
 def test_no_statement_of_a_tick_reads_the_history(connection: sqlite3.Connection) -> None:
     plans = {}
-    for name, sql in vars(inserts).items():
+    for name, sql in vars(tick_sql).items():
         if name.startswith("SELECT_"):
             values = dict.fromkeys(re.findall(r":(\w+)", sql))
             plans[name] = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]

@@ -13,7 +13,7 @@ import pytest
 from conftest import REPOSITORY, query
 from test_schema import LATER, NEXT
 
-from perftrack.storage import inserts
+from perftrack.storage import tick_sql
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +98,14 @@ def test_records_upgrades_and_exports_from_any_folder(installed: Path, tmp_path:
         assert (done.returncode, done.stderr) == (0, "")
 
     perftrack("record")
-    assert query(path, "SELECT version_num FROM alembic_version") == [inserts.REVISION]
+    assert query(path, "SELECT version_num FROM alembic_version") == [tick_sql.REVISION]
 
     # The next release, installed over this one, meets the database of this one.
     (package,) = installed.glob("lib/python3*/site-packages/perftrack")
     (package / "migrations" / "versions" / f"{NEXT}_later.py").write_text(LATER)
-    generated = package / "storage" / "inserts.py"
+    generated = package / "storage" / "tick_sql.py"
     # of another length, so that Python compiles it anew even within the second that it was installed in
-    generated.write_text(generated.read_text().replace(f'"{inserts.REVISION}"', f'"{NEXT}"  # the next'))
+    generated.write_text(generated.read_text().replace(f'"{tick_sql.REVISION}"', f'"{NEXT}"  # the next'))
     perftrack("record")
     assert query(path, "SELECT version_num FROM alembic_version") == [NEXT]
 

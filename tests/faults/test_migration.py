@@ -20,7 +20,7 @@ from conftest import process_row, query, sample
 from faulty import CALLS, Place, calls, strace
 from sqlalchemy import event
 
-from perftrack.storage import database, inserts, schema
+from perftrack.storage import database, schema, tick_sql
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="strace, tmpfs")]
 ROWS = 40
@@ -49,9 +49,9 @@ PROGRAM = """
 import os, pathlib, signal, sys
 import sqlalchemy
 from perftrack.errors import PerftrackError
-from perftrack.storage import database, inserts, schema
+from perftrack.storage import database, tick_sql, schema
 schema.migrations_folder = lambda: pathlib.Path({migrations!r})
-inserts.REVISION = "9000"
+tick_sql.REVISION = "9000"
 left = int(os.environ.get("DIE_AT", "-1"))
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "after_cursor_execute")
@@ -75,7 +75,7 @@ class Release(Place):
         super().__init__(folder, 1)
         migrations = programs / "migrations"
         shutil.copytree(schema.migrations_folder(), migrations)
-        (migrations / "versions" / "9000_later.py").write_text(LATER.format(head=inserts.REVISION))
+        (migrations / "versions" / "9000_later.py").write_text(LATER.format(head=tick_sql.REVISION))
         program = programs / "later.py"
         program.write_text(textwrap.dedent(PROGRAM).format(migrations=str(migrations)))
         self.command = [sys.executable, "-B", str(program), self.path]
@@ -116,7 +116,7 @@ class Release(Place):
     def judge_upgrade(self, done: subprocess.CompletedProcess[str]) -> None:
         assert "Traceback" not in done.stderr, done.stderr
         assert self.revision() == "9000" or done.returncode != 0
-        assert self.revision() in {"9000", inserts.REVISION}
+        assert self.revision() in {"9000", tick_sql.REVISION}
         again = self.upgrade()
         assert (again.returncode, again.stderr) == (0, "")
         assert self.revision() == "9000"
@@ -130,11 +130,11 @@ def release(tmp_path: Path) -> Release:
 def test_an_upgrade_keeps_every_row_and_a_private_copy_of_what_was(release: Release) -> None:
     assert release.upgrade().returncode == 0
     assert release.revision() == "9000"
-    copy = f"{release.path}.before-upgrade-from-{inserts.REVISION}"
+    copy = f"{release.path}.before-upgrade-from-{tick_sql.REVISION}"
     assert sorted(os.listdir(release.folder)) == [os.path.basename(release.path), os.path.basename(copy)]
     assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
     release.path = copy
-    assert release.revision() == inserts.REVISION
+    assert release.revision() == tick_sql.REVISION
 
 
 def every_revision() -> list[str]:
@@ -151,7 +151,7 @@ def test_from_every_revision_with_rows_in_every_table(path: str, old: str) -> No
     rows_before = fill_every_table(path)
     assert rows_before.keys() >= {"host", "boot", "system_sample", "process", "name_filter", "process_sample"}
     schema.upgrade(path)
-    assert query(path, "SELECT version_num FROM alembic_version") == [inserts.REVISION]
+    assert query(path, "SELECT version_num FROM alembic_version") == [tick_sql.REVISION]
     assert query(path, "PRAGMA integrity_check") == ["ok"]
     assert query(path, "PRAGMA foreign_key_check") == []
     for table, rows in rows_before.items():
@@ -276,7 +276,7 @@ def test_rows_are_copied_and_counted_before_what_could_lose_one_only(
             for view in query(release.path, "SELECT name FROM sqlite_master WHERE type = 'view'"):
                 connection.exec_driver_sql(f"DROP VIEW {view}")
         connection.exec_driver_sql(statement)
-    assert os.path.exists(f"{release.path}.before-upgrade-from-{inserts.REVISION}") == copied
+    assert os.path.exists(f"{release.path}.before-upgrade-from-{tick_sql.REVISION}") == copied
     assert ("PRAGMA foreign_key_check" in seen) == copied
     assert any("count(*)" in sql and "process_sample" in sql for sql in seen) == copied
 
@@ -294,12 +294,12 @@ def test_an_upgrade_that_loses_something_is_undone(release: Release, statement: 
         schema.migrating(release.path) as connection,
     ):
         connection.exec_driver_sql(statement)
-    assert release.revision() == inserts.REVISION
+    assert release.revision() == tick_sql.REVISION
 
 
 def test_without_room_for_the_copy_there_is_no_upgrade(release: Release) -> None:
-    os.mkdir(f"{release.path}.before-upgrade-from-{inserts.REVISION}.new")
+    os.mkdir(f"{release.path}.before-upgrade-from-{tick_sql.REVISION}.new")
     done = release.upgrade()
     assert done.returncode == 1
     assert done.stderr.startswith(f"perftrack: database {release.path} is not upgraded, for no copy of it could be")
-    assert release.revision() == inserts.REVISION
+    assert release.revision() == tick_sql.REVISION

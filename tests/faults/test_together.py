@@ -141,16 +141,16 @@ class TestAProcessWhoseFilesBlock:
 
 HANGS_LATER = """
 import itertools, sys, time
-from perftrack.recording import linux, recorder
+from perftrack.recording import linux_system, recorder
 from perftrack.settings import load
 from perftrack.storage import database
 recorder.HUNG_SECONDS, database.BUSY_TIMEOUT_SECONDS = 1, 0
-sample, read = itertools.count(1), linux._read_system
+sample, read = itertools.count(1), linux_system.read_system
 def hanging(path, *size):
     if path == "/proc/diskstats" and next(sample) == 4:
         time.sleep(20)
     return read(path, *size)
-linux._read_system = hanging
+linux_system.read_system = hanging
 for _ in recorder.record_every(load(), 0.4, 5):
     pass
 """

@@ -14,7 +14,6 @@ from conftest import Run
 from machine import Machine, process
 
 from perftrack.cli import status as cli_status
-from perftrack.errors import PerftrackError
 from perftrack.reading import schedules, status
 from perftrack.storage import failures
 
@@ -106,7 +105,7 @@ class TestItTells:
     def test_of_the_last_error(self, machine: Machine, perftrack: Run, path: str) -> None:
         minutes_of(machine, 3, 0)
         assert "errors    none" in perftrack("status").stdout
-        failures.note(path, PerftrackError("the disk is full\x1b[2J"))
+        failures.note(path, "the disk is full\x1b[2J")
         assert r"the disk is full\x1b[2J" in perftrack("status").stdout
         found = json.loads(perftrack("status", "--format", "json").stdout)["failures"]
         assert (found[0]["count"], found[0]["recovered_at"]) == (1, None)

@@ -9,12 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from conftest import query, until
+from conftest import query
 
-from perftrack.recording import sampler
+from perftrack.recording import system
 from perftrack.recording.recorder import record_one
 from perftrack.settings import Settings, load
 
@@ -34,11 +33,11 @@ class Clocks:
 
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    made, wall, uptime = Clocks(), time.time, sampler.platform.uptime_seconds
+    made, wall, uptime = Clocks(), time.time, system.platform.uptime_seconds
     monkeypatch.setattr(
         time, "time", lambda: wall() + made.wall_ahead_seconds if made.stopped_at is None else made.stopped_at
     )
-    monkeypatch.setattr(sampler.platform, "uptime_seconds", lambda: uptime() + made.uptime_ahead_seconds)
+    monkeypatch.setattr(system.platform, "uptime_seconds", lambda: uptime() + made.uptime_ahead_seconds)
     return made
 
 
@@ -47,8 +46,7 @@ def tick(
     path: str, spawn: Callable[..., subprocess.Popen[bytes]], request: pytest.FixtureRequest
 ) -> Callable[[], object]:
     """Record one sample of this machine and of a process, with and without a window."""
-    process = spawn(OWN)
-    until(lambda: OWN in Path(f"/proc/{process.pid}/cmdline").read_text())
+    spawn(OWN)
     settings: Settings = load({"database": path, "cpu_window": request.param, "process_filter": [OWN], "top": 0})
     return lambda: record_one(settings)
 
@@ -151,8 +149,8 @@ def test_a_suspended_machine(path: str, tick: Callable[[], object], clocks: Cloc
 def test_a_reboot(path: str, tick: Callable[[], object], clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another boot, whose counters begin again: nothing is measured across it."""
     tick()
-    monkeypatch.setattr(sampler.platform, "boot_key", lambda: "another boot")
-    clocks.uptime_ahead_seconds = -sampler.platform.uptime_seconds() + 60
+    monkeypatch.setattr(system.platform, "boot_key", lambda: "another boot")
+    clocks.uptime_ahead_seconds = -system.platform.uptime_seconds() + 60
     tick()
     assert query(path, "SELECT count(*) FROM system_sample GROUP BY boot_id") == [1, 1]
     assert query(path, "SELECT count(*) FROM process") == [2]

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
 import pytest
-from conftest import Run, query
+from conftest import OWN, Run, query
+from taken import Python, Spawn
 
 from perftrack.recording.recorder import record_one
-from perftrack.recording.selection import Selection
+from perftrack.recording.selection import Candidate, Selection
 from perftrack.settings import load
-
-Spawn = Callable[..., subprocess.Popen[bytes]]
-OWN = f"{os.getpid():x}-"  # in the names of processes that are watched here, and nowhere else on this machine
 
 RECORDED = """
     SELECT pid, name, text FROM process_sample
@@ -27,13 +21,14 @@ RECORDED = """
 """
 
 
-def process(pid: int, name: str, *, cpu: float = 0, rss: int | None = 0) -> dict[str, Any]:
-    return {"pid": pid, "name": name, "cpu": cpu, "rss_bytes": rss}
+def process(pid: int, name: str, *, cpu: int = 0, rss: int | None = 0) -> dict[str, Any]:
+    return {"pid": pid, "name": name, "cpu_user_ms": cpu, "rss_bytes": rss}
 
 
 def chosen(selection: Selection, *rows: dict[str, Any]) -> dict[int, str]:
     """Return the PIDs that *selection* chooses, in its order, with the text that chose them."""
-    return {row["pid"]: row["filter"] for row in selection.choose(rows, lambda row: row["cpu"])}
+    found = selection.choose([Candidate({**row}, 0) for row in rows], lambda candidate: candidate.row["cpu_user_ms"])
+    return {candidate.row["pid"]: candidate.row["filter"] for candidate in found}
 
 
 class TestByName:
@@ -93,37 +88,15 @@ def test_everything_is_every_process_under_its_filter_or_the_empty_text() -> Non
 
 
 @pytest.fixture
-def spawn(spawn: Spawn) -> Spawn:
-    """The spawn of conftest.py, whose process has its name by the time it returns."""
-
-    def start(name: str) -> subprocess.Popen[bytes]:
-        process = spawn(name)
-        while psutil.Process(process.pid).name() != name:
-            time.sleep(0.005)
-        return process
-
-    return start
-
-
-def running(program: str) -> Iterator[int]:
-    """Yield the PID of a Python process that runs *program*, once it has printed a line."""
-    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-    with child:
-        child.stdout.readline()
-        yield child.pid
-        child.kill()
-
-
-@pytest.fixture
-def burner() -> Iterator[int]:
+def burner(python: Python) -> int:
     """A process that uses all of a CPU."""
-    yield from running("print(flush=True)\nwhile True: pass")
+    return python("print(flush=True)\nwhile True: pass").pid
 
 
 @pytest.fixture
-def hog() -> Iterator[int]:
+def hog(python: Python) -> int:
     """A process that uses much memory and no CPU."""
-    yield from running("memory = b'x' * 300_000_000; print(flush=True); import time; time.sleep(1000)")
+    return python("memory = b'x' * 300_000_000; print(flush=True); import time; time.sleep(1000)").pid
 
 
 class TestTheOptions:

@@ -6,18 +6,19 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
+from conftest import Run, on_a_terminal
 
-from perftrack.errors import BusyError, PerftrackError
 from perftrack.recording.recorder import record_one
 from perftrack.settings import load
-from perftrack.storage import database, failures, pending
+from perftrack.storage import failures, pending
 
 Empty = Callable[[bool], None]
 
@@ -126,16 +127,32 @@ class TestTheSameFailureEveryMinute:
         assert perftrack("record", expect=1).stderr == first
 
 
+IMPATIENT = """
+import sys
+from perftrack.__main__ import main
+from perftrack.storage import database
+database.BUSY_TIMEOUT_SECONDS = 0.05
+sys.argv = ["perftrack", "record"]
+main()
+"""
+
+
+@pytest.mark.usefixtures("empty")
+def test_on_a_terminal_it_is_told_every_time_and_remembered(path: str) -> None:
+    for number in (1, 2):
+        printed = on_a_terminal("record", expect=1, PERFTRACK_DATABASE=path, PERFTRACK_CPU_WINDOW="0")
+        assert "the sample is kept" in printed
+        assert failures.failures(path)[0].count == number
+
+
 class TestAFailureThatIsOver:
-    def test_is_known_the_next_morning(
-        self, path: str, connection: sqlite3.Connection, perftrack: Run, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_known_the_next_morning(self, path: str, connection: sqlite3.Connection, perftrack: Run) -> None:
         """The database was locked for three ticks."""
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.05)
         connection.execute("BEGIN IMMEDIATE")
+        env = {**os.environ, "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0"}
         for _ in range(3):
-            with pytest.raises(BusyError):
-                record_one(load({"database": path, "cpu_window": 0}))
+            done = subprocess.run([sys.executable, "-c", IMPATIENT], env=env, check=False, stderr=subprocess.DEVNULL)
+            assert done.returncode == 75
         connection.execute("ROLLBACK")
         assert told(perftrack)[0]["recovered_at"] is None
         perftrack("record")
@@ -149,13 +166,20 @@ class TestAFailureThatIsOver:
         assert ", 3 times\n            3 samples kept, recording again since " in text
         assert f"\n            database {path} is locked" in text
 
-    def test_costs_later_ticks_nothing(self, perftrack: Run, path: str, empty: Empty) -> None:
+    def test_costs_later_ticks_nothing(
+        self, perftrack: Run, path: str, empty: Empty, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         perftrack("record", expect=1)
-        assert os.path.isdir(f"{path}-pending")
+        assert pending.count(path) == 1
         empty(False)
         perftrack("record")
         assert not os.path.exists(f"{path}-pending")
-        assert len(failures.failures(path)) == 1
+        (over,) = failures.failures(path)
+        noted = []
+        monkeypatch.setattr(failures, "note_success", noted.append)
+        record_one(load({"database": path, "cpu_window": 0}))
+        assert noted == []
+        assert failures.failures(path) == [over]
 
     def test_is_another_one_an_hour_later(self, perftrack: Run, path: str, empty: Empty) -> None:
         perftrack("record", expect=1)
@@ -169,7 +193,7 @@ class TestAFailureThatIsOver:
 
     def test_without_a_sample_has_none_that_was_kept_or_lost(self, path: str, perftrack: Run) -> None:
         os.makedirs(os.path.dirname(path))
-        failures.note(path, PerftrackError("no sample was taken: it hung"))
+        assert failures.note(path, "no sample was taken: it hung")
         perftrack("record")
         (failure,) = told(perftrack)
         assert (failure["samples_kept"], failure["samples_lost"], bool(failure["recovered_at"])) == (0, 0, True)
@@ -201,7 +225,7 @@ class TestTheFile:
     def test_is_one_private_block_with_the_newest(self, path: str, perftrack: Run) -> None:
         os.makedirs(os.path.dirname(path))
         for letter in "abcdefghijklmnopqrstuvwxyz":
-            failures.note(path, PerftrackError(f"{letter}\x1b\udcff" + "😀" * 100))
+            failures.note(path, f"{letter}\x1b\udcff" + "😀" * 100)
         file = Path(f"{path}-failures")
         assert (file.stat().st_size, stat.S_IMODE(file.stat().st_mode)) == (4096, 0o600)
         held = [failure.message[0] for failure in failures.failures(path)]
@@ -213,7 +237,7 @@ class TestTheFile:
     def test_holds_the_longest_message(self, path: str) -> None:
         os.makedirs(os.path.dirname(path))
         for _ in range(2):
-            failures.note(path, PerftrackError("\x01" * 100_000))
+            failures.note(path, "\x01" * 100_000)
         (failure,) = failures.failures(path)
         assert (len(failure.message), failure.count) == (500, 2)
 
@@ -226,12 +250,16 @@ class TestTheFile:
         elsewhere.write_text("precious")
         if kind == "link":
             os.symlink(elsewhere, f"{path}-failures")
-        elif kind == "pipe":
+        elif kind == "pipe":  # which somebody would like to see read
+            failures.note(path, "x")
+            noted = Path(f"{path}-failures").read_bytes()
+            os.unlink(f"{path}-failures")
             os.mkfifo(f"{path}-failures")
+            os.write(os.open(f"{path}-failures", os.O_RDWR | os.O_NONBLOCK), noted)
         else:
             os.mkdir(f"{path}-failures")
         for _ in range(2):
-            assert not failures.note(path, PerftrackError("x")).muted
+            assert failures.note(path, "x")
         assert failures.failures(path) == []
         assert elsewhere.read_text() == "precious"
 
@@ -256,6 +284,18 @@ class TestWhatFailsBeforeTheDatabaseIsKnown:
         assert counts == [5, 1]
         assert not os.path.exists(f"{path}-failures")
         assert sorted(os.listdir(os.path.dirname(default))) == ["perftrack.db-failures"]
+
+    def test_is_over_when_a_sample_is_recorded_into_that_database(self, perftrack: Run, default: str) -> None:
+        perftrack("record", expect=2, env={"PERFTRACK_TOP": "many"})
+        assert failures.failures(default)[0].recovered_at is None
+        perftrack("record", env={"PERFTRACK_DATABASE": default})
+        assert failures.failures(default)[0].recovered_at is not None
+
+    def test_on_a_terminal_is_told_always_and_not_remembered(self, default: str) -> None:
+        """Whoever mistypes an option sees it at once."""
+        for _ in range(2):
+            assert "PERFTRACK_TOP" in on_a_terminal("record", expect=2, PERFTRACK_TOP="many")
+        assert failures.failures(default) == []
 
     def test_of_a_config_file(self, perftrack: Run, default: str, tmp_path: Path) -> None:
         config = tmp_path / "perftrack.toml"

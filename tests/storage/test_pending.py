@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from conftest import Run, process_row, query, sample
 
+from perftrack import private
 from perftrack.errors import BusyError, PassingError, UnusableError
-from perftrack.recording import recorder
 from perftrack.recording.recorder import record_every, record_one
 from perftrack.settings import Settings, load
-from perftrack.storage import database, inserts, pending
+from perftrack.storage import database, pending, store, tick_sql
 
 PROBLEM = PassingError("it is full")
 
@@ -152,7 +152,7 @@ class TestWhatCannotBeWritten:
         record_one(settings())
         query(path, "UPDATE alembic_version SET version_num = '9999'")
         self.refused(settings(), path, "newer perftrack")
-        query(path, f"UPDATE alembic_version SET version_num = '{inserts.REVISION}'")
+        query(path, f"UPDATE alembic_version SET version_num = '{tick_sql.REVISION}'")
         record_one(settings())
         assert len(instants(path)) == 3
 
@@ -180,7 +180,7 @@ class TestWhatCannotBeWritten:
 class TestTheDiskFloor:
     @pytest.fixture
     def nearly_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recorder, "_free_bytes", lambda folder: 63 * 1024 * 1024)
+        monkeypatch.setattr(store, "_free_bytes", lambda folder: 63 * 1024 * 1024)
 
     @pytest.mark.usefixtures("connection", "nearly_full")
     def test_keeps_the_database_from_growing(
@@ -192,7 +192,7 @@ class TestTheDiskFloor:
         assert "less than 64 MiB are free" in str(error)
         assert "disk_floor_mib" in str(error)
         assert (instants(path), pending.count(path)) == ([], 1)
-        monkeypatch.setattr(recorder, "_free_bytes", lambda folder: 65 * 1024 * 1024)
+        monkeypatch.setattr(store, "_free_bytes", lambda folder: 65 * 1024 * 1024)
         assert len(list(loop)) == 1
         assert (len(instants(path)), pending.count(path)) == (2, 0)
 
@@ -212,9 +212,9 @@ class TestTheDiskFloor:
     def test_is_measured_on_the_databases_own_disk(self, tmp_path: Path) -> None:
         disk = os.statvfs(tmp_path)
         free_mib = disk.f_bavail * disk.f_frsize // 1024**2
-        recorder.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib - 1000)
+        store.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib - 1000)
         with pytest.raises(PassingError):
-            recorder.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib + 1000)
+            store.refuse_nearly_full_disk(str(tmp_path / "x.db"), free_mib + 1000)
 
 
 class TestTheFile:
@@ -310,6 +310,44 @@ class TestTheFile:
         assert instants(path)[:2] == [minute(1), minute(3)]
         assert kept(path) == ["00000001-zz.json.refused"]
         assert query(path, "SELECT name FROM host WHERE name = 'x'") == []
+
+    @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+    @pytest.mark.usefixtures("connection")
+    def test_that_is_no_file_is_set_aside_and_stops_nothing(
+        self, settings: Callable[..., Settings], path: str, kind: str
+    ) -> None:
+        pending.keep(path, sample(taken_at=minute(1)), PROBLEM)
+        planted = f"{path}-pending/00000002-zz.json"
+        if kind == "link":
+            os.symlink("/dev/zero", planted)
+        else:
+            os.mkfifo(planted) if kind == "pipe" else os.mkdir(planted)
+        record_one(settings())
+        assert instants(path)[0] == minute(1)
+        assert len(instants(path)) == 2
+        assert kept(path) == ["00000002-zz.json.refused"]
+
+    def test_is_kept_though_another_tick_removes_the_folder(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """That has just inserted the last one."""
+        create = private.create
+
+        def create_too_late(file: str) -> int:
+            monkeypatch.setattr(private, "create", create)
+            os.rmdir(os.path.dirname(file))
+            return create(file)
+
+        os.makedirs(os.path.dirname(path))
+        monkeypatch.setattr(private, "create", create_too_late)
+        assert "is kept" in str(pending.keep(path, sample(), PROBLEM))
+        assert pending.count(path) == 1
+
+    def test_leaves_no_folder_behind_that_a_killed_tick_could_not_remove(
+        self, settings: Callable[..., Settings], path: str
+    ) -> None:
+        record_one(settings())
+        os.mkdir(f"{path}-pending")
+        record_one(settings())
+        assert not os.path.exists(f"{path}-pending")
 
     def test_of_an_earlier_perftrack_has_null_where_it_knew_no_column(
         self, path: str, connection: sqlite3.Connection

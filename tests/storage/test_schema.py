@@ -19,7 +19,7 @@ from alembic.migration import MigrationContext
 from conftest import REPOSITORY, Run, process_row, query, sample
 
 from perftrack.errors import BusyError, PerftrackError
-from perftrack.storage import database, inserts, schema
+from perftrack.storage import database, schema, tick_sql
 from perftrack.storage.engine import current_engine
 from perftrack.storage.intervals import VIEWS
 from perftrack.storage.models import Base
@@ -169,14 +169,14 @@ class TestRefusing:
     def test_a_newer_database(self, perftrack: Run, path: str, connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.close()
-        self.refused(perftrack, path, "newer perftrack", "9999", inserts.REVISION, "upgrade perftrack")
+        self.refused(perftrack, path, "newer perftrack", "9999", tick_sql.REVISION, "upgrade perftrack")
 
     def test_another_programs_database(self, perftrack: Run, path: str) -> None:
         os.makedirs(os.path.dirname(path))
         query(path, "CREATE TABLE bookmarks (url TEXT)")
         self.refused(perftrack, path, "another program")
 
-    @pytest.mark.parametrize("revision", ["3f2a", inserts.REVISION])
+    @pytest.mark.parametrize("revision", ["3f2a", tick_sql.REVISION])
     def test_another_programs_database_that_uses_alembic_too(self, perftrack: Run, path: str, revision: str) -> None:
         os.makedirs(os.path.dirname(path))
         query(path, "CREATE TABLE alembic_version (version_num TEXT)")
@@ -208,13 +208,13 @@ class TestRefusing:
 
 
 # A second revision that this perftrack does not have: what a later release will bring.
-NEXT = f"{int(inserts.REVISION) + 1:04d}"
+NEXT = f"{int(tick_sql.REVISION) + 1:04d}"
 LATER = f'''
 """A later release."""
 import os, signal
 from alembic import op
 import sqlalchemy as sa
-revision, down_revision = "{NEXT}", "{inserts.REVISION}"
+revision, down_revision = "{NEXT}", "{tick_sql.REVISION}"
 
 def upgrade():
     op.add_column("system_sample", sa.Column("temperature", sa.Float()))
@@ -238,9 +238,9 @@ def later_release(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
     program.write_text(
         textwrap.dedent(f"""
         import pathlib, sys
-        from perftrack.storage import database, inserts, schema
+        from perftrack.storage import database, tick_sql, schema
         schema.migrations_folder = lambda: pathlib.Path({str(migrations)!r})
-        inserts.REVISION = {NEXT!r}
+        tick_sql.REVISION = {NEXT!r}
         database.open_current(sys.argv[1]).close()
         """)
     )
@@ -277,7 +277,7 @@ class TestUpgrading:
             assert set(tables) == TABLES | {"alembic_version"}
             assert query(path, "SELECT name FROM host") == ["here"]
             assert query(path, "PRAGMA integrity_check") == ["ok"]
-            assert revision(path) == inserts.REVISION
+            assert revision(path) == tick_sql.REVISION
         assert later_release(path).returncode == 0
         assert revision(path) == NEXT
 
@@ -343,19 +343,19 @@ class TestTheAlembicCommand:
 
     def test_upgrades_the_database_that_perftrack_would_use(self, path: str, alembic: Callable[..., str]) -> None:
         alembic("upgrade", "head")
-        assert revision(path) == inserts.REVISION
+        assert revision(path) == tick_sql.REVISION
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-        assert alembic("current").strip() == f"{inserts.REVISION} (head)"
+        assert alembic("current").strip() == f"{tick_sql.REVISION} (head)"
 
     def test_goes_down_and_up_again(self, path: str, alembic: Callable[..., str]) -> None:
         alembic("upgrade", "head")
         alembic("downgrade", "base")
         assert query(path, "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')") == ["alembic_version"]
         alembic("upgrade", "head")
-        assert revision(path) == inserts.REVISION
+        assert revision(path) == tick_sql.REVISION
 
     def test_makes_a_new_metric_three_edits(self, path: str, tmp_path: Path, alembic: Callable[..., str]) -> None:
-        """One model field, one sampler line, one `alembic revision --autogenerate`: it is recorded and exported."""
+        """A model field, a line where it is read, `alembic revision --autogenerate`: it is recorded and exported."""
         clone = tmp_path / "clone"
         _insert_line(
             clone / "perftrack/storage/models.py",
@@ -363,21 +363,34 @@ class TestTheAlembicCommand:
             line='    cpu_temperature: Mapped[Seconds | None] = mapped_column(doc="Made up. NULL: not known.")',
         )
         _insert_line(
-            clone / "perftrack/recording/sampler.py",
-            before='        "cpu_count": _known(psutil.cpu_count),',
-            line='        "cpu_temperature": 36.6,',
+            clone / "perftrack/recording/linux_system.py",
+            before="    if swap_total is not None and swap_free is not None:",
+            line='    row["cpu_temperature"] = 36.6',
+        )
+        _insert_line(
+            clone / "perftrack/storage/models.py",
+            before="    read_bytes: Mapped",
+            line='    minor_faults: Mapped[Count | None] = mapped_column(doc="Counter: faults. NULL: refused.")',
+        )
+        _insert_line(
+            clone / "perftrack/recording/linux.py",
+            before='            "num_threads": int(fields[17]),',
+            line='            "minor_faults": int(fields[7]),',
         )
         alembic("revision", "--autogenerate", "-m", "temperature")
         assert not os.path.exists(path)  # it compares with a scratch database
         subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "migrations"], cwd=clone, check=True)
         run = [sys.executable, "-m", "perftrack"]
         env = {**os.environ, "PERFTRACK_DATABASE": path, "PYTHONPATH": str(clone), "PERFTRACK_CPU_WINDOW": "0"}
-        subprocess.run([*run, "record"], cwd=clone, env=env, check=True)
+        subprocess.run([*run, "record", "--all"], cwd=clone, env=env, check=True)
         exported = subprocess.run(
             [*run, "export", "--wide", "--system-csv", "-"], cwd=clone, env=env, check=True, capture_output=True
         )
         assert b"cpu_temperature" in exported.stdout
         assert b"36.6" in exported.stdout
+        assert query(path, "SELECT max(minor_faults) > 0, count(*) = count(minor_faults) FROM process_sample") == [
+            (1, 1)
+        ]
 
 
 def _insert_line(file: Path, before: str, line: str) -> None:

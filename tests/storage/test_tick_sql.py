@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -13,21 +14,44 @@ import pytest
 from conftest import process_row, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Column, Integer
 from sqlalchemy.orm import Session
 
 from perftrack.sample import Sample
-from perftrack.storage import database, inserts, statements
+from perftrack.storage import database, statements, tick_sql
 from perftrack.storage.database import insert_sample
 from perftrack.storage.engine import current_engine
-from perftrack.storage.models import Base, Boot, Host, NameFilter, Process, ProcessSample, SystemSample
+from perftrack.storage.models import (
+    Base,
+    Boot,
+    Host,
+    NameFilter,
+    Process,
+    ProcessSample,
+    Recorder,
+    SystemSample,
+    columns_of,
+)
 
 
-def test_the_generated_module_is_what_the_models_say_now() -> None:
-    assert statements.TARGET.read_text() == statements.module_text()
+@pytest.mark.parametrize("file", [statements.TICK_SQL, statements.ROWS], ids=lambda file: file.name)
+def test_a_generated_module_is_what_the_models_say_now(file: Path) -> None:
+    assert file.read_text() == statements.modules()[file]
+
+
+def test_a_new_column_of_the_models_is_in_every_generated_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a row has its type, and the tick's SQL writes it: nothing else needs to know of it."""
+    column = Column("faults", Integer)
+    monkeypatch.setattr(
+        statements, "columns_of", lambda model: [*columns_of(model), *([column] if model is ProcessSample else [])]
+    )
+    tick_sql, rows = (statements.modules()[file] for file in (statements.TICK_SQL, statements.ROWS))
+    assert '    "faults",\n' in tick_sql
+    assert rows.count("    faults: int | None\n") == 1
 
 
 def test_every_statement_is_generated() -> None:
-    assert {name for name in vars(inserts) if name.startswith(("SELECT_", "INSERT_"))} == set(statements.STATEMENTS)
+    assert {name for name in vars(tick_sql) if name.startswith(("SELECT_", "INSERT_"))} == set(statements.STATEMENTS)
 
 
 def test_a_forgotten_sampler_line_fails_loudly(connection: sqlite3.Connection) -> None:
@@ -36,6 +60,17 @@ def test_a_forgotten_sampler_line_fails_loudly(connection: sqlite3.Connection) -
     with pytest.raises(sqlite3.ProgrammingError, match="swap_used_bytes"):
         insert_sample(connection, incomplete)
     assert connection.execute("SELECT count(*) FROM host").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("known", [None, database.KnownIds()])
+def test_the_rows_of_a_sample_are_left_as_they_are(
+    connection: sqlite3.Connection, known: database.KnownIds | None
+) -> None:
+    taken = sample(process_row(pid=1), process_row(pid=2))
+    before = copy.deepcopy([getattr(taken, name) for name in Sample.__slots__])
+    for _ in range(2):
+        insert_sample(connection, taken, known)
+    assert [getattr(taken, name) for name in Sample.__slots__] == before
 
 
 instants = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)).map(
@@ -73,6 +108,7 @@ samples = st.lists(
         st.fixed_dictionaries(
             {"key": st.none() | st.sampled_from(["one", "two"]), "booted_at": st.none() | instants}
         ),
+        st.none() | rows(Recorder, selection=st.sampled_from(["--all", "--top 5"])),
         rows(SystemSample),
         st.lists(processes, max_size=4, unique_by=lambda row: (row["pid"], row["started_ticks"], row["name"])),
     ),
@@ -99,7 +135,9 @@ def add_through_session(session: Session, one: Sample) -> None:
     host = found_or_new(session, Host, **one.host)
     key = {"host_id": host.id, "key": one.boot["key"]}
     boot = found_or_new(session, Boot, key, booted_at=parsed(one.boot["booted_at"]))
-    system = SystemSample(boot_id=boot.id, **{name: parsed(value) for name, value in one.system.items()})
+    recorder = found_or_new(session, Recorder, **one.recorder).id if one.recorder else None
+    values = {name: parsed(value) for name, value in one.system.items()}
+    system = SystemSample(boot_id=boot.id, recorder_id=recorder, **values)
     session.add(system)
     session.flush()
     for row in one.processes:

@@ -84,10 +84,61 @@ INSERT INTO process_sample (sample_id, process_id, filter_id, cpu_percent, cpu_u
 rss_bytes, vms_bytes, num_threads, read_bytes, write_bytes, uss_bytes, pss_bytes, swap_bytes) VALUES (?, ?, ?,
 ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-PROCESS_SAMPLE_COLUMNS = (
-    "sample_id",
-    "process_id",
-    "filter_id",
+# What recording fills of each table: all but the ids.
+HOST_COLUMNS = [
+    "name",
+]
+BOOT_COLUMNS = [
+    "key",
+    "booted_at",
+]
+RECORDER_COLUMNS = [
+    "username",
+    "selection",
+]
+SYSTEM_SAMPLE_COLUMNS = [
+    "taken_at",
+    "taken_at_local",
+    "uptime_seconds",
+    "listed_uptime_seconds",
+    "read_uptime_seconds",
+    "window_seconds",
+    "cpu_percent",
+    "cpu_user_ms",
+    "cpu_system_ms",
+    "cpu_idle_ms",
+    "cpu_iowait_ms",
+    "cpu_steal_ms",
+    "cpu_count",
+    "load_1min",
+    "load_5min",
+    "load_15min",
+    "mem_total_bytes",
+    "mem_available_bytes",
+    "mem_used_bytes",
+    "swap_total_bytes",
+    "swap_used_bytes",
+    "disk_read_bytes",
+    "disk_write_bytes",
+    "net_sent_bytes",
+    "net_received_bytes",
+    "pressure_cpu_ms",
+    "pressure_memory_ms",
+    "pressure_io_ms",
+    "processes_seen",
+    "processes_denied",
+    "recorder_cpu_ms",
+]
+PROCESS_COLUMNS = [
+    "pid",
+    "started_ticks",
+    "started_at",
+    "name",
+    "ppid",
+    "username",
+    "command",
+]
+PROCESS_SAMPLE_COLUMNS = [
     "cpu_percent",
     "cpu_user_ms",
     "cpu_system_ms",
@@ -99,4 +150,4 @@ PROCESS_SAMPLE_COLUMNS = (
     "uss_bytes",
     "pss_bytes",
     "swap_bytes",
-)
+]

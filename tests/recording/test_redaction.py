@@ -13,7 +13,7 @@ from conftest import Run, query, until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perftrack.recording.command import FULL, MAX_BYTES, NONE, PROGRAM, masked, recorded
+from perftrack.recording.redaction import FULL, MAX_BYTES, NONE, PROGRAM, masked, recorded
 
 SECRET = "s3cret"
 SLEEP = "import time; time.sleep(1000)"

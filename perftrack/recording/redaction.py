@@ -1,4 +1,4 @@
-"""How much of a command line is recorded: passwords stand in them, and whoever reads the database would read those.
+"""Redaction of command lines: passwords stand in them, and whoever reads the database would read those.
 
 Without regular expressions: compiling one would cost a tick more than all else here. Text is bytes as Latin-1.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from perftrack.text import readable, whole_characters
+from perftrack.text import storable, whole_characters
 
 MAX_BYTES = 4096
 FULL, PROGRAM, NONE = "full", "program", "none"
@@ -22,8 +22,8 @@ _HINTS = (
 _SECRET = ("password", "passwd", "passphrase", "secret", "credential", "apikey", "accesskey", "privatekey")
 _SECRET_ENDS = ("pass", "pwd", "token", "key")
 _SECRET_WORDS = {"pw", "passin", "passout", "auth", "authorization", "bearer", "cookie", "jwt"}
-# What is told about a secret is none: --password-file, --key-size.
-_NO_SECRET_LAST = {"file", "path", "dir", "url", "uri", "id", "name", "type", "size", "length", "policy", "timeout"}
+# A name that ends in one of these is about a secret and none itself: --password-file, --key-size.
+_ABOUT_A_SECRET = {"file", "path", "dir", "url", "uri", "id", "name", "type", "size", "length", "policy", "timeout"}
 # Programs that take a password behind a short option, and whether it can be the next argument: mysql's -p alone asks.
 _SHORT = {"sshpass": ("-p", True), "redis-cli": ("-a", True), "curl": ("-u", True)}
 _SHORT |= {"mysql": ("-p", False), "mysqldump": ("-p", False), "mysqladmin": ("-p", False), "mariadb": ("-p", False)}
@@ -42,11 +42,11 @@ def recorded(raw: bytes, how: str) -> str | None:
         return None
     kept = whole_characters(raw, MAX_BYTES)
     if how == PROGRAM:
-        return readable(_program(kept))
+        return storable(_program(kept))
     if len(kept) == len(raw):
-        return readable(masked(kept).replace(b"\0", b" "))
+        return storable(masked(kept).replace(b"\0", b" "))
     # The password of a URL ends at an @, which may be behind the cut.
-    return readable(masked(kept + b"@").removesuffix(b"@").replace(b"\0", b" ")) + "…"
+    return storable(masked(kept + b"@").removesuffix(b"@").replace(b"\0", b" ")) + "…"
 
 
 def _program(raw: bytes) -> bytes:
@@ -100,7 +100,7 @@ def _without_secrets(words: list[str], depth: int) -> list[str]:
 
 
 def _unquoted(word: str) -> tuple[str, str, str]:
-    """Return *word* in three parts: the quote that it begins with, the rest, and the same quote at its end."""
+    """Return *word* split up: the quote that it begins with, the rest, and the same quote at its end."""
     if word[:1] not in {"'", '"'}:
         return "", word, ""
     end = len(word) - (len(word) > 1 and word[-1] == word[0])
@@ -121,12 +121,12 @@ def _split(word: str) -> tuple[str, str]:
 def _is_secret(name: str) -> bool:
     """Return whether *name* is that of a secret, by its words: --db-password is one, --password-file is none."""
     lowered = name[-_NAME_MAX:].lower()
-    parts = "".join(char if char.isalnum() else " " for char in lowered).split()
-    if not parts or parts[-1] in _NO_SECRET_LAST:
+    words = "".join(char if char.isalnum() else " " for char in lowered).split()
+    if not words or words[-1] in _ABOUT_A_SECRET:
         return False
-    joined = "".join(parts)
+    joined = "".join(words)
     return any(secret in joined for secret in _SECRET) or any(
-        part in _SECRET_WORDS or part.endswith(_SECRET_ENDS) for part in parts
+        word in _SECRET_WORDS or word.endswith(_SECRET_ENDS) for word in words
     )
 
 

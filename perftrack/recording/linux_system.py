@@ -1,0 +1,116 @@
+"""Linux only: what a sample has of the system. portable_system.py does the same through psutil alone."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import psutil
+
+from perftrack.recording.proc_files import number, read_system
+from perftrack.sample import COMPUTED_BOOT_KEY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from perftrack.rows import SystemRow
+
+_MS_PER_TICK = 1000 // os.sysconf("SC_CLK_TCK")
+_SECTOR_BYTES = 512  # in /proc/diskstats, whatever the disk's own
+
+
+def boot_key() -> str:
+    """Return the kernel's ID of this boot, or one made from the boot time where it has none (gVisor)."""
+    try:
+        return read_system("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
+    except OSError:
+        return f"{COMPUTED_BOOT_KEY}{time.time() - uptime_seconds():.0f}"
+
+
+def uptime_seconds() -> float:
+    """Return the time since boot, suspend included (CLOCK_BOOTTIME, the clock of process start times too)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def cpu_counters() -> SystemRow:
+    """Return the CPU_COUNTERS, proc_stat(5). Raises: OSError, ValueError."""
+    ticks = read_system("/proc/stat", 512).split(None, 9)[1:9]
+    user, nice, system, idle, iowait, irq, softirq, steal = [int(count) * _MS_PER_TICK for count in ticks]
+    return {
+        "cpu_user_ms": user + nice,
+        "cpu_system_ms": system + irq + softirq,
+        "cpu_idle_ms": idle,
+        "cpu_iowait_ms": iowait,
+        "cpu_steal_ms": steal,
+    }
+
+
+def memory() -> SystemRow:
+    """Return memory as psutil has it, and swap space, proc_meminfo(5). Raises: OSError, ValueError, RuntimeError."""
+    meminfo = read_system("/proc/meminfo")
+    total, available = number(meminfo, b"MemTotal:"), number(meminfo, b"\nMemAvailable:")
+    swap_total, swap_free = number(meminfo, b"\nSwapTotal:"), number(meminfo, b"\nSwapFree:")
+    row: SystemRow = {}
+    if total is None or not available or available > total:  # an old kernel or a container: psutil estimates
+        estimate = psutil.virtual_memory()
+        row["mem_total_bytes"] = estimate.total
+        row["mem_available_bytes"] = estimate.available
+        row["mem_used_bytes"] = estimate.used
+    else:
+        row["mem_total_bytes"] = total * 1024
+        row["mem_available_bytes"] = available * 1024
+        row["mem_used_bytes"] = (total - available) * 1024
+    if swap_total is not None and swap_free is not None:
+        row["swap_total_bytes"] = swap_total * 1024
+        row["swap_used_bytes"] = (swap_total - swap_free) * 1024
+    return row
+
+
+def disks() -> SystemRow:
+    """Return what was read from and written to all disks, partitions not counted again; nothing where there are none.
+
+    Fields: https://docs.kernel.org/admin-guide/iostats.html. Raises: OSError.
+    """
+    names = {name.replace(b"!", b"/") for name in os.listdir(b"/sys/block")}
+    found = False
+    sectors_read = sectors_written = 0
+    for line in read_system("/proc/diskstats").splitlines():
+        fields = line.split(None, 10)
+        if fields[2] in names:
+            found = True
+            sectors_read += int(fields[5])
+            sectors_written += int(fields[9])
+    if not found:
+        return {}
+    return {"disk_read_bytes": sectors_read * _SECTOR_BYTES, "disk_write_bytes": sectors_written * _SECTOR_BYTES}
+
+
+def network() -> SystemRow:
+    """Return what was sent and received over all interfaces, proc_net(5); nothing where there are none.
+
+    Raises: OSError.
+    """
+    received = sent = 0
+    lines = read_system("/proc/net/dev").splitlines()[2:]
+    for line in lines:
+        fields = line.rpartition(b":")[2].split(None, 9)
+        received += int(fields[0])
+        sent += int(fields[8])
+    return {"net_sent_bytes": sent, "net_received_bytes": received} if lines else {}
+
+
+def pressure() -> SystemRow:
+    """Return how long some task has waited for each resource since boot (PSI). Raises: OSError where it is off."""
+    return {
+        "pressure_cpu_ms": _pressure_ms("cpu"),
+        "pressure_memory_ms": _pressure_ms("memory"),
+        "pressure_io_ms": _pressure_ms("io"),
+    }
+
+
+def _pressure_ms(resource: str) -> int | None:
+    some = read_system(f"/proc/pressure/{resource}").partition(b"\n")[0]
+    return int(some.rpartition(b"total=")[2]) // 1000 if some.startswith(b"some") else None
+
+
+# What the sampler adds to the system's row; of one that fails, nothing.
+METRICS = (memory, disks, network, pressure)

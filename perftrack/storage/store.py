@@ -1,0 +1,163 @@
+"""The database of a tick or a loop: opened when needed, and anew where it was moved, replaced or upgraded.
+
+What is in the way of a sample never keeps it from being taken: it is raised when the sample is there, and kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+
+from perftrack.errors import PassingError, UnusableError
+from perftrack.storage import database
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from perftrack.rows import BootRow, HostRow
+    from perftrack.sample import Baseline, Sample
+
+# By this, a line of storage/failures.py says that its failure is not over.
+_NOT_OVER = b'"recovered_at": null'
+
+
+class Store:
+    """Takes one sample after the other: `prepare`, `baseline` where it is needed, `insert`."""
+
+    def __init__(self, path: str, disk_floor_mib: int, known: database.KnownIds | None = None) -> None:
+        """*known*: where a loop keeps what its last sample needed."""
+        self.path = path
+        self._disk_floor_mib = disk_floor_mib
+        self._known = known
+        self._problem: UnusableError | None = None  # why the next sample cannot be inserted
+        self._connection: sqlite3.Connection | None = None
+        self._file_id: tuple[int, int] | None = None
+        self._data_version: int | None = None  # of which it was current
+
+    def prepare(self) -> None:
+        """Make ready for a sample: open, and insert what could not be inserted before.
+
+        Raises: PerftrackError, but for an UnusableError, which `insert` will raise.
+        """
+        self._problem = None
+        try:
+            connection = self._current_connection()
+            if os.path.isdir(database.pending_folder(self.path)):
+                from perftrack.storage import pending
+
+                refuse_nearly_full_disk(self.path, self._disk_floor_mib)
+                pending.insert(connection, self.path)
+        except UnusableError as error:
+            self._problem = error
+
+    def baseline(self, host: HostRow, boot: BootRow) -> Baseline | None:
+        """Return the counters of the newest sample; None where there is none, or the database cannot be read."""
+        if self._problem is None:
+            assert self._connection is not None
+            try:
+                with database.explained(self.path):
+                    return database.stored_baseline(self._connection, host, boot)
+            except UnusableError as error:
+                self._problem = error
+        return None
+
+    def insert(self, sample: Sample) -> None:
+        """Write *sample* into the database that is there now.
+
+        Raises: PerftrackError, and then nothing is written; of an UnusableError, the sample is kept for the next tick
+        unless the text says that it is lost.
+        """
+        if self._problem is None:
+            try:
+                self._insert(sample)
+                return
+            except UnusableError as error:
+                self._problem = error
+        from perftrack.storage import pending
+
+        raise pending.keep(self.path, sample, self._problem) from self._problem
+
+    def close(self) -> None:
+        """Close, with everything in the database file itself."""
+        if self._connection is not None:
+            if not self._is_in_place():  # its log would stay, and be taken for that of the next one of this name
+                with suppress(sqlite3.Error):
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.close()
+            self._connection = self._data_version = None
+
+    def _insert(self, sample: Sample) -> None:
+        refuse_nearly_full_disk(self.path, self._disk_floor_mib)
+        if not self._is_in_place():  # SQLite would go on writing into the file that was moved away
+            self.close()
+            self._open()
+        assert self._connection is not None
+        with database.explained(self.path):
+            database.insert_sample(self._connection, sample, self._known)
+        if _has_failed(self.path):
+            from perftrack.storage import failures
+
+            failures.note_success(self.path)
+
+    def _current_connection(self) -> sqlite3.Connection:
+        if self._connection is not None and not (self._is_in_place() and self._is_current(self._connection)):
+            self.close()
+        return self._connection or self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        if not os.path.lexists(self.path):
+            refuse_nearly_full_disk(self.path, self._disk_floor_mib)
+        self._connection = database.open_current(self.path)
+        self._file_id = database.file_id(self.path)
+        if self._known is not None:
+            self._known.forget()
+        return self._connection
+
+    def _is_in_place(self) -> bool:
+        return database.file_id(self.path) == self._file_id
+
+    def _is_current(self, connection: sqlite3.Connection) -> bool:
+        """Return whether nobody has changed the schema; it is not read where nobody has written anything."""
+        with database.explained(self.path):
+            version = database.data_version(connection)
+        if version != self._data_version and database.is_current(connection, self.path):
+            self._data_version = version
+        return version == self._data_version
+
+
+def refuse_nearly_full_disk(path: str, floor_mib: int) -> None:
+    """Raise PassingError where less than *floor_mib* is free on the disk of *path*: purging needs room too.
+
+    0 never raises, and neither does a disk of which the free space is not known.
+    """
+    try:
+        free_bytes = _free_bytes(os.path.dirname(path))
+    except OSError:
+        return
+    if free_bytes < floor_mib * 1024 * 1024:
+        raise PassingError(
+            f"database {path}: less than {floor_mib} MiB are free on its disk, so it is left as it is while purging "
+            "it is still possible; make room, or set disk_floor_mib lower"
+        )
+
+
+def _free_bytes(folder: str) -> int:
+    if hasattr(os, "statvfs"):
+        disk = os.statvfs(folder)
+        return disk.f_bavail * disk.f_frsize
+    import shutil
+
+    return shutil.disk_usage(folder).free
+
+
+def _has_failed(path: str) -> bool:
+    """Return whether a failure to record is not over yet."""
+    file = database.failures_file(path)
+    if not os.path.lexists(file):
+        return False
+    from perftrack import private
+
+    try:
+        return _NOT_OVER in private.read(file, 1 << 16)
+    except OSError:  # they are another user's
+        return False
