@@ -27,7 +27,7 @@ _BARS_TITLE = "largest value"
 _LABEL, _STATISTIC, _WHEN = 16, 10, 13
 _BARS = (12, 60)
 _NARROW = 84
-_UNITS = {"%": " %", "bytes/s": "/s", "bytes": "", "processes": ""}
+_UNITS = {"%": " %", "bytes/s": "/s", "/s": "/s", "bytes": "", "processes": ""}
 
 
 def report(

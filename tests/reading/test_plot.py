@@ -286,12 +286,14 @@ class TestInABrowser:
         zoomed = script(ranges)[0]
         assert before[0][0] < zoomed[0] < zoomed[1] < before[0][1]
 
-        # a click in a legend hides a series
-        hidden = (
-            "return document.querySelectorAll('.plot')[1].data.filter(trace => trace.visible === 'legendonly').length"
-        )
-        browser.find_elements("css selector", ".plot")[1].find_elements("css selector", ".legendtoggle")[0].click()
-        WebDriverWait(browser, 20).until(lambda _: script(hidden) == 1)
+        # a click in a legend hides a line, or shows one: the total, which would flatten the others
+        hidden = """return [...new Set(document.querySelectorAll('.plot')[1].data
+            .filter(trace => trace.visible === 'legendonly').map(trace => trace.name))]"""
+        assert script(hidden) == ["total"]
+        for clicked, left in ((0, ["used", "total"]), (2, ["used"])):
+            legend = browser.find_elements("css selector", ".plot")[1].find_elements("css selector", ".legendtoggle")
+            legend[clicked].click()
+            WebDriverWait(browser, 20).until(lambda _, left=left: script(hidden) == left)
 
         theme = "return document.documentElement.dataset.theme"
         was = script(theme)

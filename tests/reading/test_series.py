@@ -110,3 +110,30 @@ class TestSeries:
             machine.tick(process(number * 1000, name="a", pid=1), process(0, name="b", pid=2))
         found = read(path, "b")
         assert (list(found.processes["cpu"]), list(found.processes["rss"])) == (["b"], ["b"])
+
+    @pytest.mark.parametrize("points", [1500, 3])
+    def test_has_of_an_interval_over_several_samples_its_part_in_each(
+        self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch, points: int
+    ) -> None:
+        """A process that is recorded at the first and the last of five samples, also where the range ends before."""
+        monkeypatch.setattr(series, "POINTS", points)
+        for number in range(5):
+            machine.tick(
+                *([process(number * 6000, name="at times", pid=1, started_ticks=3)] if number in {0, 4} else []),
+                process(number * 600, name="steady", pid=2, started_ticks=3),
+                cpu_user_ms=12_000,
+                cpu_idle_ms=108_000,
+            )
+        end = NOON.replace(tzinfo=UTC) + timedelta(minutes=4, seconds=30)
+        for span in (SPAN, SPAN._replace(until=end)):
+            found = read(path, span=span)
+            values = [point and point[1] for point in found.processes["cpu"]["at times"]]
+            assert values[1:] == pytest.approx([10.0] * (len(found.instants) - 1))
+            rest = [point and point[1] for point in found.unattributed]
+            assert rest[1:] == pytest.approx([20.0 - 10.0 - 1.0] * (len(found.instants) - 1))
+
+    def test_of_some_names_says_nothing_of_what_is_unattributed(self, machine: Machine, path: str) -> None:
+        for number in range(3):
+            machine.tick(process(number, name="a"), cpu_user_ms=1000, cpu_idle_ms=1000)
+        assert read(path, "a").unattributed == []
+        assert read(path).unattributed != []

@@ -84,6 +84,8 @@ def _draw_lines(axis: Any, panel: Panel, plot: Plot, colours: tuple[str, ...]) -
             if plot.is_bucketed:
                 axis.fill_between(*_ending(x, low, high), step=where, color=colour, alpha=0.22, linewidth=0)
     axis.set_ylim(0, panel.full)
+    if panel.message:  # it stands above the lines
+        axis.set_ylim(0, axis.get_ylim()[1] * 1.4)
     axis.grid(linewidth=0.5)
     axis.yaxis.set_major_formatter(f"{{x:.4g}} {panel.unit}".rstrip())
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)

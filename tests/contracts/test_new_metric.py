@@ -1,0 +1,130 @@
+"""A new metric is four edits: the model, where it is read, the list of metrics, and `alembic revision`.
+
+Two real ones are added to a copy of the repository: a counter of the system and one of processes. Nothing else is
+touched, and the views, the report and a plot show them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, query
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="they are read from /proc")
+
+# By file: a text of it, and what goes before it.
+EDITS = {
+    "perftrack/storage/models.py": {
+        "    processes_seen: Mapped[Count | None] = mapped_column(\n": """
+    context_switches: Mapped[int | None] = mapped_column(
+        Integer, info={"unit": "count", "counter": True}, doc="Counter: context switches. NULL: not known."
+    )
+""",
+        "    uss_bytes: Mapped[Bytes | None] = mapped_column(\n": """
+    major_faults: Mapped[int | None] = mapped_column(
+        Integer, info={"unit": "count", "counter": True}, doc="Counter: faults that read a disk. NULL: not known."
+    )
+""",
+    },
+    "perftrack/recording/linux.py": {
+        "def forget_all_but(": """
+def context_switches() -> int | None:
+    return _field(_read_system("/proc/stat"), b"\\nctxt")
+
+
+""",
+        '        "zombie": fields[0]': '        "major_faults": int(fields[9]),\n',
+    },
+    "perftrack/recording/portable.py": {
+        "def forget_all_but(": """
+def context_switches() -> int | None:
+    return psutil.cpu_stats().ctx_switches
+
+
+""",
+        '                "read_at": uptime_seconds(),': '                "major_faults": None,\n',
+    },
+    "perftrack/recording/sampler.py": {
+        '        "pressure_cpu_ms": ': '        "context_switches": _known(platform.context_switches),\n',
+    },
+    "perftrack/reading/metrics.py": {
+        ")\n# What cpu is in data that has no counters": """
+    Metric(
+        "context_switches",
+        "/s",
+        SYSTEM_INTERVAL,
+        _rate(_INTERVAL.context_switches),
+        "Context switches",
+        "all CPUs",
+        "switches",
+    ),
+""",
+    },
+}
+PROCESS_METRIC = """
+FAULTS = ProcessMetric(
+    *("major_faults", "/s", "major_faults", 1.0),
+    *("Major faults by process", "a second", "most major faults", "major_faults"),
+)
+PROCESS = (*PROCESS, FAULTS)
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    folder = tmp_path / "copy"
+    for name in ("perftrack", "migrations"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("alembic.ini", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, folder)
+    for name, edits in EDITS.items():
+        file = folder / name
+        for before, added in edits.items():
+            content = file.read_text()
+            assert content.count(before) == 1, f"{name}: {before}"
+            file.write_text(content.replace(before, added + before))
+    metrics = folder / "perftrack" / "reading" / "metrics.py"
+    metrics.write_text(metrics.read_text() + PROCESS_METRIC)
+    return folder
+
+
+def test_is_recorded_and_shown_everywhere(copy: Path, path: str, tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(copy), "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0"}
+
+    def run(*command: str, **settings: str) -> str:
+        command = (sys.executable, "-m", *command)
+        done = subprocess.run(command, env=env | settings, cwd=copy, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("alembic", "revision", "--autogenerate", "-m", "two metrics")
+    for _ in range(2):
+        run("perftrack", "record", "--all")
+
+    (grown,) = query(path, "SELECT context_switches FROM system_interval")
+    assert isinstance(grown, int)
+    faults = query(path, "SELECT major_faults FROM process_interval WHERE cpu_ms IS NOT NULL")
+    assert faults
+    assert None not in faults
+    assert None not in query(path, "SELECT context_switches FROM system_log")
+    assert None not in query(path, "SELECT major_faults FROM process_log")
+
+    out = run("perftrack", "report")
+    assert re.search(r"^switches/s +[\d,.]+", out, re.MULTILINE)
+    assert re.search(r"^most major faults +PID", out, re.MULTILINE)
+    found = json.loads(run("perftrack", "report", "--format", "json"))
+    assert found["metrics"]["context_switches"]["unit"] == "/s"
+    assert found["top_major_faults"][0]["major_faults"] is not None
+
+    run("perftrack", "plot", "-o", str(tmp_path / "plot.svg"))
+    drawn = (tmp_path / "plot.svg").read_text()
+    assert "Context switches" in drawn
+    assert "Major faults by process" in drawn
+    assert "not available" not in drawn.split("Context switches")[1].split("CPU by process")[0]
