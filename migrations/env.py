@@ -7,6 +7,7 @@ database that perftrack would use; `revision --autogenerate` compares with a scr
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -55,16 +56,17 @@ def _finish_revision(
     rows = migration.connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
     before = {row.name: row.sql.strip() for row in rows}
     after = {name: view.info["sql"] for name, view in VIEWS.items()}
-    rebuilt = [
-        each.table_name
-        for each in (*script.upgrade_ops.ops, *script.downgrade_ops.ops)
-        if isinstance(each, ops.ModifyTableOps) and not all(isinstance(op, ops.AddColumnOp) for op in each.ops)
-    ]
     for operations, old, new in ((script.upgrade_ops, before, after), (script.downgrade_ops, after, before)):
+        rebuilt = [
+            each.table_name
+            for each in operations.ops
+            if isinstance(each, ops.ModifyTableOps) and not all(isinstance(op, ops.AddColumnOp) for op in each.ops)
+        ]
         changed = [
             name
             for name in {**old, **new}
-            if old.get(name) != new.get(name) or any(f" {table} " in new[name] for table in rebuilt)
+            if old.get(name) != new.get(name)
+            or any(re.search(rf"(FROM|JOIN) {table}\b", old[name]) for table in rebuilt)
         ]
         operations.ops[:0] = [ops.ExecuteSQLOp(f"DROP VIEW {name}") for name in changed if name in old]
         operations.ops += [ops.ExecuteSQLOp(new[name]) for name in changed if name in new]

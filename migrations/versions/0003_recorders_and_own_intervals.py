@@ -353,12 +353,10 @@ def downgrade() -> None:
     op.execute("DROP VIEW system_interval")
     op.execute("DROP VIEW process_interval")
     op.execute("DROP VIEW gap")
-    with op.batch_alter_table("system_sample", schema=None) as batch_op:
-        batch_op.drop_constraint(batch_op.f("fk_system_sample_recorder_id"), type_="foreignkey")
-        batch_op.drop_column("read_uptime_seconds")
-        batch_op.drop_column("listed_uptime_seconds")
-        batch_op.drop_column("recorder_id")
-
+    # Alembic would look for the constraint at the end of the table, but it is the column's and goes with it.
+    op.execute("ALTER TABLE system_sample DROP COLUMN read_uptime_seconds")
+    op.execute("ALTER TABLE system_sample DROP COLUMN listed_uptime_seconds")
+    op.execute("ALTER TABLE system_sample DROP COLUMN recorder_id")
     op.drop_table("recorder")
     op.execute(
         dedent("""
