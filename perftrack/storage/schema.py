@@ -14,10 +14,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 import perftrack
-from perftrack.errors import BusyError, PerftrackError, UnusableError
+from perftrack.errors import PerftrackError, UnusableError
 from perftrack.private import create, make_folder
 from perftrack.storage import backup, unfinished
-from perftrack.storage.database import APPLICATION_ID, explained, file_id
+from perftrack.storage.database import APPLICATION_ID, explained
 from perftrack.storage.engine import engine_for
 
 
@@ -47,23 +47,6 @@ def upgrade(path: str) -> None:
     """Bring the database to the newest revision; create it if it does not exist. Raises: PerftrackError."""
     with migrating(path) as connection:
         _migrate(connection)
-
-
-@contextmanager
-def filled_first(path: str) -> Generator[str]:
-    """Yield the file of a new database that becomes *path* at the end, with what was written to it meanwhile.
-
-    Raises: BusyError where somebody else's did so meanwhile, and then that one is left as it is.
-    """
-    with _new_file(path) as new:
-        with _migration_transaction(new, path) as connection:
-            _migrate(connection)
-        _execute(new, path, "PRAGMA journal_mode=DELETE")  # nobody reads it yet: a log would be written twice
-        yield new
-        _execute(new, path, "PRAGMA journal_mode=WAL")
-        mine = file_id(new)
-    if file_id(path) != mine:
-        raise BusyError(f"database {path} was created by another perftrack at the same moment; do it again")
 
 
 def _migrate(connection: Connection) -> None:
