@@ -89,7 +89,7 @@ FROM (
     {sum}(CASE WHEN :is_seen THEN num_threads END) AS num_threads{further_of_sample}
   FROM (
     SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, cpu_percent, read_bytes, write_bytes, rss_bytes,
-      num_threads, {share} AS share
+      num_threads{columns}, {share} AS share
     FROM process_interval
     WHERE {in_part} AND (:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid)
       AND (:user IS NULL OR username = :user)
@@ -195,6 +195,7 @@ def add_up(
             grouped="" if of_processes else "GROUP BY +interval.sample_id, key",
             further="".join(f", {_peak_or_total(metric)}({metric.name})" for metric in _FURTHER),
             further_of_sample="".join(_of_sample(metric, "" if of_processes else "sum") for metric in _FURTHER),
+            columns="".join(f", {metric.column}" for metric in _FURTHER),
             share=SHARE,
             in_part=_IN_PART,
             merged=_MERGED,

@@ -33,26 +33,26 @@ EDITS = {
     )
 """,
     },
+    "perftrack/recording/linux_system.py": {
+        "# What the sampler adds to the system's row": """
+def context_switches() -> SystemRow:
+    return {"context_switches": number(read_system("/proc/stat"), b"\\nctxt")}
+
+
+""",
+        "memory, disks": "context_switches, ",
+    },
     "perftrack/recording/linux.py": {
-        "def forget_all_but(": """
-def context_switches() -> int | None:
-    return _field(_read_system("/proc/stat"), b"\\nctxt")
+        '            "num_threads": ': '            "major_faults": int(fields[9]),\n',
+    },
+    "perftrack/recording/portable_system.py": {
+        "# What the sampler adds to the system's row": """
+def context_switches() -> SystemRow:
+    return {"context_switches": psutil.cpu_stats().ctx_switches}
 
 
 """,
-        '        "zombie": fields[0]': '        "major_faults": int(fields[9]),\n',
-    },
-    "perftrack/recording/portable.py": {
-        "def forget_all_but(": """
-def context_switches() -> int | None:
-    return psutil.cpu_stats().ctx_switches
-
-
-""",
-        '                "read_at": uptime_seconds(),': '                "major_faults": None,\n',
-    },
-    "perftrack/recording/sampler.py": {
-        '        "pressure_cpu_ms": ': '        "context_switches": _known(platform.context_switches),\n',
+        "memory, swap": "context_switches, ",
     },
     "perftrack/reading/metrics.py": {
         ")\n# What cpu is in data that has no counters": """
