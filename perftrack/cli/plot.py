@@ -62,4 +62,4 @@ def plot(
     for message in drawn.messages:
         print(f"perftrack: {printable(message)}", file=sys.stderr)
     if sys.stdout.isatty() and output != "-":
-        print(f"wrote {target}, of {drawn.coverage.held.samples:,} samples")
+        print(f"wrote {target}, of {show.count(drawn.coverage.held.samples, 'sample')}")
