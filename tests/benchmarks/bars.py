@@ -100,7 +100,7 @@ class Bench:
             Bar("peak memory of a full export", "export of an hour", "MB", 1.1, self._export_memory),
             Bar(f"wall time of a plot of {year} rows", "sqlite3: memory by name and hour", "s", 2.0, self._plot),
             Bar("bytes on disk per process row", "Procpath", "B", 0.42, self._disk),
-            Bar("importing a pickle", "pickle.load of it", "s", 5.0, self._import),
+            Bar("importing a pickle", "pickle.load of it", "s", 10.0, self._import),
         ]
 
     def year(self) -> Year:
