@@ -11,7 +11,7 @@ CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getatt
 
 def make_folder(folder: str) -> None:
     """Make *folder* and those above it that are missing, with mode 0700 whatever the umask. Raises: OSError."""
-    if not os.path.isdir(folder):
+    if folder and not os.path.isdir(folder):
         make_folder(os.path.dirname(folder))
         try:
             os.mkdir(folder, 0o700)

@@ -19,7 +19,7 @@ import pytest
 
 from perftrack.sample import Sample
 from perftrack.settings import Settings, load
-from perftrack.storage import database as storage
+from perftrack.storage import opening
 from perftrack.storage.models import SystemSample
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -203,7 +203,7 @@ def settings(path: str) -> Callable[..., Settings]:
 @pytest.fixture
 def connection(path: str) -> Iterator[sqlite3.Connection]:
     """A fresh database, open for writing."""
-    opened = storage.open_current(path)
+    opened = opening.open_current(path)
     yield opened
     opened.close()
 

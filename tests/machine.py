@@ -8,7 +8,7 @@ from typing import Any
 
 from conftest import process_row, sample
 
-from perftrack.storage import database, intervals
+from perftrack.storage import insertion, intervals
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).replace(tzinfo=None)
 
@@ -54,7 +54,7 @@ class Machine:
             "read_uptime_seconds": self.uptime_seconds,
         }
         row = values | self.counters | (extra or {})
-        database.insert_sample(self.connection, sample(*processes, recorder=recorder, **self.names, **row))
+        insertion.insert_sample(self.connection, sample(*processes, recorder=recorder, **self.names, **row))
 
 
 def process(cpu_ms: int | None, **values: Any) -> dict[str, Any]:

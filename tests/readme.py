@@ -16,7 +16,7 @@ from typing import Any
 from machine import Machine, process
 
 from perftrack.settings import SETTINGS
-from perftrack.storage import database
+from perftrack.storage import opening
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -27,7 +27,7 @@ MIB = 1 << 20
 
 def a_night(path: str) -> None:
     """Record the made-up night that README.md shows: a backup at 02:10 that takes all of a CPU for 21 minutes."""
-    with closing(database.open_current(path)) as connection:
+    with closing(opening.open_current(path)) as connection:
         machine = Machine(connection, host="web1")
         machine.uptime_seconds = 3_000_000.0
         machine.clock = machine.clock.replace(hour=21, minute=59)

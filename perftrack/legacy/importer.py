@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import tzinfo
 from typing import Any, NamedTuple
 
@@ -17,9 +17,10 @@ from perftrack.legacy.entries import ProcessEntry, SystemEntry
 from perftrack.legacy.rows import Ids, insert_rows
 from perftrack.legacy.samples import ImportedSample, SampleFinder
 from perftrack.legacy.source import Source
-from perftrack.storage.database import explained
-from perftrack.storage.engine import current_engine
+from perftrack.storage.engine import engine_for
 from perftrack.storage.models import Boot, Host, NameFilter, Process, ProcessSample, SystemSample
+from perftrack.storage.opening import open_current
+from perftrack.storage.sqlite_file import explained
 
 _ROWS_AT_ONCE = 20_000  # between two steps of the progress bar
 _SYSTEM_COLUMNS = ("cpu_percent", "mem_total_bytes", "mem_available_bytes", "mem_used_bytes")
@@ -54,7 +55,7 @@ def import_file(
         explained(database),
         _target(database, dry_run=dry_run) as file,
         # SQLite need not look up what each row refers to: its ids were read or written in this very transaction.
-        current_engine(file, write=True, foreign_keys=False).connect() as connection,
+        engine_for(file, write=True, foreign_keys=False).connect() as connection,
         connection.begin() as transaction,
     ):
         importer = _Importer(connection, source.path, host, zone)
@@ -67,11 +68,11 @@ def import_file(
 
 @contextmanager
 def _target(database: str, *, dry_run: bool) -> Generator[str]:
-    """Yield the file to write to: a dry run does not create the database."""
-    if dry_run and not os.path.lexists(database):
-        with tempfile.TemporaryDirectory() as folder:
-            yield os.path.join(folder, "dry-run.db")
-    else:
+    """Yield the file to write to, with the schema of this perftrack: a dry run does not create the database."""
+    with ExitStack() as stack:
+        if dry_run and not os.path.lexists(database):
+            database = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "dry-run.db")
+        open_current(database).close()
         yield database
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from perftrack.storage.database import explained
-from perftrack.storage.engine import current_engine
+from perftrack.storage.opening import current_engine
+from perftrack.storage.sqlite_file import explained
 
 
 @contextmanager

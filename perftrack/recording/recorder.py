@@ -13,7 +13,7 @@ from perftrack.errors import PassingError
 from perftrack.recording.sampler import take_sample
 from perftrack.recording.selection import Selection
 from perftrack.recording.watchdog import Watchdog
-from perftrack.storage import database
+from perftrack.storage import insertion, sqlite_file
 from perftrack.storage.store import Store
 
 # How long reading /proc may take: nothing of it should. Beyond this, the tick is in the way of the next.
@@ -46,7 +46,7 @@ def record_every(settings: Settings, seconds: float, count: int | None) -> Itera
     One that was moved, replaced or upgraded meanwhile is opened anew. Raises: PerftrackError where that fails.
     """
     gc.enable()  # which __main__ has turned off for a single tick
-    store = Store(settings.database, settings.disk_floor_mib, database.KnownIds())
+    store = Store(settings.database, settings.disk_floor_mib, insertion.KnownIds())
     with _stop_event() as stop, closing(store), closing(_watchdog(settings)) as watchdog:
         first_at = time.monotonic()
         samples = intervals = 0
@@ -91,7 +91,7 @@ def _tick(
 
 
 def _watchdog(settings: Settings) -> Watchdog:
-    seconds = settings.cpu_window + database.BUSY_TIMEOUT_SECONDS + HUNG_SECONDS
+    seconds = settings.cpu_window + sqlite_file.BUSY_TIMEOUT_SECONDS + HUNG_SECONDS
     return Watchdog(seconds, lambda file: _last_words(settings.database, seconds, file))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event
 
 from perftrack.errors import PerftrackError, UnusableError
 from perftrack.private import create
-from perftrack.storage.database import connect, explained
+from perftrack.storage.sqlite_file import connect, explained
 
 # Statements that leave every row as it is. The rows of alembic_version are the migrations' own.
 _HARMLESS = re.compile(

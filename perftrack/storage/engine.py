@@ -7,18 +7,7 @@ import sqlite3
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from perftrack.storage.database import connect, open_current
-
-
-def current_engine(path: str, *, write: bool = False, foreign_keys: bool = True) -> Engine:
-    """Return an engine for the database with the schema of this perftrack: upgraded if need be, and created to write.
-
-    *foreign_keys*: as for `engine_for`.
-
-    Raises: PerftrackError as `database.open_current` does.
-    """
-    open_current(path, read_only=not write).close()
-    return engine_for(path, write=write, foreign_keys=foreign_keys)
+from perftrack.storage.sqlite_file import connect
 
 
 def engine_for(path: str, *, write: bool = False, foreign_keys: bool = True) -> Engine:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from perftrack import private
 from perftrack.errors import PerftrackError, UnusableError
 from perftrack.settings import default_database
-from perftrack.storage.database import failures_file
+from perftrack.storage.sqlite_file import failures_file
 
 # A failure that lasts is printed once in this time, and one that comes again within it has not been over.
 REPORT_AGAIN_SECONDS = 3600

@@ -17,7 +17,8 @@ from perftrack import private
 from perftrack.errors import UnusableError
 from perftrack.sample import Sample
 from perftrack.storage import tick_sql
-from perftrack.storage.database import KnownIds, add_sample, explained, pending_folder, transaction
+from perftrack.storage.insertion import KnownIds, add_sample
+from perftrack.storage.sqlite_file import explained, pending_folder, transaction
 
 # A day of a tick a minute, and what that may take of a disk that is nearly full.
 SAMPLES_MAX = 1440

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from alembic import command
@@ -16,9 +17,9 @@ from sqlalchemy import Connection
 import perftrack
 from perftrack.errors import PerftrackError, UnusableError
 from perftrack.private import create, make_folder
-from perftrack.storage import backup, unfinished
-from perftrack.storage.database import APPLICATION_ID, explained
+from perftrack.storage import backup, sqlite_file
 from perftrack.storage.engine import engine_for
+from perftrack.storage.sqlite_file import APPLICATION_ID, connect, explained, refuse_leftover_log, refuse_others_files
 
 
 def migrations_folder() -> Path:
@@ -46,13 +47,24 @@ def head_revision() -> str:
 def upgrade(path: str) -> None:
     """Bring the database to the newest revision; create it if it does not exist. Raises: PerftrackError."""
     with migrating(path) as connection:
-        _migrate(connection)
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
-def _migrate(connection: Connection) -> None:
-    config = alembic_config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+def refuse_outdated(path: str) -> None:
+    """Raise PerftrackError where the database has not the schema of this perftrack, and say what to do."""
+    with explained(path), engine_for(path).connect() as connection:
+        revision = _known_revision(connection, path)
+    if revision is None:
+        raise PerftrackError(
+            f"database {path} is empty: `perftrack record` fills it; if it held samples, restore it from a copy first"
+        )
+    if revision != head_revision():  # else somebody has just upgraded it
+        raise PerftrackError(
+            f"database {path} is of an older perftrack: `perftrack database upgrade` brings it up to date, "
+            "and so does `perftrack record`"
+        )
 
 
 @contextmanager
@@ -60,26 +72,55 @@ def migrating(path: str) -> Generator[Connection]:
     """Yield a connection for migrations of the database at *path*, which is created if it does not exist.
 
     Everything is one transaction, which holds the write lock before the revision is read: whoever is killed, or
-    comes second, leaves or finds one whole revision. Raises: PerftrackError for a database that is not ours.
+    comes second, leaves or finds one whole revision, or an empty database. Raises: PerftrackError for a database that
+    is not ours.
     """
-    if os.path.lexists(path):
-        unfinished.remove_abandoned(path)
-        with _migration_transaction(path, path) as connection:
-            yield connection
-    else:
-        with _new_file(path) as new, _migration_transaction(new, path) as connection:
-            yield connection
-
-
-@contextmanager
-def _migration_transaction(file: str, path: str) -> Generator[Connection]:
-    """*file*: where the database *path* is until it is finished."""
+    _make_ready(path)
     # Rebuilding a table with its foreign keys on would delete the rows that refer to it.
-    engine = engine_for(file, write=True, foreign_keys=False)
+    engine = engine_for(path, write=True, foreign_keys=False)
     with explained(path), engine.connect() as connection, connection.begin():
         revision = _known_revision(connection, path)
         with backup.nothing_lost(connection, path, revision):
             yield connection
+
+
+def _make_ready(path: str) -> None:
+    """Make sure that there is a database; one without tables is private and in WAL mode, which stays in the file."""
+    if not os.path.lexists(path):
+        _create(path)
+    with explained(path), closing(connect(path)) as connection:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+            with suppress(OSError):  # ours is private from the beginning, but somebody else may have made it
+                os.chmod(path, 0o600)
+            _switch_to_wal(connection)
+
+
+def _create(path: str) -> None:
+    """Make an empty file, with mode 0600, and its folder, with 0700, unless another first run is quicker."""
+    refuse_leftover_log(path)
+    try:
+        make_folder(os.path.dirname(path))
+        refuse_others_files(path)
+        with suppress(FileExistsError):
+            os.close(create(path))
+    except OSError as error:
+        raise UnusableError(
+            f"database {path} cannot be created: {error.strerror}; --database or PERFTRACK_DATABASE names another"
+        ) from None
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL mode. Of two that do so at once, SQLite refuses one, for waiting could be for ever."""
+    deadline = time.monotonic() + sqlite_file.BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _known_revision(connection: Connection, path: str) -> str | None:
@@ -101,63 +142,3 @@ def _known_revision(connection: Connection, path: str) -> str | None:
             f"up to {known[0]}): upgrade perftrack"
         )
     return revision
-
-
-@contextmanager
-def _new_file(path: str) -> Generator[str]:
-    """Yield the path of an empty database that becomes *path* at the end, unless somebody else's did meanwhile.
-
-    So nobody ever meets half a database, and several first runs at the same moment end up with one. Folders are
-    0700 and the file is 0600, whatever the umask.
-    """
-    if _leftover_log(path):
-        raise UnusableError(
-            f"database {path} is gone, but {path}-wal is still there and would be mixed into a new one: move it to "
-            "where the database is now, under its new name with -wal, or remove it if that is gone for good"
-        )
-    new = path
-    try:
-        make_folder(os.path.dirname(path))
-        with unfinished.folder_beside(path) as folder:
-            new = os.path.join(folder, os.path.basename(path))
-            os.close(create(new))
-            _execute(new, path, "PRAGMA journal_mode=WAL")
-            yield new
-            # Closing has tried this, but says nothing where it fails, and the log would stay behind.
-            _execute(new, path, "PRAGMA wal_checkpoint(TRUNCATE)")
-            _put_in_place(new, path)
-    except PerftrackError as error:  # the user knows it by the name that it was to get
-        raise type(error)(str(error).replace(new, path)) from error
-    except OSError as error:
-        raise UnusableError(
-            f"database {path} cannot be created: {error.strerror}; --database or PERFTRACK_DATABASE names another"
-        ) from None
-
-
-def _execute(file: str, path: str, pragma: str) -> None:
-    """Run *pragma* on *file*, where the database *path* is until it is finished. Raises: PerftrackError."""
-    with explained(path), closing(sqlite3.connect(file)) as connection:
-        connection.execute(pragma)
-
-
-def _leftover_log(path: str) -> bool:
-    """Return whether a database's write-ahead log is there, with something in it, and the database is not."""
-    try:
-        size = os.path.getsize(f"{path}-wal")
-    except OSError:
-        return False
-    return size > 0 and not os.path.lexists(path)  # another first run may just have put it in place
-
-
-def _put_in_place(new: str, path: str) -> None:
-    try:
-        os.link(new, path)  # unlike a rename, it never replaces a file
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        if not os.path.lexists(path):
-            os.rename(new, path)
-    if os.name == "posix":
-        descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)

@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import suppress
 
 from perftrack.errors import PassingError, UnusableError
-from perftrack.storage import database
+from perftrack.storage import insertion, opening, sqlite_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _NOT_OVER = b'"recovered_at": null'
 class Store:
     """Takes one sample after the other: `prepare`, `baseline` where it is needed, `insert`."""
 
-    def __init__(self, path: str, disk_floor_mib: int, known: database.KnownIds | None = None) -> None:
+    def __init__(self, path: str, disk_floor_mib: int, known: insertion.KnownIds | None = None) -> None:
         """*known*: where a loop keeps what its last sample needed."""
         self.path = path
         self._disk_floor_mib = disk_floor_mib
@@ -42,7 +42,7 @@ class Store:
         self._problem = None
         try:
             connection = self._current_connection()
-            if os.path.isdir(database.pending_folder(self.path)):
+            if os.path.isdir(sqlite_file.pending_folder(self.path)):
                 from perftrack.storage import pending
 
                 refuse_nearly_full_disk(self.path, self._disk_floor_mib)
@@ -55,8 +55,8 @@ class Store:
         if self._problem is None:
             assert self._connection is not None
             try:
-                with database.explained(self.path):
-                    return database.stored_baseline(self._connection, host, boot)
+                with sqlite_file.explained(self.path):
+                    return insertion.stored_baseline(self._connection, host, boot)
             except UnusableError as error:
                 self._problem = error
         return None
@@ -92,8 +92,8 @@ class Store:
             self.close()
             self._open()
         assert self._connection is not None
-        with database.explained(self.path):
-            database.insert_sample(self._connection, sample, self._known)
+        with sqlite_file.explained(self.path):
+            insertion.insert_sample(self._connection, sample, self._known)
         if _has_failed(self.path):
             from perftrack.storage import failures
 
@@ -107,20 +107,20 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         if not os.path.lexists(self.path):
             refuse_nearly_full_disk(self.path, self._disk_floor_mib)
-        self._connection = database.open_current(self.path)
-        self._file_id = database.file_id(self.path)
+        self._connection = opening.open_current(self.path)
+        self._file_id = sqlite_file.file_id(self.path)
         if self._known is not None:
             self._known.forget()
         return self._connection
 
     def _is_in_place(self) -> bool:
-        return database.file_id(self.path) == self._file_id
+        return sqlite_file.file_id(self.path) == self._file_id
 
     def _is_current(self, connection: sqlite3.Connection) -> bool:
         """Return whether nobody has changed the schema; it is not read where nobody has written anything."""
-        with database.explained(self.path):
-            version = database.data_version(connection)
-        if version != self._data_version and database.is_current(connection, self.path):
+        with sqlite_file.explained(self.path):
+            version = sqlite_file.data_version(connection)
+        if version != self._data_version and opening.is_current(connection, self.path):
             self._data_version = version
         return version == self._data_version
 
@@ -152,7 +152,7 @@ def _free_bytes(folder: str) -> int:
 
 def _has_failed(path: str) -> bool:
     """Return whether a failure to record is not over yet."""
-    file = database.failures_file(path)
+    file = sqlite_file.failures_file(path)
     if not os.path.lexists(file):
         return False
     from perftrack import private

@@ -322,7 +322,7 @@ def _system(name: str) -> str:
 
 
 def _count(database: Path, table: str) -> int:
-    with data.closing(data.database.sqlite3.connect(database)) as connection:
+    with data.closing(data.sqlite3.connect(database)) as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 import random
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from perftrack.storage import database, tick_sql
+from perftrack.storage import opening, sqlite_file, tick_sql
 from perftrack.storage.models import Base, ProcessSample, SystemSample
 
 PROCESSES = 50
@@ -29,7 +30,7 @@ def recorded(path: Path, process_rows: int, progress: Callable[[float], None], f
     unfinished = path.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     samples = process_rows // PROCESSES
-    with closing(database.open_current(str(unfinished))) as connection:
+    with closing(opening.open_current(str(unfinished))) as connection:
         connection.execute("PRAGMA synchronous=OFF")  # only the making is in a hurry
         host = connection.execute(tick_sql.INSERT_HOST, {"name": "bench"}).lastrowid
         boot = {"host_id": host, "key": "bench", "booted_at": "2026-01-01 00:00:00.000000"}
@@ -49,7 +50,7 @@ def recorded(path: Path, process_rows: int, progress: Callable[[float], None], f
 
 def last_hour(path: Path) -> str:
     """Return what --since takes for the last hour that the database holds."""
-    with closing(database.connect(str(path))) as connection:
+    with closing(sqlite_file.connect(str(path))) as connection:
         (newest,) = connection.execute("SELECT max(taken_at) FROM system_sample").fetchone()
     return (datetime.fromisoformat(newest) - timedelta(minutes=60)).isoformat() + "Z"
 
@@ -57,8 +58,8 @@ def last_hour(path: Path) -> str:
 def one_hour_of(path: Path, since: str, target: Path) -> Path:
     """Return a database that holds the samples of *path* from *since* on, and nothing else."""
     if not target.exists():
-        database.open_current(str(target)).close()
-        with closing(database.connect(str(target))) as connection:
+        opening.open_current(str(target)).close()
+        with closing(sqlite_file.connect(str(target))) as connection:
             connection.execute("ATTACH ? AS whole", (str(path),))
             connection.execute("BEGIN")
             newer = "SELECT id FROM whole.system_sample WHERE taken_at >= ?"
@@ -112,7 +113,7 @@ def original_pickle(path: Path, samples: int, processes_each: int) -> Path:
 
 
 def _insert_processes(
-    connection: database.sqlite3.Connection, boot_id: int | None, samples: int, chance: random.Random
+    connection: sqlite3.Connection, boot_id: int | None, samples: int, chance: random.Random
 ) -> None:
     """Insert all processes, and into a table of this connection alone which of them live in which ten minutes."""
     connection.execute(
@@ -128,9 +129,7 @@ def _insert_processes(
     connection.execute("COMMIT")
 
 
-def _insert_process(
-    connection: database.sqlite3.Connection, boot_id: int | None, number: int, minute: int
-) -> tuple[int, int]:
+def _insert_process(connection: sqlite3.Connection, boot_id: int | None, number: int, minute: int) -> tuple[int, int]:
     """Insert the process *number*, and return its id and the minute that it started in."""
     row = {
         "boot_id": boot_id,

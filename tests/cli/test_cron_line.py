@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from perftrack.cli import cron_line
 from perftrack.cli.app import app
-from perftrack.storage import database, failures
+from perftrack.storage import failures, opening
 
 TYPER_ALONE = """
 from perftrack.cli import cron_line
@@ -143,7 +143,7 @@ class TestBothWays:
 
     @pytest.fixture(autouse=True)
     def a_database(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        database.open_current(path).close()
+        opening.open_current(path).close()
         for name, value in (("DATABASE", path), ("CPU_WINDOW", "0.05"), ("PROCESS_FILTER", "no such name")):
             monkeypatch.setenv(f"PERFTRACK_{name}", value)
 

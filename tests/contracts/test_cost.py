@@ -15,16 +15,16 @@ from conftest import process_row, query, sample
 
 from perftrack.recording.recorder import record_every
 from perftrack.settings import load
-from perftrack.storage import database, tick_sql
+from perftrack.storage import insertion, opening, tick_sql
 
 
 @pytest.mark.parametrize("processes", [0, 1, 50])
 def test_a_tick_is_two_statements_a_process_and_seven_more(connection: sqlite3.Connection, processes: int) -> None:
     rows = [process_row(pid=pid) for pid in range(processes)]
-    database.insert_sample(connection, sample(*rows, taken_at="2026-11-20 12:00:00.000000"))
+    insertion.insert_sample(connection, sample(*rows, taken_at="2026-11-20 12:00:00.000000"))
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
-    database.insert_sample(connection, sample(*rows, taken_at="2026-11-20 12:01:00.000000"))
+    insertion.insert_sample(connection, sample(*rows, taken_at="2026-11-20 12:01:00.000000"))
     connection.set_trace_callback(None)
     verbs = [" ".join(statement.split()[:3]) for statement in statements]
     asked = ["SELECT host.id FROM", "SELECT boot.id FROM", "SELECT recorder.id FROM"]
@@ -34,13 +34,13 @@ def test_a_tick_is_two_statements_a_process_and_seven_more(connection: sqlite3.C
 
 
 def test_a_loop_asks_only_for_what_it_does_not_know(connection: sqlite3.Connection) -> None:
-    known = database.KnownIds()
+    known = insertion.KnownIds()
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
     for number in range(3):
         rows = [process_row(pid=pid) for pid in range(number, number + 10)]
         statements.clear()
-        database.insert_sample(connection, sample(*rows, taken_at=f"2026-11-20 12:0{number}:00.000000"), known)
+        insertion.insert_sample(connection, sample(*rows, taken_at=f"2026-11-20 12:0{number}:00.000000"), known)
         asked = [" ".join(statement.split()[:2]) for statement in statements if statement.startswith("\nSELECT")]
         if number == 0:
             once = ["boot.id", "host.id", "name_filter.id"]
@@ -55,9 +55,9 @@ def test_a_loop_asks_only_for_what_it_does_not_know(connection: sqlite3.Connecti
 def test_a_further_sample_does_not_read_the_revision_of_a_database_that_nobody_else_wrote_to(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database.open_current(path).close()
-    read, is_current = [], database.is_current
-    monkeypatch.setattr(database, "is_current", lambda *given: (read.append(given), is_current(*given))[1])
+    opening.open_current(path).close()
+    read, is_current = [], opening.is_current
+    monkeypatch.setattr(opening, "is_current", lambda *given: (read.append(given), is_current(*given))[1])
     asked = []
     for number, _ in enumerate(record_every(load({"database": path, "cpu_window": 0}), 0.01, 6)):
         asked.append(len(read))
@@ -68,21 +68,21 @@ def test_a_further_sample_does_not_read_the_revision_of_a_database_that_nobody_e
 
 
 def test_a_loop_asks_again_when_somebody_else_has_written(path: str, connection: sqlite3.Connection) -> None:
-    known = database.KnownIds()
-    database.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:00:00.000000"), known)
+    known = insertion.KnownIds()
+    insertion.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:00:00.000000"), known)
     query(path, "DELETE FROM process_sample")
     query(path, "DELETE FROM process")
-    database.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:01:00.000000"), known)
+    insertion.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:01:00.000000"), known)
     assert query(path, "SELECT count(*) FROM process JOIN process_sample ON process_id = process.id") == [1]
 
 
 def test_a_loop_does_not_know_what_was_rolled_back(connection: sqlite3.Connection) -> None:
-    known = database.KnownIds()
-    database.insert_sample(connection, sample(taken_at="2026-11-20 12:00:00.000000"), known)
+    known = insertion.KnownIds()
+    insertion.insert_sample(connection, sample(taken_at="2026-11-20 12:00:00.000000"), known)
     refused = sample(process_row(), process_row(), taken_at="2026-11-20 12:01:00.000000")  # twice the same
     with pytest.raises(sqlite3.IntegrityError):
-        database.insert_sample(connection, refused, known)
-    database.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:02:00.000000"), known)
+        insertion.insert_sample(connection, refused, known)
+    insertion.insert_sample(connection, sample(process_row(), taken_at="2026-11-20 12:02:00.000000"), known)
     assert query(connection, "SELECT count(*) FROM process JOIN process_sample ON process_id = process.id") == [1]
 
 
@@ -113,7 +113,7 @@ def test_a_tick_syncs_five_times(path: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_a_further_sample_syncs_once_and_opens_only_what_it_lists(path: str, tmp_path: Path) -> None:
     """And the files of processes that are new, of which a machine may have some at any time."""
-    database.open_current(path).close()
+    opening.open_current(path).close()
     trace = tmp_path / "trace"
     options = ["--every", "0.1", "--count", "5", "--cpu-window", "0.01", "--database", path]
     command = [sys.executable, "-m", "perftrack", "record", *options]

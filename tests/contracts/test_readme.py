@@ -25,7 +25,7 @@ import typer
 from conftest import LEGACY, Run, process_row, sample
 
 from perftrack.cli.app import app
-from perftrack.storage import database, documentation, pending, schema
+from perftrack.storage import documentation, insertion, opening, pending, schema
 
 TEXT = readme.README.read_text(encoding="utf-8")
 COOKBOOK = re.findall(r"\n([^\n]+\?)[^\n]*(?:\n[^\n`]+)*\n\n```sql\n(.*?)```", TEXT, re.DOTALL)
@@ -61,7 +61,7 @@ def test_every_link_leads_somewhere() -> None:
 def a_busy_week(path: str) -> None:
     """Made-up samples of the last hours, with a reboot and a gap in them, a growing process and a busy one."""
     now = datetime.now(UTC).replace(tzinfo=None)
-    with closing(database.open_current(path)) as connection:
+    with closing(opening.open_current(path)) as connection:
         for number in range(40):
             taken_at = now - timedelta(minutes=60 * (number < 20) + 2 * (40 - number) + 60 * 24 * (number < 2))
             values = {
@@ -74,7 +74,7 @@ def a_busy_week(path: str) -> None:
             grows = process_row(pid=10, rss_bytes=number << 20, cpu_user_ms=number * 10)
             busy = process_row(pid=11, name="java", command="java -jar app.jar", cpu_user_ms=number * 60_000)
             boot = "boot-1" if number < 20 else "boot-2"
-            database.insert_sample(connection, sample(grows, busy, boot=boot, **values))
+            insertion.insert_sample(connection, sample(grows, busy, boot=boot, **values))
 
 
 def test_the_cookbook_is_found() -> None:
@@ -177,7 +177,8 @@ def test_the_figures_of_injected_faults_are_those_of_their_tests() -> None:
     for figure in (
         f"{test_tick.KILLS} kills at random moments",
         f"{test_tick.CUTS} cuts with",
-        f"{test_together.AT_ONCE} first runs at the same moment, {test_together.ROUNDS} times",
+        f"8 first runs at the same moment, {test_together.ROUNDS} times",
+        f"killed at {test_together.KILLS} random moments each",
         f"{test_processes.MANY:,} processes",
         f"limited to {pending.SAMPLES_MAX} and to {pending.BYTES_MAX // 1024**2} MiB",
     ):

@@ -58,7 +58,7 @@ class Place:
 
     def samples(self) -> int:
         """Return how many samples there are, having made sure that each is whole and the database is sound."""
-        if not os.path.exists(self.path):
+        if not os.path.exists(self.path) or not query(self.path, "SELECT 1 FROM sqlite_master"):
             return 0
         assert query(self.path, "PRAGMA integrity_check") == ["ok"]
         assert query(self.path, "PRAGMA foreign_key_check") == []

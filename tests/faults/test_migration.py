@@ -20,7 +20,7 @@ from conftest import process_row, query, sample
 from faulty import CALLS, Place, calls, strace
 from sqlalchemy import event
 
-from perftrack.storage import database, schema, tick_sql
+from perftrack.storage import insertion, opening, schema, tick_sql
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="strace, tmpfs")]
 ROWS = 40
@@ -49,7 +49,7 @@ PROGRAM = """
 import os, pathlib, signal, sys
 import sqlalchemy
 from perftrack.errors import PerftrackError
-from perftrack.storage import database, tick_sql, schema
+from perftrack.storage import opening, schema, tick_sql
 schema.migrations_folder = lambda: pathlib.Path({migrations!r})
 tick_sql.REVISION = "9000"
 left = int(os.environ.get("DIE_AT", "-1"))
@@ -62,7 +62,7 @@ def count(_connection, _cursor, statement, *_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 try:
-    database.open_current(sys.argv[1]).close()
+    opening.open_current(sys.argv[1]).close()
 except PerftrackError as error:
     sys.exit(f"perftrack: {{error}}")
 """
@@ -79,10 +79,10 @@ class Release(Place):
         program = programs / "later.py"
         program.write_text(textwrap.dedent(PROGRAM).format(migrations=str(migrations)))
         self.command = [sys.executable, "-B", str(program), self.path]
-        with closing(database.open_current(self.path)) as connection:
+        with closing(opening.open_current(self.path)) as connection:
             for number in range(ROWS):
                 row = process_row(pid=number, command="x" * 500)
-                database.insert_sample(
+                insertion.insert_sample(
                     connection, sample(row, taken_at=f"2026-11-20 12:{number:02d}:00.000000", uptime_seconds=number)
                 )
         self.save()

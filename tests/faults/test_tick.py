@@ -51,7 +51,7 @@ def an_ordinary_tick(place: Place) -> int:
 def a_tick_that_finds_kept_samples(place: Place) -> int:
     """Three that came while the database was not whole."""
     whole = Path(place.path).read_bytes()
-    Path(place.path).write_bytes(b"")
+    Path(place.path).write_bytes(b"no database at all" * 100)
     for _ in range(3):
         assert place.run().returncode == 1
     assert place.kept() == 3
@@ -91,7 +91,7 @@ def test_a_fault_at_every_call_that_changes_a_file(
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO", "error=ENOSPC"])
 def test_a_fault_at_every_call_of_a_tick_that_keeps_its_sample(place: Place, tmp_path: Path, fault: str) -> None:
     whole = Path(place.path).read_bytes()
-    Path(place.path).write_bytes(b"")
+    Path(place.path).write_bytes(b"no database at all" * 100)
     place.save()
     trace = tmp_path / "trace"
     assert place.run("strace", "-f", "-o", str(trace), "-e", f"trace={CALLS}").returncode == 1
@@ -297,7 +297,7 @@ def test_power_cuts_lose_no_sample_that_was_kept(ext4: Callable[..., None], tmp_
     place = Place(tmp_path / "disk", 0, PERFTRACK_PROCESS_FILTER="no such name", PERFTRACK_DISK_FLOOR_MIB="0")
     place.tick()
     whole = Path(place.path).read_bytes()
-    Path(place.path).write_bytes(b"")
+    Path(place.path).write_bytes(b"no database at all" * 100)
     subprocess.run(["sync"], check=True)
     for number in range(1, 6):
         assert place.run().returncode == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,23 +19,25 @@ import pytest
 from conftest import process_row, query, sample, until
 from faulty import RECORD, Place
 
-from perftrack.storage import database
+from perftrack.storage import insertion, opening
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="forks, strace, /proc")]
-ROUNDS, AT_ONCE = 200, 8
+ROUNDS, KILLS = 200, 60
 NOBODY = 65534
 
 # Each process has imported everything already, so that they begin closer together than a crontab can make them.
-FIRST_RUNS = f"""
-import os, sys
+FIRST_RUNS = """
+import json, os, random, signal, sys, time
 import perftrack.recording.recorder, perftrack.storage.schema
 from perftrack.__main__ import main
-sys.argv[1:], folder = ["record"], sys.argv[1]
-for number in range({ROUNDS}):
-    os.environ["PERFTRACK_DATABASE"] = f"{{folder}}/{{number}}/perftrack.db"
+folder, at_once, rounds, kill = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] == ["kill"]
+sys.argv[1:] = ["record"]
+chance = random.Random(rounds)
+
+def start(count):
     gate, opener = os.pipe()
     runs = []
-    for _ in range({AT_ONCE}):
+    for _ in range(count):
         run = os.fork()
         if run == 0:
             os.close(opener)
@@ -45,25 +49,75 @@ for number in range({ROUNDS}):
         runs.append(run)
     os.close(gate)
     os.close(opener)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(run, 0)[1]) for run in runs]
-    assert codes == [0] * {AT_ONCE}, (number, codes)
+    return runs
+
+def codes(runs):
+    return [os.waitstatus_to_exitcode(os.waitpid(run, 0)[1]) for run in runs]
+
+def begin(name):
+    os.environ["PERFTRACK_DATABASE"] = f"{folder}/{name}/perftrack.db"
+    return os.environ["PERFTRACK_DATABASE"]
+
+begin("measured")
+began = time.monotonic()
+assert codes(start(at_once)) == [0] * at_once
+took = time.monotonic() - began
+for number in range(rounds):
+    path = begin(number)
+    runs = start(at_once)
+    if kill:
+        time.sleep(chance.uniform(0, took))
+        for run in runs:
+            os.kill(run, signal.SIGKILL)
+    ended = codes(runs)
+    left = {name: os.path.getsize(path + name) for name in ("", "-wal", "-journal") if os.path.exists(path + name)}
+    then = codes(start(1))
+    print(json.dumps([number, ended, left, then]))
 """
 
 
-def test_eight_first_runs_at_the_same_moment(tmp_path: Path) -> None:
+def first_runs(folder: Path, at_once: int, rounds: int, *kill: str) -> list[tuple[Path, list[int], dict[str, int]]]:
+    """Have so many ticks make a database at once, so many times, and then one more tick, which must succeed.
+
+    Return, of each database, its path, how the ticks ended, and the sizes of its files before the last one. It has
+    been looked into: it is whole, private, in WAL mode, and holds each sample that was acknowledged.
+    """
     settings = {"PERFTRACK_CPU_WINDOW": "0", "PERFTRACK_TOP": "0", "PERFTRACK_PROCESS_FILTER": "no such name"}
     env = {**os.environ, **settings}
-    command = [sys.executable, "-B", "-c", FIRST_RUNS, str(tmp_path)]
+    command = [sys.executable, "-B", "-c", FIRST_RUNS, str(folder), str(at_once), str(rounds), *kill]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900)
     assert (done.returncode, done.stderr) == (0, "")
-    for number in range(ROUNDS):
-        path = tmp_path / str(number) / "perftrack.db"
-        # The last two may have closed at once, each in the other's way: then the log stays for the next who opens.
+    found = []
+    for number, ended, left, then in map(json.loads, done.stdout.splitlines()):
+        assert then == [0]
+        path = folder / str(number) / "perftrack.db"
+        # Two that close at once are in each other's way: then the log stays for the next who opens.
         assert set(os.listdir(path.parent)) - {"perftrack.db-wal", "perftrack.db-shm"} == {"perftrack.db"}
-        for table, rows in (("system_sample", AT_ONCE), ("host", 1), ("boot", 1), ("alembic_version", 1)):
-            assert query(path, f"SELECT count(*) FROM {table}") == [rows], (number, table)
+        assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+        (samples,) = query(path, "SELECT count(*) FROM system_sample")
+        assert ended.count(0) + 1 <= samples <= at_once + 1, (number, ended, left)
+        for table in ("host", "boot", "alembic_version"):
+            assert query(path, f"SELECT count(*) FROM {table}") == [1], (number, table)
+        assert query(path, "PRAGMA journal_mode") == ["wal"]
         assert query(path, "PRAGMA integrity_check") == ["ok"]
         assert os.listdir(path.parent) == ["perftrack.db"]
+        found.append((path, ended, left))
+    assert len(found) == rounds
+    return found
+
+
+def test_eight_first_runs_at_the_same_moment_keep_all_samples(tmp_path: Path) -> None:
+    for _, ended, _ in first_runs(tmp_path, 8, ROUNDS):
+        assert ended == [0] * 8
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_first_runs_that_are_killed_lose_no_sample_and_the_next_tick_goes_on(tmp_path: Path, at_once: int) -> None:
+    killed = first_runs(tmp_path, at_once, KILLS, "kill")
+    # At every stage: before there is a file, before there is a schema, and when the sample is there.
+    assert any(not left for _, _, left in killed)
+    assert any(left.get("", sys.maxsize) <= 4096 for _, _, left in killed)
+    assert any(0 in ended for _, ended, _ in killed)
 
 
 @pytest.fixture
@@ -84,10 +138,10 @@ def test_ticks_that_overlap_all_land(place: Place) -> None:
 
 def test_a_tick_does_not_wait_for_an_export(place: Place) -> None:
     """Whose reader has stopped reading: it holds its snapshot for as long as that takes."""
-    connection = database.open_current(place.path)
+    connection = opening.open_current(place.path)
     for number in range(3000):
         instant = f"2026-11-20 {number // 60 % 24:02d}:{number % 60:02d}:{number // 1440:02d}.000000"
-        database.insert_sample(connection, sample(process_row(), taken_at=instant))
+        insertion.insert_sample(connection, sample(process_row(), taken_at=instant))
     connection.close()
     place.watched = 1
     command = [sys.executable, "-m", "perftrack", "export", "--process-csv", "-"]
@@ -105,8 +159,8 @@ def test_a_tick_does_not_wait_for_an_export(place: Place) -> None:
 SOON = """
 import sys
 from perftrack.recording import recorder
-from perftrack.storage import database
-recorder.HUNG_SECONDS, database.BUSY_TIMEOUT_SECONDS = 1, 0
+from perftrack.storage import sqlite_file
+recorder.HUNG_SECONDS, sqlite_file.BUSY_TIMEOUT_SECONDS = 1, 0
 sys.argv = ["perftrack", "record"]
 from perftrack.__main__ import main
 main()
@@ -143,8 +197,8 @@ HANGS_LATER = """
 import itertools, sys, time
 from perftrack.recording import linux_system, recorder
 from perftrack.settings import load
-from perftrack.storage import database
-recorder.HUNG_SECONDS, database.BUSY_TIMEOUT_SECONDS = 1, 0
+from perftrack.storage import sqlite_file
+recorder.HUNG_SECONDS, sqlite_file.BUSY_TIMEOUT_SECONDS = 1, 0
 sample, read = itertools.count(1), linux_system.read_system
 def hanging(path, *size):
     if path == "/proc/diskstats" and next(sample) == 4:
@@ -194,12 +248,12 @@ os.setuid(user)
 sys.argv = ["perftrack", "record"]
 if "PERFTRACK_TEST_DIE" in os.environ:  # in the middle of writing, with the log and its index open
     import signal
-    from perftrack.storage import database
-    write = database.add_sample
+    from perftrack.storage import insertion
+    write = insertion.add_sample
     def dying(*arguments, **how):
         write(*arguments, **how)
         os.kill(os.getpid(), signal.SIGKILL)
-    database.add_sample = dying
+    insertion.add_sample = dying
 main()
 """
 
@@ -254,7 +308,7 @@ class TestRootAndAnotherUser:
         os.chown(shared.folder, NOBODY, NOBODY)
         self.fine(shared, NOBODY)
         whole = Path(shared.path).read_bytes()
-        os.truncate(shared.path, 0)
+        Path(shared.path).write_text("no database at all" * 100)
         assert "is kept" in self.tick(shared, 0).stderr
         os.unlink(f"{shared.path}-failures")
         assert "is kept" in self.tick(shared, NOBODY).stderr

@@ -31,7 +31,7 @@ from python_2 import PYTHON_2_PICKLES
 
 from perftrack.errors import PerftrackError
 from perftrack.legacy.importer import Imported
-from perftrack.storage.database import insert_sample
+from perftrack.storage.insertion import insert_sample
 
 __all__ = ["original"]  # the fixture
 

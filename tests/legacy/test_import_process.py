@@ -27,7 +27,7 @@ from perftrack.errors import PerftrackError
 from perftrack.legacy import source
 from perftrack.legacy.child import PICKLE
 from perftrack.legacy.source import reading
-from perftrack.storage.database import open_current
+from perftrack.storage.opening import open_current
 
 __all__ = ["imported", "refused"]  # the fixtures
 linux = pytest.mark.skipif(sys.platform != "linux", reason="uses Linux's limits and signals")

@@ -29,8 +29,8 @@ from perftrack.errors import BusyError, PerftrackError
 from perftrack.legacy import importer
 from perftrack.legacy.importer import Imported
 from perftrack.legacy.source import Source
-from perftrack.storage import database
-from perftrack.storage.database import open_current
+from perftrack.storage import sqlite_file
+from perftrack.storage.opening import open_current
 
 __all__ = ["before", "original", "untouched"]  # the fixtures
 ROWS_AT_ONCE = 5000
@@ -174,7 +174,7 @@ class TestTheDatabase:
     def test_that_somebody_else_locks_is_named(
         self, original: WriteOriginal, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
+        monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0.1)
         open_current(path).close()
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")

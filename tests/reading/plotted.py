@@ -10,7 +10,7 @@ from datetime import datetime
 
 from machine import Machine, process
 
-from perftrack.storage import database
+from perftrack.storage import opening
 
 HOSTILE = "<img src=x onerror=document.title='pwned'>"
 UNDERSCORED = "_</script><b>bold</b>\u202e$x^2$"
@@ -18,7 +18,7 @@ UNDERSCORED = "_</script><b>bold</b>\u202e$x^2$"
 
 def a_night(path: str, samples: int = 1400, seconds: float = 60, begin: datetime | None = None) -> None:
     chance = random.Random(7)
-    with closing(database.open_current(path)) as connection:
+    with closing(opening.open_current(path)) as connection:
         machine = Machine(connection)
         if begin is not None:
             machine.clock = begin

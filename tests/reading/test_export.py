@@ -25,8 +25,8 @@ from perftrack.errors import PerftrackError
 from perftrack.reading import export as exporting
 from perftrack.reading import process_csv, queries
 from perftrack.reading.queries import TimeRange
-from perftrack.storage import database, engine
-from perftrack.storage.database import insert_sample
+from perftrack.storage import engine, opening
+from perftrack.storage.insertion import insert_sample
 
 SYSTEM_HEADER = "cpu_usage,datetime,mem_available,mem_percent_used,mem_total,mem_used"
 PROCESS_HEADER = "cpu_usage,datetime,filter,name,pid,rss_memory,vms_memory"
@@ -460,7 +460,7 @@ class TestFailure:
     def test_being_ended_by_a_signal(self, path: str, tmp_path: Path, earlier: dict[str, str]) -> None:
         fifo = tmp_path / "fifo"
         os.mkfifo(fifo)  # nobody reads it, so that the export waits
-        database.open_current(path).close()
+        opening.open_current(path).close()
         command = [sys.executable, "-m", "perftrack", "export", "--process-csv", str(fifo), "--database", path]
         with subprocess.Popen(command, cwd=tmp_path / "work", stderr=subprocess.PIPE, text=True) as export:
             while len(os.listdir(tmp_path / "work")) == len(earlier):

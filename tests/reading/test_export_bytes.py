@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from perftrack.reading.export import TimeFormat, export
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.spreadsheet import neutralised
-from perftrack.storage import database
+from perftrack.storage import insertion
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
 ROWS = st.lists(
@@ -51,7 +51,7 @@ def test_whatever_the_values_are(
         connection.execute(f"DELETE FROM {table}")
     for number, rows in enumerate(samples):
         processes = [process_row(started_ticks=place, **row) for place, row in enumerate(rows)]
-        database.insert_sample(connection, sample(*processes, taken_at=f"2026-11-20 12:0{number}:00.00000{number}"))
+        insertion.insert_sample(connection, sample(*processes, taken_at=f"2026-11-20 12:0{number}:00.00000{number}"))
     export(path, None, str(tmp_path / "p.csv"), TimeRange(), time_format=time_format, spreadsheet_safe=safe)
 
     expected = io.StringIO()

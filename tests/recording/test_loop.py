@@ -27,7 +27,7 @@ from perftrack.recording import recorder
 from perftrack.recording.recorder import record_every
 from perftrack.sample import Sample
 from perftrack.settings import Settings
-from perftrack.storage import database
+from perftrack.storage import sqlite_file
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
 
@@ -124,7 +124,7 @@ class TestTheLoop:
         connection: sqlite3.Connection,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.05)
+        monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0.05)
         connection.execute("BEGIN IMMEDIATE")
         loop = record_every(settings(), 0.1, 2)
         assert isinstance(next(loop), BusyError)

@@ -20,7 +20,7 @@ from taken import SLEEP, SLEEPER, Python, Row, Spawn, count, newest, spawn_zombi
 from perftrack.recording import linux, linux_system, portable, portable_system, proc_files, sampler, system
 from perftrack.recording.recorder import record_one
 from perftrack.settings import Settings
-from perftrack.storage import database
+from perftrack.storage import insertion
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
 
@@ -226,7 +226,7 @@ def test_a_tick_never_joins_the_boot_of_imported_data(
 ) -> None:
     """Whose key is NULL, where the kernel gives no key either (gVisor)."""
     host = os.uname().nodename
-    database.insert_sample(connection, sample(host=host, boot=None))
+    insertion.insert_sample(connection, sample(host=host, boot=None))
     refused = unreadable("/proc/sys/kernel/random/boot_id", linux_system.read_system)
     monkeypatch.setattr(linux_system, "read_system", refused)
     record_one(settings(cpu_window=0))

@@ -19,7 +19,7 @@ from taken import SLEEPER, Spawn, count, environment, newest
 from perftrack.errors import BusyError, PerftrackError
 from perftrack.recording.recorder import record_one
 from perftrack.settings import Settings, load
-from perftrack.storage import database
+from perftrack.storage import insertion, opening, sqlite_file
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
 
@@ -78,7 +78,9 @@ class TestTheCronLine:
             "perftrack.sample",
             "perftrack.settings",
             "perftrack.storage",
-            "perftrack.storage.database",
+            "perftrack.storage.insertion",
+            "perftrack.storage.opening",
+            "perftrack.storage.sqlite_file",
             "perftrack.storage.store",
             "perftrack.storage.tick_sql",
             "perftrack.text",
@@ -97,7 +99,7 @@ class TestTheCronLine:
     def test_can_be_tried_again_where_the_database_is_locked(
         self, path: str, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.05)
+        monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0.05)
         connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(BusyError, match="locked by another program") as error:
             record_one(load({"database": path, "cpu_window": 0.01}))
@@ -150,7 +152,7 @@ class TestATick:
     ) -> None:
         def write(_seconds: float) -> None:
             connection.execute("BEGIN EXCLUSIVE")
-            database._insert(connection, "INSERT INTO host (name) VALUES ('written in the window')", {})
+            insertion._insert(connection, "INSERT INTO host (name) VALUES ('written in the window')", {})
             connection.execute("COMMIT")
 
         monkeypatch.setattr(time, "sleep", write)
@@ -220,7 +222,7 @@ class TestATick:
         """SQLite would go on writing into the file that is there no longer."""
         record_one(settings())
         other = tmp_path / "other.db"
-        database.open_current(str(other)).close()
+        opening.open_current(str(other)).close()
 
         def meanwhile(_seconds: float) -> None:
             for suffix in ("", "-wal", "-shm") if mishap == "moved with its log" else ("",):
@@ -270,7 +272,7 @@ class TestATick:
 def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that fills with the SQL of all connections opened from now on, and with each sleep."""
     trace: list[str] = []
-    open_current, sleep = database.open_current, time.sleep
+    open_current, sleep = opening.open_current, time.sleep
 
     def opened(path: str) -> sqlite3.Connection:
         connection = open_current(path)
@@ -281,7 +283,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         sleep(seconds)
         trace.append("slept")
 
-    monkeypatch.setattr(database, "open_current", opened)
+    monkeypatch.setattr(opening, "open_current", opened)
     monkeypatch.setattr(time, "sleep", sleeping)
     return trace
 

@@ -25,12 +25,13 @@ Empty = Callable[[bool], None]
 
 @pytest.fixture
 def empty(perftrack: Run, path: str) -> Empty:
-    """Make the database one that fails every tick, or what it was."""
+    """Leave a log beside an empty database, which fails every tick, or make the database what it was."""
     perftrack("record")
     whole = Path(path).read_bytes()
 
     def made(broken: bool) -> None:
         Path(path).write_bytes(b"" if broken else whole)
+        Path(f"{path}-wal").write_text("what a crash left" if broken else "")
 
     made(True)
     return made
@@ -130,8 +131,8 @@ class TestTheSameFailureEveryMinute:
 IMPATIENT = """
 import sys
 from perftrack.__main__ import main
-from perftrack.storage import database
-database.BUSY_TIMEOUT_SECONDS = 0.05
+from perftrack.storage import sqlite_file
+sqlite_file.BUSY_TIMEOUT_SECONDS = 0.05
 sys.argv = ["perftrack", "record"]
 main()
 """
@@ -213,7 +214,7 @@ def test_what_keeps_status_from_reading_the_database_is_told_with_its_history(pe
     for _ in range(2):
         perftrack("record", expect=1)
     done = perftrack("status", expect=1)
-    assert "is empty (0 bytes)" in done.stderr
+    assert "is empty, but" in done.stderr
     assert done.stdout.startswith("errors    ")
     assert "2 times" in done.stdout
     document = json.loads(perftrack("status", "--format", "json", expect=1).stdout)

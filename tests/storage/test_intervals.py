@@ -12,7 +12,7 @@ from conftest import process_row, sample
 from machine import Machine, process
 from sqlalchemy import Table
 
-from perftrack.storage import database, intervals
+from perftrack.storage import insertion, intervals
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ class TestProcessInterval:
 
     def test_of_imported_data_is_what_it_has(self, connection: sqlite3.Connection) -> None:
         one = sample(process_row(cpu_user_ms=None, cpu_system_ms=None, started_ticks=None), boot=None)
-        database.insert_sample(connection, one)
+        insertion.insert_sample(connection, one)
         connection.execute("INSERT INTO name_filter (text, rank) VALUES ('on', 1)")
         connection.execute(
             "INSERT INTO process_sample (sample_id, process_id, filter_id, rss_bytes) VALUES (1, 1, 2, 4096)"

@@ -19,7 +19,7 @@ from perftrack import private
 from perftrack.errors import BusyError, PassingError, UnusableError
 from perftrack.recording.recorder import record_every, record_one
 from perftrack.settings import Settings, load
-from perftrack.storage import database, pending, store, tick_sql
+from perftrack.storage import insertion, opening, pending, sqlite_file, store, tick_sql
 
 PROBLEM = PassingError("it is full")
 
@@ -27,7 +27,7 @@ PROBLEM = PassingError("it is full")
 @pytest.fixture
 def settings(path: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
     """The settings of a tick; it does not wait long for a lock."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0.05)
 
     def made(**options: object) -> Settings:
         return load({"database": path, "cpu_window": 0.01, **options})
@@ -120,7 +120,7 @@ class TestWhatCannotBeWritten:
 
     @pytest.mark.parametrize(
         ("content", "says"),
-        [(b"", "is empty"), (b"not a database at all" * 100, "not a SQLite database")],
+        [(b"", "is empty, but"), (b"not a database at all" * 100, "not a SQLite database")],
     )
     def test_because_it_is_no_database(
         self, settings: Callable[..., Settings], path: str, content: bytes, says: str
@@ -128,6 +128,7 @@ class TestWhatCannotBeWritten:
         record_one(settings())
         whole = Path(path).read_bytes()
         Path(path).write_bytes(content)
+        Path(f"{path}-wal").write_text("what a crash left")
         self.refused(settings(), path, says)
         Path(path).write_bytes(whole)
         record_one(settings())
@@ -159,7 +160,7 @@ class TestWhatCannotBeWritten:
     def test_and_not_kept_either_says_that_it_is_lost(self, perftrack: Run, path: str) -> None:
         perftrack("record")
         whole = Path(path).read_bytes()
-        Path(path).write_bytes(b"")
+        Path(path).write_bytes(b"no database at all" * 100)
         Path(f"{path}-pending").write_text("in the way")
         done = perftrack("record", expect=1)
         assert done.stderr.endswith(
@@ -235,8 +236,8 @@ class TestTheFile:
         pending.keep(path, sample(*rows, uptime_seconds=1 / 3), PROBLEM)
         pending.insert(connection, path)
         other = str(tmp_path / "other.db")
-        directly = database.open_current(other)
-        database.insert_sample(directly, sample(*rows, uptime_seconds=1 / 3))
+        directly = opening.open_current(other)
+        insertion.insert_sample(directly, sample(*rows, uptime_seconds=1 / 3))
         directly.close()
         for view in ("system_log", "process_log", "process", "system_sample"):
             assert query(path, f"SELECT * FROM {view}") == query(other, f"SELECT * FROM {view}") != []
@@ -263,7 +264,7 @@ class TestTheFile:
 
     def test_of_the_same_microsecond_is_another_sample(self, path: str, connection: sqlite3.Connection) -> None:
         """The clock was set back, and samples of a boot have the same instant; found twice, each is there once."""
-        database.insert_sample(connection, sample(uptime_seconds=1.0))
+        insertion.insert_sample(connection, sample(uptime_seconds=1.0))
         for uptime in (2.0, 3.0):
             pending.keep(path, sample(uptime_seconds=uptime), PROBLEM)
         again = {name: (Path(f"{path}-pending") / name).read_text() for name in kept(path)}
@@ -280,7 +281,7 @@ class TestTheFile:
     def test_only_it_can_be_there_already(self, path: str, connection: sqlite3.Connection) -> None:
         """Two ticks that start together can read the same of everything: both are in the database."""
         for _ in range(3):
-            database.insert_sample(connection, sample(process_row()))
+            insertion.insert_sample(connection, sample(process_row()))
         assert query(path, "SELECT substr(taken_at, -6) FROM system_sample") == ["000000", "000001", "000002"]
         assert query(path, "SELECT count(*) FROM process_sample") == [3]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -10,19 +11,24 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from conftest import REPOSITORY, Run, process_row, query, sample
+from conftest import LEGACY, REPOSITORY, Run, process_row, query, sample
 
 from perftrack.errors import BusyError, PerftrackError
-from perftrack.storage import database, schema, tick_sql
-from perftrack.storage.engine import current_engine
+from perftrack.storage import insertion, opening, schema, sqlite_file, tick_sql
+from perftrack.storage.engine import engine_for
 from perftrack.storage.intervals import VIEWS
 from perftrack.storage.models import Base
+from perftrack.storage.opening import current_engine
 
 TABLES = {"host", "recorder", "boot", "system_sample", "process", "name_filter", "process_sample"}
 
@@ -52,7 +58,7 @@ class TestTheSchema:
             assert not column.nullable or "NULL" in column.doc, f"{column}: what does NULL mean?"
 
     def test_is_recognised_by_file1(self, connection: sqlite3.Connection) -> None:
-        assert connection.execute("PRAGMA application_id").fetchone() == (database.APPLICATION_ID,)
+        assert connection.execute("PRAGMA application_id").fetchone() == (sqlite_file.APPLICATION_ID,)
 
 
 def _is_no_view(_object: object, name: str | None, kind: str, _reflected: bool, _compared: object) -> bool:
@@ -67,17 +73,18 @@ class TestTheConnection:
     def test_has(self, connection: sqlite3.Connection, pragma: str, value: object) -> None:
         assert connection.execute(f"PRAGMA {pragma}").fetchone() == (value,)
 
+    @pytest.mark.usefixtures("connection")
     def test_of_sqlalchemy_has_the_same(self, path: str) -> None:
-        with current_engine(path, write=True).connect() as writer:
+        with engine_for(path, write=True).connect() as writer:
             found = [writer.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "foreign_keys")]
         assert found == [2, 1]
 
     def test_that_writes_takes_the_lock_at_once(self, connection: sqlite3.Connection, path: str) -> None:
-        with current_engine(path, write=True).begin():
+        with engine_for(path, write=True).begin():
             connection.execute("PRAGMA busy_timeout = 0")
             with pytest.raises(sqlite3.OperationalError, match="locked"):
-                database.insert_sample(connection, sample())
-        database.insert_sample(connection, sample())
+                insertion.insert_sample(connection, sample())
+        insertion.insert_sample(connection, sample())
 
     def test_that_reads_cannot_write(self, path: str, connection: sqlite3.Connection) -> None:
         assert connection
@@ -91,7 +98,7 @@ class TestCreating:
         path = tmp_path / "one" / "two" / "perftrack.db"
         before = os.umask(umask)
         try:
-            connection = database.open_current(str(path))
+            connection = opening.open_current(str(path))
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("INSERT INTO host (name) VALUES ('x')")
             connection.execute("COMMIT")
@@ -111,14 +118,14 @@ class TestCreating:
         }
 
     def test_leaves_nothing_else_behind(self, path: str) -> None:
-        database.open_current(path).close()
+        opening.open_current(path).close()
         assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
 
     def test_keeps_the_permissions_of_a_folder_that_is_there(self, tmp_path: Path) -> None:
         folder = tmp_path / "shared"
         folder.mkdir()
         folder.chmod(0o755)
-        database.open_current(str(folder / "perftrack.db")).close()
+        opening.open_current(str(folder / "perftrack.db")).close()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
     def test_by_eight_at_once_gives_one_database(self, path: str) -> None:
@@ -129,21 +136,98 @@ class TestCreating:
         assert results == [("", 0)] * 8
         assert query(path, "SELECT count(*) FROM system_sample") == [8]
         assert query(path, "SELECT count(*) FROM host") == [1]
+        assert query(path, "PRAGMA journal_mode") == ["wal"]
         assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
 
-    def test_never_replaces_a_file_that_came_in_between(self, path: str) -> None:
-        with schema.migrating(path):
-            Path(path).write_text("precious")
-        assert Path(path).read_text() == "precious"
+    def test_goes_on_while_another_first_run_does_the_same(self, path: str) -> None:
+        """Of two that switch to WAL mode at once, SQLite refuses one, although it was told to wait."""
+        os.makedirs(os.path.dirname(path))
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            opening_it = pool.submit(lambda: opening.open_current(path).close())
+            time.sleep(0.5)
+            assert not opening_it.done()
+            other.execute("ROLLBACK")
+            opening_it.result(timeout=30)
+        other.close()
+        assert query(path, "PRAGMA journal_mode") == ["wal"]
+        assert revision(path) == tick_sql.REVISION
+
+    def test_does_not_wait_for_it_for_ever(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0.05)
+        os.makedirs(os.path.dirname(path))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(BusyError, match="locked by another program; try again later"):
+                opening.open_current(path)
+
+    def test_never_replaces_a_file_that_came_in_between(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_folder = schema.make_folder
+        precious = b"no database at all" * 100
+        monkeypatch.setattr(schema, "make_folder", lambda name: (make_folder(name), Path(path).write_bytes(precious)))
+        with pytest.raises(PerftrackError, match="it is not a SQLite database"):
+            opening.open_current(path)
+        assert Path(path).read_bytes() == precious
 
     def test_never_takes_the_log_of_another_for_its_own(self, perftrack: Run, path: str) -> None:
-        opened = database.open_current(path)
-        database.insert_sample(opened, sample())
+        opened = opening.open_current(path)
+        insertion.insert_sample(opened, sample())
         os.rename(path, f"{path}.moved")  # and its -wal stays, with the sample in it
         done = perftrack("record", expect=1)
         assert f"{path}-wal is still there" in done.stderr
         assert not os.path.exists(path)
         opened.close()
+
+    @pytest.mark.parametrize("command", [["record"], ["export"], ["status"], ["database", "upgrade"]])
+    def test_never_loses_the_log_of_a_database_that_was_emptied(
+        self, perftrack: Run, path: str, command: list[str]
+    ) -> None:
+        """SQLite itself would delete it."""
+        os.makedirs(os.path.dirname(path))
+        Path(path).touch()
+        Path(f"{path}-wal").write_text("samples")
+        done = perftrack(*command, expect=1)
+        assert f"database {path} is empty, but {path}-wal is still there" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert os.path.getsize(path) == 0
+        assert Path(f"{path}-wal").read_text() == "samples"
+
+    @pytest.mark.parametrize("mode", [0o644, 0o600])
+    @pytest.mark.parametrize("switched", [False, True], ids=["0 bytes", "a database without tables"])
+    def test_goes_on_where_a_first_run_was_killed(self, perftrack: Run, path: str, switched: bool, mode: int) -> None:
+        """And what somebody else made, as `sqlite3` does, becomes private."""
+        os.makedirs(os.path.dirname(path))
+        Path(path).touch()
+        os.chmod(path, mode)
+        if switched:
+            assert query(path, "PRAGMA journal_mode=WAL") == ["wal"]
+        before = Path(path).read_bytes()
+        assert bool(before) == switched
+        for command in ("export", "top", "status"):
+            done = perftrack(command, expect=1)
+            assert done.stderr.startswith(f"perftrack: database {path} is empty: `perftrack record` fills it")
+            assert done.stderr.count("\n") == 1
+        assert Path(path).read_bytes() == before
+        perftrack("record")
+        assert query(path, "SELECT count(*) FROM system_sample") == [1]
+        assert query(path, "PRAGMA journal_mode") == ["wal"]
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
+
+    def test_takes_a_relative_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for name in ("perftrack.db", "new/folder/perftrack.db"):
+            opening.open_current(name).close()
+            with current_engine(name).connect() as reader:
+                assert reader.exec_driver_sql("SELECT count(*) FROM system_sample").scalar() == 0
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+    def test_takes_a_relative_path_on_the_command_line(self, perftrack: Run, tmp_path: Path) -> None:
+        here = str(tmp_path / "work")
+        for command in (["record"], ["database", "upgrade"], ["import", str(LEGACY / "data.pik")], ["top"]):
+            perftrack(*command, "--database", "own.db", cwd=here)
+        assert query(tmp_path / "work" / "own.db", "SELECT count(*) > 1 FROM system_sample") == [1]
 
     def test_where_it_is_not_allowed_says_so(self, perftrack: Run, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
@@ -183,13 +267,10 @@ class TestRefusing:
         query(path, f"INSERT INTO alembic_version VALUES ('{revision}')")
         self.refused(perftrack, path, "another program")
 
-    @pytest.mark.parametrize(
-        ("content", "says"), [(b"", "is empty"), (b"not a database at all" * 100, "not a SQLite database")]
-    )
-    def test_what_is_no_database(self, perftrack: Run, path: str, content: bytes, says: str) -> None:
+    def test_what_is_no_database(self, perftrack: Run, path: str) -> None:
         os.makedirs(os.path.dirname(path))
-        Path(path).write_bytes(content)
-        self.refused(perftrack, path, says)
+        Path(path).write_bytes(b"not a database at all" * 100)
+        self.refused(perftrack, path, "not a SQLite database")
 
     def test_a_folder(self, perftrack: Run, path: str) -> None:
         os.makedirs(path)
@@ -200,7 +281,7 @@ class TestRefusing:
     def test_a_locked_database_can_be_tried_again(
         self, path: str, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.05)
+        monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0.05)
         connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(BusyError, match="locked by another program; try again later") as error:
             schema.upgrade(path)
@@ -238,10 +319,10 @@ def later_release(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
     program.write_text(
         textwrap.dedent(f"""
         import pathlib, sys
-        from perftrack.storage import database, tick_sql, schema
+        from perftrack.storage import opening, schema, tick_sql
         schema.migrations_folder = lambda: pathlib.Path({str(migrations)!r})
         tick_sql.REVISION = {NEXT!r}
-        database.open_current(sys.argv[1]).close()
+        opening.open_current(sys.argv[1]).close()
         """)
     )
 
@@ -259,7 +340,7 @@ class TestUpgrading:
     @pytest.fixture(autouse=True)
     def of_today(self, connection: sqlite3.Connection) -> None:
         """A database of this release, with a row in every table."""
-        database.insert_sample(connection, sample(process_row()))
+        insertion.insert_sample(connection, sample(process_row()))
         connection.close()
 
     def test_happens_by_itself(self, path: str, later_release: LaterRelease) -> None:
@@ -307,6 +388,23 @@ class TestUpgrading:
         assert [(process.communicate(timeout=60)[1], process.returncode) for process in started] == [("", 0)] * 8
         assert query(path, "SELECT name FROM host") == ["here!"]
 
+    def test_does_not_happen_by_reading(self, perftrack: Run, path: str) -> None:
+        os.unlink(path)
+        with schema.migrating(path) as migration:
+            config = schema.alembic_config()
+            config.attributes["connection"] = migration
+            schema.command.upgrade(config, "0001")
+        before = Path(path).read_bytes()
+        for command in ("export", "top", "report", "status", "plot"):
+            done = perftrack(command, expect=1)
+            assert done.stderr == (
+                f"perftrack: database {path} is of an older perftrack: `perftrack database upgrade` brings it up to "
+                "date, and so does `perftrack record`\n"
+            )
+        assert Path(path).read_bytes() == before
+        perftrack("database", "upgrade")
+        assert len(perftrack("export", "--system-csv", "-").stdout.splitlines()) == 1
+
     def test_is_undone_when_it_leaves_a_row_that_refers_to_nothing(self, path: str) -> None:
         with pytest.raises(PerftrackError, match="refers to nothing"), schema.migrating(path) as migration:
             migration.exec_driver_sql("UPDATE process_sample SET process_id = 99")
@@ -315,7 +413,7 @@ class TestUpgrading:
     def test_is_refused_afterwards_by_this_release(self, path: str, later_release: LaterRelease) -> None:
         later_release(path)
         with pytest.raises(PerftrackError, match="written by a newer perftrack"):
-            database.open_current(path)
+            opening.open_current(path)
 
 
 class TestTheAlembicCommand:
@@ -391,6 +489,71 @@ class TestTheAlembicCommand:
         assert query(path, "SELECT max(minor_faults) > 0, count(*) = count(minor_faults) FROM process_sample") == [
             (1, 1)
         ]
+
+    @pytest.mark.parametrize(
+        ("before", "line", "up", "down"),
+        [
+            (
+                "    uss_bytes: Mapped",
+                '    handles: Mapped[Count | None] = mapped_column(doc="Made up. NULL: not known.")',
+                {"process_log", "process_interval"},
+                {"process_log", "process_interval"},
+            ),
+            (
+                '    username: Mapped[String | None] = mapped_column(\n        doc="Its real',
+                '    shell: Mapped[String | None] = mapped_column(doc="Made up. NULL: not known.")',
+                {"process_log"},
+                {"process_log", "process_interval"},  # the table is made anew without the column
+            ),
+            (
+                "class ProcessSample(Base)",
+                'Host.__table__.append_constraint(UniqueConstraint("id", "name"))\n\n',
+                set(VIEWS),
+                set(VIEWS),
+            ),
+        ],
+        ids=["a column of process_sample", "a column of process", "a table made anew"],
+    )
+    def test_makes_those_views_anew_that_change_or_whose_table_does(
+        self,
+        path: str,
+        tmp_path: Path,
+        alembic: Callable[..., str],
+        before: str,
+        line: str,
+        up: set[str],
+        down: set[str],
+    ) -> None:
+        alembic("upgrade", "head")
+        of_today = schema_of(path)
+        _insert_line(tmp_path / "clone/perftrack/storage/models.py", before, line)
+        alembic("revision", "--autogenerate", "-m", "later")
+        (written,) = (tmp_path / "clone/migrations/versions").glob(f"{NEXT}_*.py")
+        text = written.read_text()
+        for found, expected in zip(text.split("def downgrade"), (up, down), strict=True):
+            assert set(re.findall(r"DROP VIEW (\w+)", found)) == expected
+            assert set(re.findall(r"CREATE VIEW (\w+)", found)) == expected
+        expression = re.compile(r" +(\w+\(|CASE |ELSE |AND |\d|later\.|WHERE )")
+        assert [one for one in text.splitlines() if len(one) > 120 and not expression.match(one)] == []
+        alembic("upgrade", "head")
+        assert revision(path) == NEXT
+        of_later = schema_of(path)
+        assert of_later != of_today
+        alembic("downgrade", "-1")
+        assert schema_of(path) == of_today
+        alembic("upgrade", "head")
+        assert schema_of(path) == of_later
+
+
+def schema_of(path: str) -> set[Any]:
+    """Return the views, and the columns and indexes of each table, whatever their order."""
+    columns = (
+        "SELECT m.name, c.name, c.type, c.'notnull', c.pk FROM sqlite_master AS m, pragma_table_xinfo(m.name) AS c"
+    )
+    indexes = "SELECT m.name, i.name, i.'unique' FROM sqlite_master AS m, pragma_index_list(m.name) AS i"
+    options = "SELECT name, wr, strict FROM pragma_table_list"
+    views = "SELECT name, sql FROM sqlite_master WHERE type = 'view'"
+    return {row for sql in (columns, indexes, options, views) for row in query(path, sql)}
 
 
 def _insert_line(file: Path, before: str, line: str) -> None:

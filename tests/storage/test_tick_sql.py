@@ -18,9 +18,9 @@ from sqlalchemy import Column, Integer
 from sqlalchemy.orm import Session
 
 from perftrack.sample import Sample
-from perftrack.storage import database, statements, tick_sql
-from perftrack.storage.database import insert_sample
-from perftrack.storage.engine import current_engine
+from perftrack.storage import insertion, opening, statements, tick_sql
+from perftrack.storage.engine import engine_for
+from perftrack.storage.insertion import insert_sample
 from perftrack.storage.models import (
     Base,
     Boot,
@@ -62,9 +62,9 @@ def test_a_forgotten_sampler_line_fails_loudly(connection: sqlite3.Connection) -
     assert connection.execute("SELECT count(*) FROM host").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("known", [None, database.KnownIds()])
+@pytest.mark.parametrize("known", [None, insertion.KnownIds()])
 def test_the_rows_of_a_sample_are_left_as_they_are(
-    connection: sqlite3.Connection, known: database.KnownIds | None
+    connection: sqlite3.Connection, known: insertion.KnownIds | None
 ) -> None:
     taken = sample(process_row(pid=1), process_row(pid=2))
     before = copy.deepcopy([getattr(taken, name) for name in Sample.__slots__])
@@ -122,10 +122,11 @@ samples = st.lists(
 def test_a_tick_and_a_session_write_identical_databases(taken: list[Sample]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ticked, added = f"{folder}/ticked.db", f"{folder}/added.db"
-        with closing(database.open_current(ticked)) as connection:
+        with closing(opening.open_current(ticked)) as connection:
             for one in taken:
                 insert_sample(connection, one)
-        with Session(current_engine(added, write=True)) as session, session.begin():
+        opening.open_current(added).close()
+        with Session(engine_for(added, write=True)) as session, session.begin():
             for one in taken:
                 add_through_session(session, one)
         assert dump(ticked) == dump(added)

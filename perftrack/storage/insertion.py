@@ -1,158 +1,26 @@
-"""The SQLite file: opening it, and writing one sample into it. Standard library only: every tick pays for it."""
+"""Inserting one sample, and reading what the next is compared with. Standard library only: every tick pays for it."""
 
 from __future__ import annotations
 
 import datetime
-import os
 import sqlite3
-from contextlib import contextmanager
 from operator import itemgetter
 
-from perftrack.errors import PerftrackError, UnusableError, explain
 from perftrack.sample import COMPUTED_BOOT_KEY, CPU_COUNTERS, Baseline
 from perftrack.storage import tick_sql
+from perftrack.storage.sqlite_file import data_version, transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from perftrack.rows import BootRow, HostRow, RecorderRow
     from perftrack.sample import Sample
 
-# An import of millions of rows holds the lock for some seconds; the next tick of a crontab is due in a minute.
-BUSY_TIMEOUT_SECONDS = 30.0
-# "perf", by which file(1) and perftrack know such a file; PRAGMA application_id.
-APPLICATION_ID = 0x70657266
 # Boot times that a system computes from its clock wander by a second or two; two real boots are further apart.
 SAME_BOOT_SECONDS = 60
-_FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
-_ANYBODY_WRITES = 0o002  # S_IWOTH
 _values = itemgetter(*tick_sql.PROCESS_SAMPLE_COLUMNS)
-
-
-def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open the existing database at *path*, in autocommit mode: transactions are written out.
-
-    Raises: PerftrackError where there is no such file or it cannot be opened.
-    """
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        if os.path.islink(path):
-            raise UnusableError(f"database {path} is a link to {os.readlink(path)}, which does not exist") from None
-        raise PerftrackError(
-            f"no database at {path}; `perftrack record` creates it, --database names another"
-        ) from None
-    except OSError as error:
-        raise UnusableError(f"database {path} cannot be opened: {error.strerror}") from None
-    if found.st_mode & _FILE_TYPE != _REGULAR_FILE:  # opening a named pipe would wait for ever
-        raise PerftrackError(f"database {path}: it is not a file; name another with --database")
-    if found.st_size == 0:
-        raise UnusableError(
-            f"database {path} is empty (0 bytes): if it held samples, restore it from a copy; if it is new (sqlite3 "
-            "makes such a file where there is none), remove it"
-        )
-    location = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace(os.sep, "/")
-    uri = f"file:{'/' if os.name == 'nt' else ''}{location}?mode={'ro' if read_only else 'rw'}"
-    if not read_only and os.name == "posix" and os.stat(os.path.dirname(path) or ".").st_mode & _ANYBODY_WRITES:
-        from perftrack.storage.shared_folder import refuse_others_files
-
-        refuse_others_files(path)
-    with explained(path):
-        connection = sqlite3.connect(uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=True)
-        # What SQLite does not keep in the file, as it does WAL mode: commits survive a power cut, keys are checked.
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-    return connection
-
-
-def open_current(path: str, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open the database with the schema of this perftrack: upgraded if need be, and created unless *read_only*.
-
-    Raises: PerftrackError where it is another program's, a newer perftrack's, or cannot be opened.
-    """
-    missing = not read_only and not os.path.lexists(path)
-    connection = None if missing else connect(path, read_only=read_only)
-    try:
-        if connection is None or not is_current(connection, path):
-            from perftrack.storage.schema import upgrade
-
-            upgrade(path)
-            connection = connection or connect(path)
-    except BaseException:
-        if connection is not None:
-            connection.close()
-        raise
-    return connection
-
-
-def pending_folder(path: str) -> str:
-    """Return the folder of what cannot be in the database at *path* (storage/pending.py)."""
-    return f"{path}-pending"
-
-
-def failures_file(path: str) -> str:
-    """Return the file of the failures to record into the database at *path* (storage/failures.py)."""
-    return f"{path}-failures"
-
-
-def file_id(path: str) -> tuple[int, int] | None:
-    """Return what tells the file at *path* from one that takes its place, or None where there is none."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def is_current(connection: sqlite3.Connection, path: str) -> bool:
-    """Return whether the database still has the schema of this perftrack."""
-    return _revision(connection, path) == tick_sql.REVISION
-
-
-def data_version(connection: sqlite3.Connection) -> int:
-    """Return a number that changes with every commit of another connection, https://sqlite.org/pragma.html."""
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
-
-
-def _revision(connection: sqlite3.Connection, path: str) -> str | None:
-    with explained(path):
-        try:
-            row = connection.execute(
-                "SELECT version_num FROM alembic_version, pragma_application_id WHERE application_id = ?",
-                (APPLICATION_ID,),
-            ).fetchone()
-        except sqlite3.OperationalError as error:
-            if "no such table" in str(error):
-                return None
-            raise
-        return row and str(row[0])
-
-
-@contextmanager
-def explained(path: str) -> Generator[None]:
-    """Turn an error of SQLite, also as SQLAlchemy wraps it, into the one line that a user of *path* sees."""
-    try:
-        yield
-    except Exception as error:
-        cause = getattr(error, "orig", error)
-        if isinstance(cause, sqlite3.Error):
-            raise explain(cause, path) from error
-        raise
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """Write all or nothing. The lock is taken at once, so that what was read inside cannot be out of date."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 class KnownIds:

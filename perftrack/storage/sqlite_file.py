@@ -1,0 +1,141 @@
+"""The SQLite file and those beside it: names, connections, errors. Standard library only: every tick pays for it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+
+from perftrack.errors import PerftrackError, UnusableError, explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+# An import of millions of rows holds the lock for some seconds; the next tick of a crontab is due in a minute.
+BUSY_TIMEOUT_SECONDS = 30.0
+# "perf", by which file(1) and perftrack know such a file; PRAGMA application_id.
+APPLICATION_ID = 0x70657266
+_FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
+_ANYBODY_WRITES = 0o002  # S_IWOTH
+
+
+def pending_folder(path: str) -> str:
+    """Return the folder of what cannot be in the database at *path* (storage/pending.py).
+
+    It is there while a failure is not over, too: by that, and nothing else, a tick knows.
+    """
+    return f"{path}-pending"
+
+
+def failures_file(path: str) -> str:
+    """Return the file of the failures to record into the database at *path* (storage/failures.py)."""
+    return f"{path}-failures"
+
+
+def file_id(path: str) -> tuple[int, int] | None:
+    """Return what tells the file at *path* from one that takes its place, or None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the existing file at *path*, in autocommit mode: transactions are written out.
+
+    It may hold no schema yet. Raises: PerftrackError where there is no such file or it cannot be opened.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise UnusableError(f"database {path} is a link to {os.readlink(path)}, which does not exist") from None
+        raise PerftrackError(
+            f"no database at {path}; `perftrack record` creates it, --database names another"
+        ) from None
+    except OSError as error:
+        raise UnusableError(f"database {path} cannot be opened: {error.strerror}") from None
+    if found.st_mode & _FILE_TYPE != _REGULAR_FILE:  # opening a named pipe would wait for ever
+        raise PerftrackError(f"database {path}: it is not a file; name another with --database")
+    if found.st_size == 0:
+        refuse_leftover_log(path)
+    if not read_only:
+        refuse_others_files(path)
+    location = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace(os.sep, "/")
+    uri = f"file:{'/' if os.name == 'nt' else ''}{location}?mode={'ro' if read_only else 'rw'}"
+    with explained(path):
+        connection = sqlite3.connect(uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=True)
+        # What SQLite does not keep in the file, as it does WAL mode: commits survive a power cut, keys are checked.
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def refuse_leftover_log(path: str) -> None:
+    """Raise UnusableError where a write-ahead log holds something and its database is gone or empty.
+
+    SQLite would delete it, or mix it into a new database.
+    """
+    # In this order: a first run of this moment has something in its database before it has something in its log.
+    if _size(f"{path}-wal") > 0 and _size(path) == 0:
+        raise UnusableError(
+            f"database {path} is {'empty' if os.path.lexists(path) else 'gone'}, but {path}-wal is still there and "
+            "would be mixed into a new one: move it to where the database is now, under its new name with -wal, or "
+            "remove it if that is gone for good"
+        )
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def refuse_others_files(path: str) -> None:
+    """Raise PerftrackError where anybody can write to the folder, as /tmp, and another user has put a file there.
+
+    Who owns SQLite's log can read and change what is recorded, and who owns a link decides where that goes.
+    """
+    if os.name != "posix" or not os.stat(os.path.dirname(path) or ".").st_mode & _ANYBODY_WRITES:
+        return
+    from perftrack.private import is_ours
+
+    for file in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal", pending_folder(path), failures_file(path)):
+        if os.path.lexists(file) and not is_ours(file):
+            raise PerftrackError(
+                f"database {path}: {file} belongs to another user, and anybody can write to its folder; keep the "
+                "database in a folder of your own"
+            )
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes with every commit of another connection, https://sqlite.org/pragma.html."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+@contextmanager
+def explained(path: str) -> Generator[None]:
+    """Turn an error of SQLite, also as SQLAlchemy wraps it, into the one line that a user of *path* sees."""
+    try:
+        yield
+    except Exception as error:
+        cause = getattr(error, "orig", error)
+        if isinstance(cause, sqlite3.Error):
+            raise explain(cause, path) from error
+        raise
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Generator[None]:
+    """Write all or nothing. The lock is taken at once, so that what was read inside cannot be out of date."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
