@@ -31,6 +31,8 @@ class RecorderRow(TypedDict, total=False):
 class SystemRow(TypedDict, total=False):
     """Of system_sample; storage adds the ids."""
 
+    disk_set: str | None  # device_set.names of the disks
+    net_set: str | None  # and of the network interfaces
     taken_at: str
     taken_at_local: str
     uptime_seconds: float | None

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 CPU_COUNTERS = ("cpu_user_ms", "cpu_system_ms", "cpu_idle_ms", "cpu_iowait_ms", "cpu_steal_ms")
 # A boot's key begins with this where the system has no ID for it and the boot time must do.
 COMPUTED_BOOT_KEY = "boot time "
+# CPU counters move in steps of 10 ms: over less than this, they give no percentage.
+SHORTEST_SECONDS = 0.05
 
 
 class Sample:
@@ -55,6 +57,12 @@ class Baseline:
         self.uptime_seconds = uptime_seconds
         self.cpu = cpu
         self.processes = processes
+
+
+def device_set(names: Iterable[str]) -> str:
+    """Return device_set.names. What the views could not tell apart from what is between names becomes ?."""
+    words = ("".join(each if each.isprintable() and each not in ' "\\' else "?" for each in name) for name in names)
+    return " ".join(sorted(words))
 
 
 def unknown(columns: Iterable[str]) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, func
+from sqlalchemy import ColumnElement, FromClause, case, func
 
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 from perftrack.storage.models import SystemSample
@@ -76,7 +76,8 @@ def _of_all_cpu(part: str) -> Metric:
         + _INTERVAL.cpu_idle_ms
         + func.coalesce(_INTERVAL.cpu_iowait_ms, 0)
     )
-    value = _share(_INTERVAL[f"cpu_{part}_ms"], whole)
+    share = _share(_INTERVAL[f"cpu_{part}_ms"], whole)
+    value = case((_INTERVAL.cpu_percent.is_not(None), share))  # it is not known of a very short interval
     return Metric(f"cpu_{part}", "%", SYSTEM_INTERVAL, value, "CPU", part, full=100.0, stacked=True)
 
 

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 import psutil
 
 from perftrack.recording.proc_files import number, read_system
-from perftrack.sample import COMPUTED_BOOT_KEY
+from perftrack.sample import COMPUTED_BOOT_KEY, device_set
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perftrack.rows import SystemRow
 
 _MS_PER_TICK = 1000 // os.sysconf("SC_CLK_TCK")
+BLOCK_DEVICES, INTERFACES = "/sys/block", "/sys/class/net"
 _SECTOR_BYTES = 512  # in /proc/diskstats, whatever the disk's own
+# The inodes of the namespaces of the first process, include/linux/proc_ns.h and include/uapi/linux/nsfs.h.
+_INITIAL_NAMESPACES = (("pid", 0xEFFFFFFC), ("time", 0xEFFFFFFA))
 
 
 def boot_key() -> str:
-    """Return the kernel's ID of this boot, or one made from the boot time where it has none (gVisor)."""
+    """Return the kernel's ID of this boot, or one made from the boot time where it has none (gVisor).
+
+    Containers have that ID too, but processes or a time since boot of their own: theirs has their namespaces with it.
+    """
     try:
-        return read_system("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
+        key = read_system("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
     except OSError:
         return f"{COMPUTED_BOOT_KEY}{time.time() - uptime_seconds():.0f}"
+    for name, initial in _INITIAL_NAMESPACES:
+        with suppress(OSError):  # not in this kernel
+            namespace = os.stat(f"/proc/self/ns/{name}").st_ino
+            if namespace != initial:
+                key += f" {name}:{namespace}"
+    return key
 
 
 def uptime_seconds() -> float:
@@ -66,22 +79,32 @@ def memory() -> SystemRow:
 
 
 def disks() -> SystemRow:
-    """Return what was read from and written to all disks, partitions not counted again; nothing where there are none.
+    """Return what was read from and written to all disks, see system_sample.disk_read_bytes; nothing: there are none.
 
     Fields: https://docs.kernel.org/admin-guide/iostats.html. Raises: OSError.
     """
-    names = {name.replace(b"!", b"/") for name in os.listdir(b"/sys/block")}
-    found = False
+    blocks = os.listdir(BLOCK_DEVICES)
+    hardware = [name for name in blocks if os.path.exists(f"{BLOCK_DEVICES}/{name}/device")]
+    names = {
+        name.replace("!", "/").encode(): f"{BLOCK_DEVICES}/{name}"
+        for name in hardware or blocks
+        if not name.startswith("loop")
+    }
+    folders = []
     sectors_read = sectors_written = 0
     for line in read_system("/proc/diskstats").splitlines():
         fields = line.split(None, 10)
         if fields[2] in names:
-            found = True
+            folders.append(names[fields[2]])
             sectors_read += int(fields[5])
             sectors_written += int(fields[9])
-    if not found:
+    if not folders:
         return {}
-    return {"disk_read_bytes": sectors_read * _SECTOR_BYTES, "disk_write_bytes": sectors_written * _SECTOR_BYTES}
+    return {
+        "disk_set": _device_set(folders),
+        "disk_read_bytes": sectors_read * _SECTOR_BYTES,
+        "disk_write_bytes": sectors_written * _SECTOR_BYTES,
+    }
 
 
 def network() -> SystemRow:
@@ -90,12 +113,28 @@ def network() -> SystemRow:
     Raises: OSError.
     """
     received = sent = 0
-    lines = read_system("/proc/net/dev").splitlines()[2:]
-    for line in lines:
-        fields = line.rpartition(b":")[2].split(None, 9)
+    folders = []
+    for line in read_system("/proc/net/dev").splitlines()[2:]:
+        name, _, values = line.rpartition(b":")
+        fields = values.split(None, 9)
+        folders.append(f"{INTERFACES}/{os.fsdecode(name.strip())}")
         received += int(fields[0])
         sent += int(fields[8])
-    return {"net_sent_bytes": sent, "net_received_bytes": received} if lines else {}
+    if not folders:
+        return {}
+    return {"net_set": _device_set(folders), "net_sent_bytes": sent, "net_received_bytes": received}
+
+
+def _device_set(folders: list[str]) -> str:
+    """Return device_set.names of the devices with these folders in /sys, of which some may not be there."""
+    names = []
+    for folder in folders:
+        name = os.path.basename(folder)
+        try:
+            names.append(f"{name}:{os.stat(folder).st_ino}")
+        except OSError:  # no /sys, as in some containers
+            names.append(name)
+    return device_set(names)
 
 
 def pressure() -> SystemRow:

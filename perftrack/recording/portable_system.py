@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from perftrack.sample import COMPUTED_BOOT_KEY
+from perftrack.sample import COMPUTED_BOOT_KEY, device_set
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,14 +62,26 @@ def swap() -> SystemRow:
 def disks() -> SystemRow:
     """Return what was read from and written to all disks; nothing where there are none. Raises: as memory()."""
     # as the kernel has it, without what psutil adds in a loop when a disk goes and its counters with it
-    io = psutil.disk_io_counters(nowrap=False)
-    return {"disk_read_bytes": io.read_bytes, "disk_write_bytes": io.write_bytes} if io else {}
+    disks = psutil.disk_io_counters(perdisk=True, nowrap=False)
+    if not disks:
+        return {}
+    return {
+        "disk_set": device_set(disks),
+        "disk_read_bytes": sum(io.read_bytes for io in disks.values()),
+        "disk_write_bytes": sum(io.write_bytes for io in disks.values()),
+    }
 
 
 def network() -> SystemRow:
     """Return what was sent and received over all interfaces; nothing where there are none. Raises: as memory()."""
-    io = psutil.net_io_counters(nowrap=False)
-    return {"net_sent_bytes": io.bytes_sent, "net_received_bytes": io.bytes_recv} if io else {}
+    interfaces = psutil.net_io_counters(pernic=True, nowrap=False)
+    if not interfaces:
+        return {}
+    return {
+        "net_set": device_set(interfaces),
+        "net_sent_bytes": sum(io.bytes_sent for io in interfaces.values()),
+        "net_received_bytes": sum(io.bytes_recv for io in interfaces.values()),
+    }
 
 
 # What the sampler adds to the system's row; of one that fails, nothing.

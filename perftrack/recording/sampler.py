@@ -12,7 +12,7 @@ import psutil
 
 from perftrack.recording import percent, system
 from perftrack.recording.selection import Candidate, Selection
-from perftrack.sample import Baseline, Sample, unknown
+from perftrack.sample import SHORTEST_SECONDS, Baseline, Sample, unknown
 from perftrack.storage.tick_sql import PROCESS_COLUMNS, PROCESS_SAMPLE_COLUMNS
 from perftrack.text import storable
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def take_sample(
     selection: Selection,
     cpu_window: float,
-    stored_baseline: Callable[[HostRow, BootRow], Baseline | None],
+    stored_baseline: Callable[[HostRow, BootRow, RecorderRow, float], Baseline | None],
     *,
     memory_detail: bool = False,
     record_command: str = "full",
@@ -46,8 +46,8 @@ def take_sample(
 ) -> Sample:
     """Return one sample of the machine and of the chosen processes.
 
-    *cpu_window*: seconds to measure percentages over; 0 does not wait but measures from the baseline that
-    *stored_baseline* returns for a host and a boot row (None: there is none, and the percentages are None).
+    *cpu_window*: seconds to measure percentages over; 0 does not wait but measures from what *stored_baseline*
+    returns for a host, a boot and a recorder row and the latest uptime (None: there is none, nor are percentages).
     *memory_detail*: read uss, pss and swap of each process too, which is slow. *record_command*: how much of
     command lines is recorded, see redaction.py. *charged_cpu_seconds*: CPU time of this program that earlier samples
     have been charged with. *described*: what a loop of samples remembers of the processes of the last one; brought
@@ -59,6 +59,7 @@ def take_sample(
         host: HostRow = {"name": storable(socket.gethostname())}
         booted_at = time.time() - system.platform.uptime_seconds()
         boot: BootRow = {"key": system.platform.boot_key(), "booted_at": system.utc_text(booted_at)}
+        recorder: RecorderRow = {"username": platform.own_username(), "selection": selection.options()}
         own_pid = os.getpid()
         pids = [pid for pid in psutil.pids() if pid != own_pid]
         listed_uptime = system.platform.uptime_seconds()
@@ -73,7 +74,7 @@ def take_sample(
             for candidate in candidates:
                 _read_again(candidate)
         else:
-            baseline = stored_baseline(host, boot)
+            baseline = stored_baseline(host, boot, recorder, listed_uptime - SHORTEST_SECONDS)
             ranking = _ranking_baseline(pids, booted_at) if selection.top else None
             cpu, uptime, taken_at = system.cpu_counters(), system.platform.uptime_seconds(), time.time()
             candidates, unreadable = _read_candidates(pids, selection, booted_at, described, record_command)
@@ -94,7 +95,6 @@ def take_sample(
             "processes_denied": unreadable + sum(candidate.denied for candidate in chosen),
             "recorder_cpu_ms": round((time.process_time() - charged_cpu_seconds) * 1000),
         }
-        recorder: RecorderRow = {"username": platform.own_username(), "selection": selection.options()}
         return Sample(host, boot, recorder, row, [candidate.row for candidate in chosen])
 
 

@@ -45,7 +45,7 @@ def cpu_counters() -> SystemRow:
 
 def row(taken_at: float) -> SystemRow:
     """Return the row of the instant *taken_at* with all metrics; what the sampler knows of it is None yet."""
-    row: SystemRow = unknown(SYSTEM_SAMPLE_COLUMNS)
+    row: SystemRow = unknown([*SYSTEM_SAMPLE_COLUMNS, "disk_set", "net_set"])
     local = datetime.datetime.fromtimestamp(taken_at)  # noqa: DTZ006 - what the wall clock shows is wanted
     row |= {"taken_at": utc_text(taken_at), "taken_at_local": local.isoformat(" ", "microseconds")}
     for read in (*platform.METRICS, _cpus, _load):

@@ -26,7 +26,7 @@ _values = itemgetter(*tick_sql.PROCESS_SAMPLE_COLUMNS)
 class KnownIds:
     """The ids that the last sample of a loop needed: they hold as long as nobody else writes to the database."""
 
-    __slots__ = ("boots", "data_version", "filters", "processes", "recorders")
+    __slots__ = ("boots", "data_version", "device_sets", "filters", "processes", "recorders")
 
     def __init__(self) -> None:
         self.forget()
@@ -36,6 +36,7 @@ class KnownIds:
         self.data_version = data_version
         self.boots: dict[tuple[str, str | None], int] = {}
         self.recorders: dict[tuple[str, str], int] = {}
+        self.device_sets: dict[str, int] = {}
         self.filters: dict[str, int] = {}
         self.processes: dict[tuple[Any, ...], int] = {}
 
@@ -70,7 +71,12 @@ def add_sample(
     """
     boot = sample.host["name"], sample.boot["key"]
     boot_id = known.boots.get(boot) or _boot_id(connection, sample)
-    ids = {"boot_id": boot_id, "recorder_id": _recorder_id(connection, sample.recorder, known)}
+    ids = {
+        "boot_id": boot_id,
+        "recorder_id": _recorder_id(connection, sample.recorder, known),
+        "disk_set_id": _device_set_id(connection, sample.system.get("disk_set"), known),
+        "net_set_id": _device_set_id(connection, sample.system.get("net_set"), known),
+    }
     sample_id = _insert_system_sample(connection, {**sample.system, **ids}, tried_before=tried_before)
     if sample_id is None:
         return
@@ -114,13 +120,25 @@ def _a_microsecond_later(instant: str) -> str:
     return later.isoformat(" ", "microseconds")
 
 
-def stored_baseline(connection: sqlite3.Connection, host: HostRow, boot: BootRow) -> Baseline | None:
-    """Return the counters of the newest sample of *boot* on *host*, or None where there is none."""
-    host_id = _id(connection, tick_sql.SELECT_HOST, host)
-    boot_id = None if host_id is None else _find_boot(connection, host_id, boot)
+def stored_baseline(
+    connection: sqlite3.Connection, host: HostRow, boot: BootRow, recorder: RecorderRow, until_uptime_seconds: float
+) -> Baseline | None:
+    """Return the counters of a sample of *boot* that is no newer than *until_uptime_seconds*, or None: there is none.
+
+    It is *recorder*'s newest, which has the same processes, or where it has none yet anybody's.
+    """
+    boot_id = _find_boot(connection, host, boot)
     if boot_id is None:
         return None
-    newest = connection.execute(tick_sql.SELECT_NEWEST_SAMPLE, {"boot_id": boot_id}).fetchone()
+    parameters = {"boot_id": boot_id, "until_uptime_seconds": until_uptime_seconds}
+    newest = None
+    for recorder_id in (_id(connection, tick_sql.SELECT_RECORDER, recorder), None):
+        newest = (
+            newest
+            or connection.execute(
+                tick_sql.SELECT_NEWEST_SAMPLE, {**parameters, "recorder_id": recorder_id}
+            ).fetchone()
+        )
     if newest is None:
         return None
     sample_id, uptime_seconds, *counters = newest
@@ -132,20 +150,42 @@ def stored_baseline(connection: sqlite3.Connection, host: HostRow, boot: BootRow
 
 
 def _boot_id(connection: sqlite3.Connection, sample: Sample) -> int:
-    host_id = _found_or_new(connection, tick_sql.SELECT_HOST, tick_sql.INSERT_HOST, sample.host)
-    found = _find_boot(connection, host_id, sample.boot)
-    return found or _insert(connection, tick_sql.INSERT_BOOT, {**sample.boot, "host_id": host_id})
-
-
-def _find_boot(connection: sqlite3.Connection, host_id: int, boot: BootRow) -> int | None:
-    """Return the id of *boot*: by its key, or where that is made from the boot time, by nearness in time."""
-    key, booted_at = boot["key"], boot["booted_at"]
-    found = _id(connection, tick_sql.SELECT_BOOT, {"host_id": host_id, "key": key})
-    if found is None and booted_at is not None and key is not None and key.startswith(COMPUTED_BOOT_KEY):
-        newest = connection.execute(tick_sql.SELECT_NEWEST_BOOT, {"host_id": host_id}).fetchone()
-        if newest is not None and abs(_seconds(newest[1]) - _seconds(booted_at)) < SAME_BOOT_SECONDS:
-            return int(newest[0])
+    host, boot = sample.host, sample.boot
+    found = _find_boot(connection, host, boot)
+    if found is None:
+        host_id = _found_or_new(connection, tick_sql.SELECT_HOST, tick_sql.INSERT_HOST, host)
+        return _insert(connection, tick_sql.INSERT_BOOT, {**boot, "host_id": host_id})
+    _rename_host(connection, found, host)
     return found
+
+
+def _find_boot(connection: sqlite3.Connection, host: HostRow, boot: BootRow) -> int | None:
+    """Return the id of *boot*: by its key, or where that is made from the boot time, of *host* and near in time."""
+    key, booted_at = boot["key"], boot["booted_at"]
+    if key is not None and not str(key).startswith(COMPUTED_BOOT_KEY):
+        return _id(connection, tick_sql.SELECT_BOOT, boot)
+    host_id = _id(connection, tick_sql.SELECT_HOST, host)
+    newest = connection.execute(tick_sql.SELECT_BOOT_OF_HOST, {"host_id": host_id, "key": key}).fetchone()
+    if newest is None:
+        return None
+    boot_id, found_key, found_at = newest
+    if found_key != key and (booted_at is None or abs(_seconds(found_at) - _seconds(booted_at)) >= SAME_BOOT_SECONDS):
+        return None
+    return int(boot_id)
+
+
+def _rename_host(connection: sqlite3.Connection, boot_id: int, host: HostRow) -> None:
+    """Give the machine of the boot the name of *host*, which is another since its last sample; or the boot to the
+    machine of that name, where the database knows one.
+    """
+    host_id, name = connection.execute(tick_sql.SELECT_HOST_OF_BOOT, {"boot_id": boot_id}).fetchone()
+    if name == host["name"]:
+        return
+    other_id = _id(connection, tick_sql.SELECT_HOST, host)
+    if other_id is None:
+        connection.execute(tick_sql.UPDATE_HOST, {"host_id": host_id, "new_name": host["name"]})
+    else:
+        connection.execute(tick_sql.UPDATE_BOOT, {"boot_id": boot_id, "new_host_id": other_id})
 
 
 def _seconds(instant: str) -> float:
@@ -159,6 +199,16 @@ def _recorder_id(connection: sqlite3.Connection, recorder: RecorderRow | None, k
     if key not in known.recorders:
         known.recorders[key] = _found_or_new(connection, tick_sql.SELECT_RECORDER, tick_sql.INSERT_RECORDER, recorder)
     return known.recorders[key]
+
+
+def _device_set_id(connection: sqlite3.Connection, names: str | None, known: KnownIds) -> int | None:
+    if names is None:
+        return None
+    if names not in known.device_sets:
+        known.device_sets[names] = _found_or_new(
+            connection, tick_sql.SELECT_DEVICE_SET, tick_sql.INSERT_DEVICE_SET, {"names": names}
+        )
+    return known.device_sets[names]
 
 
 def _found_or_new(connection: sqlite3.Connection, select: str, insert: str, row: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Column, DateTime, Float, Integer, String
 
+from perftrack.sample import SHORTEST_SECONDS
 from perftrack.storage.models import Base, Boot, Host, Process, ProcessSample, SystemSample, columns_of
 from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, column, select, shown, view
 
@@ -17,9 +18,9 @@ from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, column, select, sho
 TICKS_OF_A_BOOT = 100_000_000_000
 # Each of a process's two CPU counters is rounded down to a clock tick of 10 ms.
 ROUNDING_MS = 20
-# A gap is this many times longer than the mean of this many intervals before it, or after it.
+# A gap is so many times longer than the median of so many intervals of its recorder, before it or after it.
 GAP_FACTOR = 2.5
-_NEIGHBOURS = 5
+_NEIGHBOURS = 7
 
 
 def counters(model: type[Base]) -> list[Column[Any]]:
@@ -39,11 +40,28 @@ _LATER = [
 ]
 
 
+# The set of devices that a counter of the system adds up.
+_DEVICES = {name: each.name for each in columns_of(SystemSample) for name in each.info.get("devices_of", ())}
+
+
 def _grown(counter: Column[Any], before: str) -> Column[Any]:
     """Return what a counter grew by. *before*: SQL for the value that it began with."""
     now = f"{'later' if counter.table is SystemSample.__table__ else 'own'}.{counter.name}"
-    doc = f"What {counter.name} grew by in the interval. NULL: not known, or it went backwards."
-    return column(counter.name, f"CASE WHEN {now} >= {before} THEN {now} - {before} END", Integer, doc)
+    doc = f"What {counter.name} grew by in the interval. NULL: not known, or it went backwards"
+    condition = f"{now} >= {before}"
+    if counter.name in _DEVICES:
+        condition += f" AND NOT {_vanished(_DEVICES[counter.name])}"
+        doc += ", or one of the devices is gone"
+    return column(counter.name, f"CASE WHEN {condition} THEN {now} - {before} END", Integer, f"{doc}.")
+
+
+def _vanished(set_id: str) -> str:
+    """Return SQL that tells whether a device of `earlier` is not there in `later`; where that is not noted, 0."""
+    names = """SELECT value FROM device_set, json_each('["' || replace(names, ' ', '","') || '"]')
+      WHERE device_set.id ="""
+    return f"""(coalesce(earlier.{set_id} <> later.{set_id}, 0) AND EXISTS (
+      {names} earlier.{set_id}
+      EXCEPT {names} later.{set_id}))"""
 
 
 def _outer(columns: list[Column[Any]]) -> list[Column[Any]]:
@@ -86,9 +104,11 @@ SYSTEM_INTERVAL = view(
         *_outer(_system_ends),
         column(
             "cpu_percent",
-            f"round(100.0 * ({_BUSY}) / ({_BUSY} + cpu_idle_ms + coalesce(cpu_iowait_ms, 0)), 2)",
+            f"CASE WHEN seconds >= {SHORTEST_SECONDS} THEN"
+            f" round(100.0 * ({_BUSY}) / ({_BUSY} + cpu_idle_ms + coalesce(cpu_iowait_ms, 0)), 2) END",
             Float,
-            "Busy time (all but idle and iowait) of all CPUs together, 0 to 100. NULL: not known.",
+            "Busy time (all but idle and iowait) of all CPUs together, 0 to 100. NULL: not known, or the interval is "
+            f"shorter than {SHORTEST_SECONDS} s: counters move in steps of 10 ms.",
         ),
         column("cpu_ms", "cpu_user_ms + cpu_system_ms", Integer, "What all CPUs worked. NULL: not known."),
         *_outer([*_system_grown, _cpu_count]),
@@ -158,13 +178,15 @@ PROCESS_INTERVAL = view(
         ),
         column(
             "cpu_percent",
-            "round(CASE WHEN cpu_user_ms + cpu_system_ms <= possible_ms * exact_seconds\n"
+            f"round(CASE WHEN exact_seconds < {SHORTEST_SECONDS} THEN NULL\n"
+            "    WHEN cpu_user_ms + cpu_system_ms <= possible_ms * exact_seconds\n"
             "    THEN cpu_user_ms + cpu_system_ms\n"
             "    ELSE max(possible_ms * exact_seconds, cpu_user_ms + cpu_system_ms - inexact_ms)\n"
             "    END / nullif(exact_seconds, 0) / 10, 2)",
             Float,
             "CPU time in percent of one CPU. No more than its threads could use: what rounding and the order in "
-            "which processes are read add to that is taken off. NULL: not known.",
+            "which processes are read add to that is taken off. NULL: not known, or the interval is shorter than "
+            f"{SHORTEST_SECONDS} s: counters move in steps of 10 ms.",
         ),
         column("cpu_ms", "cpu_user_ms + cpu_system_ms", Integer, "CPU time in the interval. NULL: not known."),
         *_outer([*_process_grown, *_gauges]),
@@ -204,12 +226,16 @@ FROM system_sample AS later
 )
 
 
-def _mean_interval(of: str, comparison: str, order: str) -> str:
-    """Return SQL for the mean of the intervals beside *of*, on one side. Infinite: there are none."""
-    return f"""coalesce((SELECT max(distance) / nullif(count(*), 0) FROM (
-    SELECT abs(uptime_seconds - {of}.uptime_seconds) AS distance FROM system_sample
-    WHERE boot_id = later.boot_id AND uptime_seconds {comparison} {of}.uptime_seconds
-    ORDER BY uptime_seconds {order} LIMIT {_NEIGHBOURS})), 9e999)"""
+def _usual_interval(of: str, comparison: str, order: str) -> str:
+    """Return SQL for the median of the intervals of *of*'s recorder beside it, on one side. NULL: there are none."""
+    return f"""(SELECT distance FROM (
+    SELECT distance, row_number() OVER (ORDER BY distance) AS place, count(*) OVER () AS places FROM (
+      SELECT abs(uptime_seconds - lag(uptime_seconds) OVER (ORDER BY uptime_seconds)) AS distance FROM (
+        SELECT uptime_seconds FROM system_sample
+        WHERE boot_id = later.boot_id AND recorder_id IS {of}.recorder_id
+          AND uptime_seconds {comparison} {of}.uptime_seconds
+        ORDER BY uptime_seconds {order} LIMIT {_NEIGHBOURS + 1}))
+    WHERE distance IS NOT NULL) WHERE place = (places + 1) / 2)"""
 
 
 _gap_columns = [
@@ -223,9 +249,11 @@ _gap_seconds = column(
 )
 _usual = column(
     "usual_seconds",
-    f"min({_mean_interval('earlier', '<', 'DESC')},\n    {_mean_interval('later', '>', 'ASC')})",
+    f"(SELECT max(distance) FROM (\n    SELECT {_usual_interval('earlier', '<=', 'DESC')} AS distance\n"
+    f"    UNION ALL SELECT {_usual_interval('later', '>=', 'ASC')}))",
     Float,
-    f"The mean of the {_NEIGHBOURS} intervals before it or after it, whichever is less. NULL: a boot.",
+    f"The median of {_NEIGHBOURS} intervals of the recorder of the sample before it, until then, or of that of its "
+    "own from then on, whichever is more: where a schedule ends or becomes slower nothing is missing. NULL: a boot.",
 )
 _boot = [
     *_gap_columns,
@@ -251,7 +279,7 @@ FROM boot
     ORDER BY uptime_seconds, id LIMIT 1)
   JOIN system_sample AS earlier ON earlier.id = (
     SELECT id FROM system_sample AS other
-    WHERE taken_at < later.taken_at AND boot_id <> later.boot_id
+    WHERE taken_at < later.taken_at AND boot_id <> later.boot_id AND uptime_seconds IS NOT NULL
       AND (SELECT host_id FROM boot AS other_boot WHERE other_boot.id = other.boot_id) = boot.host_id
     ORDER BY taken_at DESC LIMIT 1)
 """,

@@ -55,7 +55,7 @@ LocalInstant = Annotated[datetime, _unit("local time", DateTime)]
 
 
 class Host(Base):
-    """A machine, by its host name."""
+    """A machine. Within a boot its name may change: then this one does."""
 
     __tablename__ = "host"
 
@@ -72,7 +72,8 @@ class Boot(Base):
     id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
     host_id: Mapped[Id] = mapped_column(ForeignKey("host.id"), doc="The machine: host.id.")
     key: Mapped[String | None] = mapped_column(
-        doc="Linux: /proc/sys/kernel/random/boot_id. Elsewhere made from the boot time. "
+        doc="Linux: /proc/sys/kernel/random/boot_id, of a recorder in a container with its namespaces. Elsewhere "
+        "made from the boot time. "
         "NULL: data of the original PerformanceTrack, which did not note it."
     )
     booted_at: Mapped[UtcInstant | None] = mapped_column(
@@ -90,6 +91,21 @@ class Recorder(Base):
     username: Mapped[String] = mapped_column(doc="The user that it runs as.")
     selection: Mapped[String] = mapped_column(
         doc="The processes that it records, as options of `perftrack record`: --filter java --filter python --top 5."
+    )
+
+
+class DeviceSet(Base):
+    """The devices whose counters are added up in a sample, disks or network interfaces. One that comes later counts
+    from 0; what one had counted is missing in the sum from when it is gone.
+    """
+
+    __tablename__ = "device_set"
+
+    id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
+    names: Mapped[String] = mapped_column(
+        unique=True,
+        doc="Their names with spaces between, on Linux each with the inode of its folder in /sys, by which a device "
+        "is another than an earlier one of its name: sda:4711 sdb:4712.",
     )
 
 
@@ -158,12 +174,23 @@ class SystemSample(Base):
     )
     swap_total_bytes: Mapped[Bytes | None] = mapped_column(doc="Swap space. NULL: not known.")
     swap_used_bytes: Mapped[Bytes | None] = mapped_column(doc="Swap space in use. NULL: not known.")
+    disk_set_id: Mapped[Id | None] = mapped_column(
+        ForeignKey("device_set.id"),
+        info={"unit": "id", "devices_of": ("disk_read_bytes", "disk_write_bytes")},
+        doc="The disks that are added up: device_set.id. NULL: none seen, or not noted.",
+    )
     disk_read_bytes: Mapped[CounterBytes | None] = mapped_column(
-        doc="Counter: read from all disks, as psutil adds them up: whole devices, those of LVM, LUKS and RAID and "
-        "also the disks below them. NULL: none seen, or not known."
+        doc="Counter: read from all disks, as `sar -b` adds them up on Linux: whole disks that are hardware, and not "
+        "again the devices of LVM, LUKS, RAID, loop and RAM on top of them, which `sar -d` lists too. Where there is "
+        "no hardware (a container), all but loop devices. NULL: none seen, or not known."
     )
     disk_write_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: written to all disks, added up likewise. NULL: none seen, or not known."
+    )
+    net_set_id: Mapped[Id | None] = mapped_column(
+        ForeignKey("device_set.id"),
+        info={"unit": "id", "devices_of": ("net_sent_bytes", "net_received_bytes")},
+        doc="The network interfaces that are added up: device_set.id. NULL: none seen, or not noted.",
     )
     net_sent_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: sent over all network interfaces, loopback included. NULL: none seen, or not known."

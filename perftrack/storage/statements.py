@@ -10,13 +10,28 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Insert, Select, bindparam, insert, literal_column, select
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Insert,
+    Integer,
+    Select,
+    Text,
+    Update,
+    bindparam,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 
 from perftrack.sample import CPU_COUNTERS
 from perftrack.storage.models import (
     Base,
     Boot,
+    DeviceSet,
     Host,
     NameFilter,
     Process,
@@ -58,17 +73,18 @@ def _same_sample() -> Select[*tuple[Any, ...]]:
     )
 
 
-STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
+STATEMENTS: dict[str, Insert | Update | Select[*tuple[Any, ...]]] = {
     "SELECT_HOST": select(Host.id).where(Host.name == bindparam("name")),
-    "SELECT_BOOT": select(Boot.id).where(
-        Boot.host_id == bindparam("host_id"), Boot.key.is_not_distinct_from(bindparam("key"))
-    ),
-    "SELECT_NEWEST_BOOT": select(Boot.id, Boot.booted_at)
-    .where(Boot.host_id == bindparam("host_id"), Boot.key.is_not(None))
-    .order_by(Boot.id.desc()),
+    "SELECT_BOOT": select(Boot.id).where(Boot.key == bindparam("key")),
+    "SELECT_HOST_OF_BOOT": select(Host.id, Host.name).join(Boot).where(Boot.id == bindparam("boot_id")),
+    # Where its key is made from the boot time, which another machine may have as well.
+    "SELECT_BOOT_OF_HOST": select(Boot.id, Boot.key, Boot.booted_at)
+    .where(Boot.host_id == bindparam("host_id"), Boot.key.is_(None) == bindparam("key", type_=Text).is_(None))
+    .order_by((Boot.key == bindparam("key")).desc(), Boot.id.desc()),
     "SELECT_RECORDER": select(Recorder.id).where(
         Recorder.username == bindparam("username"), Recorder.selection == bindparam("selection")
     ),
+    "SELECT_DEVICE_SET": select(DeviceSet.id).where(DeviceSet.names == bindparam("names")),
     "SELECT_PROCESS": select(Process.id).where(
         Process.boot_id == bindparam("boot_id"),
         Process.pid == bindparam("pid"),
@@ -81,7 +97,11 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
     "SELECT_NEWEST_SAMPLE": select(
         SystemSample.id, SystemSample.uptime_seconds, *(getattr(SystemSample, name) for name in CPU_COUNTERS)
     )
-    .where(SystemSample.boot_id == bindparam("boot_id"))
+    .where(
+        SystemSample.boot_id == bindparam("boot_id"),
+        SystemSample.uptime_seconds <= bindparam("until_uptime_seconds"),
+        or_(bindparam("recorder_id", type_=Integer).is_(None), SystemSample.recorder_id == bindparam("recorder_id")),
+    )
     .order_by(SystemSample.uptime_seconds.desc()),
     "SELECT_SAME_SAMPLE": _same_sample(),
     "SELECT_PROCESS_COUNTERS": select(
@@ -93,7 +113,10 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
     .where(ProcessSample.sample_id == bindparam("sample_id"), ProcessSample.cpu_user_ms.is_not(None)),
     "INSERT_HOST": _insert(Host),
     "INSERT_BOOT": _insert(Boot),
+    "UPDATE_HOST": update(Host).where(Host.id == bindparam("host_id")).values(name=bindparam("new_name")),
+    "UPDATE_BOOT": update(Boot).where(Boot.id == bindparam("boot_id")).values(host_id=bindparam("new_host_id")),
     "INSERT_RECORDER": _insert(Recorder),
+    "INSERT_DEVICE_SET": _insert(DeviceSet),
     "INSERT_SYSTEM_SAMPLE": _insert(SystemSample),
     "INSERT_PROCESS": _insert(Process),
     "INSERT_NAME_FILTER": insert(NameFilter).values(text=bindparam("text"), rank=literal_column("0")),
@@ -137,6 +160,9 @@ def _rows() -> str:
         text += f'\n\nclass {name}(TypedDict, total=False):\n    """Of {tables}; storage adds the ids."""\n\n'
         if ProcessSample in models:
             text += "    filter: str  # the string that selected it; empty: another reason\n"
+        if SystemSample in models:
+            text += "    disk_set: str | None  # device_set.names of the disks\n"
+            text += "    net_set: str | None  # and of the network interfaces\n"
         for model in models:
             text += "".join(f"    {column.name}: {_type(column)}\n" for column in _sampled(model))
     return text

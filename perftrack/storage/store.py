@@ -14,7 +14,7 @@ from perftrack.storage import insertion, opening, sqlite_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from perftrack.rows import BootRow, HostRow
+    from perftrack.rows import BootRow, HostRow, RecorderRow
     from perftrack.sample import Baseline, Sample
 
 # By this, a line of storage/failures.py says that its failure is not over.
@@ -50,13 +50,15 @@ class Store:
         except UnusableError as error:
             self._problem = error
 
-    def baseline(self, host: HostRow, boot: BootRow) -> Baseline | None:
-        """Return the counters of the newest sample; None where there is none, or the database cannot be read."""
+    def baseline(
+        self, host: HostRow, boot: BootRow, recorder: RecorderRow, until_uptime_seconds: float
+    ) -> Baseline | None:
+        """Return what `insertion.stored_baseline` does; None also where the database cannot be read."""
         if self._problem is None:
             assert self._connection is not None
             try:
                 with sqlite_file.explained(self.path):
-                    return insertion.stored_baseline(self._connection, host, boot)
+                    return insertion.stored_baseline(self._connection, host, boot, recorder, until_uptime_seconds)
             except UnusableError as error:
                 self._problem = error
         return None

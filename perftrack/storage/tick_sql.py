@@ -1,19 +1,25 @@
 """The tick's SQL. Generated from models.py by `python -m perftrack.storage.statements`; do not edit."""
 
 # The newest revision in migrations/, which the INSERTs fit.
-REVISION = "0003"
+REVISION = "0004"
 SELECT_HOST = """
 SELECT host.id FROM host WHERE host.name = :name
 """
 SELECT_BOOT = """
-SELECT boot.id FROM boot WHERE boot.host_id = :host_id AND boot."key" IS :key
+SELECT boot.id FROM boot WHERE boot."key" = :key
 """
-SELECT_NEWEST_BOOT = """
-SELECT boot.id, boot.booted_at FROM boot WHERE boot.host_id = :host_id AND boot."key" IS NOT NULL ORDER BY
-boot.id DESC
+SELECT_HOST_OF_BOOT = """
+SELECT host.id, host.name FROM host JOIN boot ON host.id = boot.host_id WHERE boot.id = :boot_id
+"""
+SELECT_BOOT_OF_HOST = """
+SELECT boot.id, boot."key", boot.booted_at FROM boot WHERE boot.host_id = :host_id AND (boot."key" IS NULL) =
+(:key IS NULL) ORDER BY boot."key" = :key DESC, boot.id DESC
 """
 SELECT_RECORDER = """
 SELECT recorder.id FROM recorder WHERE recorder.username = :username AND recorder.selection = :selection
+"""
+SELECT_DEVICE_SET = """
+SELECT device_set.id FROM device_set WHERE device_set.names = :names
 """
 SELECT_PROCESS = """
 SELECT process.id FROM process WHERE process.boot_id = :boot_id AND process.pid = :pid AND
@@ -25,7 +31,8 @@ SELECT name_filter.id FROM name_filter WHERE name_filter.text = :text AND name_f
 SELECT_NEWEST_SAMPLE = """
 SELECT system_sample.id, system_sample.uptime_seconds, system_sample.cpu_user_ms, system_sample.cpu_system_ms,
 system_sample.cpu_idle_ms, system_sample.cpu_iowait_ms, system_sample.cpu_steal_ms FROM system_sample WHERE
-system_sample.boot_id = :boot_id ORDER BY system_sample.uptime_seconds DESC
+system_sample.boot_id = :boot_id AND system_sample.uptime_seconds <= :until_uptime_seconds AND (:recorder_id
+IS NULL OR system_sample.recorder_id = :recorder_id) ORDER BY system_sample.uptime_seconds DESC
 """
 SELECT_SAME_SAMPLE = """
 SELECT system_sample.id FROM system_sample WHERE system_sample.boot_id IS :boot_id AND system_sample.taken_at
@@ -38,8 +45,9 @@ system_sample.cpu_steal_ms IS :cpu_steal_ms AND system_sample.cpu_count IS :cpu_
 system_sample.load_1min IS :load_1min AND system_sample.load_5min IS :load_5min AND system_sample.load_15min
 IS :load_15min AND system_sample.mem_total_bytes IS :mem_total_bytes AND system_sample.mem_available_bytes IS
 :mem_available_bytes AND system_sample.mem_used_bytes IS :mem_used_bytes AND system_sample.swap_total_bytes IS
-:swap_total_bytes AND system_sample.swap_used_bytes IS :swap_used_bytes AND system_sample.disk_read_bytes IS
-:disk_read_bytes AND system_sample.disk_write_bytes IS :disk_write_bytes AND system_sample.net_sent_bytes IS
+:swap_total_bytes AND system_sample.swap_used_bytes IS :swap_used_bytes AND system_sample.disk_set_id IS
+:disk_set_id AND system_sample.disk_read_bytes IS :disk_read_bytes AND system_sample.disk_write_bytes IS
+:disk_write_bytes AND system_sample.net_set_id IS :net_set_id AND system_sample.net_sent_bytes IS
 :net_sent_bytes AND system_sample.net_received_bytes IS :net_received_bytes AND system_sample.pressure_cpu_ms
 IS :pressure_cpu_ms AND system_sample.pressure_memory_ms IS :pressure_memory_ms AND
 system_sample.pressure_io_ms IS :pressure_io_ms AND system_sample.processes_seen IS :processes_seen AND
@@ -56,21 +64,31 @@ INSERT INTO host (name) VALUES (:name)
 INSERT_BOOT = """
 INSERT INTO boot (host_id, "key", booted_at) VALUES (:host_id, :key, :booted_at)
 """
+UPDATE_HOST = """
+UPDATE host SET name=:new_name WHERE host.id = :host_id
+"""
+UPDATE_BOOT = """
+UPDATE boot SET host_id=:new_host_id WHERE boot.id = :boot_id
+"""
 INSERT_RECORDER = """
 INSERT INTO recorder (username, selection) VALUES (:username, :selection)
+"""
+INSERT_DEVICE_SET = """
+INSERT INTO device_set (names) VALUES (:names)
 """
 INSERT_SYSTEM_SAMPLE = """
 INSERT INTO system_sample (boot_id, taken_at, taken_at_local, uptime_seconds, recorder_id,
 listed_uptime_seconds, read_uptime_seconds, window_seconds, cpu_percent, cpu_user_ms, cpu_system_ms,
 cpu_idle_ms, cpu_iowait_ms, cpu_steal_ms, cpu_count, load_1min, load_5min, load_15min, mem_total_bytes,
-mem_available_bytes, mem_used_bytes, swap_total_bytes, swap_used_bytes, disk_read_bytes, disk_write_bytes,
-net_sent_bytes, net_received_bytes, pressure_cpu_ms, pressure_memory_ms, pressure_io_ms, processes_seen,
-processes_denied, recorder_cpu_ms) VALUES (:boot_id, :taken_at, :taken_at_local, :uptime_seconds,
-:recorder_id, :listed_uptime_seconds, :read_uptime_seconds, :window_seconds, :cpu_percent, :cpu_user_ms,
-:cpu_system_ms, :cpu_idle_ms, :cpu_iowait_ms, :cpu_steal_ms, :cpu_count, :load_1min, :load_5min, :load_15min,
-:mem_total_bytes, :mem_available_bytes, :mem_used_bytes, :swap_total_bytes, :swap_used_bytes,
-:disk_read_bytes, :disk_write_bytes, :net_sent_bytes, :net_received_bytes, :pressure_cpu_ms,
-:pressure_memory_ms, :pressure_io_ms, :processes_seen, :processes_denied, :recorder_cpu_ms)
+mem_available_bytes, mem_used_bytes, swap_total_bytes, swap_used_bytes, disk_set_id, disk_read_bytes,
+disk_write_bytes, net_set_id, net_sent_bytes, net_received_bytes, pressure_cpu_ms, pressure_memory_ms,
+pressure_io_ms, processes_seen, processes_denied, recorder_cpu_ms) VALUES (:boot_id, :taken_at,
+:taken_at_local, :uptime_seconds, :recorder_id, :listed_uptime_seconds, :read_uptime_seconds, :window_seconds,
+:cpu_percent, :cpu_user_ms, :cpu_system_ms, :cpu_idle_ms, :cpu_iowait_ms, :cpu_steal_ms, :cpu_count,
+:load_1min, :load_5min, :load_15min, :mem_total_bytes, :mem_available_bytes, :mem_used_bytes,
+:swap_total_bytes, :swap_used_bytes, :disk_set_id, :disk_read_bytes, :disk_write_bytes, :net_set_id,
+:net_sent_bytes, :net_received_bytes, :pressure_cpu_ms, :pressure_memory_ms, :pressure_io_ms, :processes_seen,
+:processes_denied, :recorder_cpu_ms)
 """
 INSERT_PROCESS = """
 INSERT INTO process (boot_id, pid, started_ticks, started_at, name, ppid, username, command) VALUES (:boot_id,

@@ -27,12 +27,11 @@ NOBODY = 65534
 
 # Each process has imported everything already, so that they begin closer together than a crontab can make them.
 FIRST_RUNS = """
-import json, os, random, signal, sys, time
+import json, os, signal, sys, time
 import perftrack.recording.recorder, perftrack.storage.schema
 from perftrack.__main__ import main
 folder, at_once, rounds, kill = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] == ["kill"]
 sys.argv[1:] = ["record"]
-chance = random.Random(rounds)
 
 def start(count):
     gate, opener = os.pipe()
@@ -66,7 +65,7 @@ for number in range(rounds):
     path = begin(number)
     runs = start(at_once)
     if kill:
-        time.sleep(chance.uniform(0, took))
+        time.sleep(1.2 * took * number / (rounds - 1))
         for run in runs:
             os.kill(run, signal.SIGKILL)
     ended = codes(runs)

@@ -223,7 +223,7 @@ sampler.platform = {"linux": linux, "portable": portable}[sys.argv[1]]
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
-sample = sampler.take_sample(Selection([sys.argv[2]]), 0.05, lambda host, boot: None, memory_detail=True)
+sample = sampler.take_sample(Selection([sys.argv[2]]), 0.05, lambda *about: None, memory_detail=True)
 print(json.dumps([sample.system, sample.processes]))
 """
 

@@ -141,7 +141,8 @@ class TestATick:
         words = [event.split()[0] for event in trace if event.split()[0] not in {"PRAGMA", "SELECT"}]
         inserts = words.count("INSERT")
         assert words == ["slept", "BEGIN", *["INSERT"] * inserts, "COMMIT"]
-        assert inserts == 5 + 2 * processes  # host, boot, recorder, system_sample, name_filter
+        # host, boot, recorder, the two sets of devices, system_sample, name_filter
+        assert inserts == 7 + 2 * processes
 
     def test_holds_no_lock_while_it_sleeps(
         self,

@@ -54,9 +54,14 @@ def waited_ms(resource: str) -> int:
     return int(match[1]) // 1000
 
 
+def hardware_disks() -> list[Any]:
+    disks = psutil.disk_io_counters(perdisk=True)
+    return [disk for name, disk in disks.items() if os.path.exists(f"/sys/block/{name}/device")]
+
+
 def counters() -> dict[str, float]:
     """Return the counters of system_sample from psutil and /proc/pressure; iowait may decrease and is left out."""
-    cpu, disk, network = psutil.cpu_times(), psutil.disk_io_counters(), psutil.net_io_counters()
+    cpu, disks, network = psutil.cpu_times(), hardware_disks(), psutil.net_io_counters()
     read = {
         "cpu_user_ms": (cpu.user + cpu.nice) * 1000,
         "cpu_system_ms": (cpu.system + cpu.irq + cpu.softirq) * 1000,
@@ -64,8 +69,9 @@ def counters() -> dict[str, float]:
         "cpu_steal_ms": cpu.steal * 1000,
         "uptime_seconds": time.clock_gettime(time.CLOCK_BOOTTIME),
     }
-    if disk is not None:
-        read |= {"disk_read_bytes": disk.read_bytes, "disk_write_bytes": disk.write_bytes}
+    if disks:
+        read["disk_read_bytes"] = sum(disk.read_bytes for disk in disks)
+        read["disk_write_bytes"] = sum(disk.write_bytes for disk in disks)
     if network is not None:
         read |= {"net_sent_bytes": network.bytes_sent, "net_received_bytes": network.bytes_recv}
     if os.path.exists("/proc/pressure"):
@@ -91,14 +97,14 @@ class TestTheSystemsRow:
         monkeypatch.setattr(system, "platform", platform)
         sample = take()
         columns = {column.name for column in columns_of(SystemSample) if not column.foreign_keys} - {"id"}
-        assert set(sample.system) == columns == set(SystemRow.__annotations__)
+        assert set(sample.system) == columns | {"disk_set", "net_set"} == set(SystemRow.__annotations__)
         unavailable = set()
         if platform is portable_system or not os.path.exists("/proc/pressure"):
             unavailable |= self.LINUX_ONLY
         if psutil.disk_io_counters() is None:
-            unavailable |= {"disk_read_bytes", "disk_write_bytes"}
+            unavailable |= {"disk_set", "disk_read_bytes", "disk_write_bytes"}
         if psutil.net_io_counters() is None:
-            unavailable |= {"net_sent_bytes", "net_received_bytes"}
+            unavailable |= {"net_set", "net_sent_bytes", "net_received_bytes"}
         assert nulls(sample) == unavailable
 
     def test_has_the_counters_that_psutil_reads(self) -> None:
@@ -117,7 +123,11 @@ class TestTheSystemsRow:
         before, values, after = metrics(portable_system), metrics(linux_system), metrics(portable_system)
         assert values.keys() - self.LINUX_ONLY == before.keys()
         for name, low in before.items():
-            if name.startswith("mem_"):
+            if name == "net_set":  # without inodes
+                assert [word.partition(":")[0] for word in values[name].split()] == low.split()
+            elif name.startswith("disk_"):  # psutil's are also of what is on top of others
+                assert values["disk_set"].partition(":")[0] in before["disk_set"].split()
+            elif name.startswith("mem_"):
                 assert values[name] == pytest.approx(low, rel=0.2)
             else:
                 assert min(low, after[name]) <= values[name] <= max(low, after[name]), name
@@ -143,24 +153,65 @@ class TestTheSystemsRow:
         monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
         assert linux_system.memory() == portable_system.memory()
 
-    def test_counts_disks_and_not_their_partitions(self, monkeypatch: pytest.MonkeyPatch, shown: Show) -> None:
-        """As /proc/diskstats lists them, the second with a slash in its name."""
-        lines = """\
+    DISKSTATS = """\
    8       0 sda 4321 100 1000 50 77 5 2000 9 0 10 20 0 0 0 0 1 2
    8       1 sda1 4000 90 900 40 70 4 1900 8 0 9 19 0 0 0 0 0 0
  104       0 cciss/c0d0 1 0 8 0 1 0 16 0 0 0 0
-   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+   7       0 loop0 1 0 500 0 1 0 600 0 0 0 0 0 0 0 0 0 0
+ 253       0 dm-0 1 0 700 0 1 0 800 0 0 0 0 0 0 0 0 0 0
 """
-        shown("/proc/diskstats", lines)
-        monkeypatch.setattr(os, "listdir", {b"/sys/block": [b"sda", b"cciss!c0d0"]}.get)
-        assert linux_system.disks() == {"disk_read_bytes": 1008 * 512, "disk_write_bytes": 2016 * 512}
-        monkeypatch.setattr(os, "listdir", {b"/sys/block": []}.get)
-        assert linux_system.disks() == {}
 
+    @pytest.fixture
+    def devices(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, int]]:
+        """Make folders of devices as in /sys; return the inode of each."""
+        monkeypatch.setattr(linux_system, "BLOCK_DEVICES", str(tmp_path))
+        monkeypatch.setattr(linux_system, "INTERFACES", str(tmp_path))
+
+        def made(*names: str, hardware: tuple[str, ...] = ()) -> dict[str, int]:
+            for name in (*names, *(f"{name}/device" for name in hardware)):
+                (tmp_path / name).mkdir(parents=True, exist_ok=True)
+            return {folder.name: folder.stat().st_ino for folder in tmp_path.iterdir()}
+
+        return made
+
+    def test_counts_disks_and_neither_partitions_nor_what_is_on_top_of_them(
+        self, shown: Show, devices: Callable[..., dict[str, int]]
+    ) -> None:
+        """As /proc/diskstats lists them, the second with a slash in its name."""
+        shown("/proc/diskstats", self.DISKSTATS)
+        made = devices("loop0", "dm-0", hardware=("sda", "cciss!c0d0"))
+        assert linux_system.disks() == {
+            "disk_set": f"cciss!c0d0:{made['cciss!c0d0']} sda:{made['sda']}",
+            "disk_read_bytes": 1008 * 512,
+            "disk_write_bytes": 2016 * 512,
+        }
+
+    def test_counts_all_but_loop_devices_where_there_is_no_hardware(
+        self, shown: Show, devices: Callable[..., dict[str, int]]
+    ) -> None:
+        shown("/proc/diskstats", self.DISKSTATS)
+        assert linux_system.disks() == {}
+        made = devices("loop0", "dm-0")
+        assert linux_system.disks()["disk_set"] == f"dm-0:{made['dm-0']}"
+        assert linux_system.disks()["disk_read_bytes"] == 700 * 512
+
+    @pytest.mark.usefixtures("devices")
     def test_reads_files_of_more_than_a_page_to_their_end(self, shown: Show) -> None:
         interface = "eth{}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n"
         shown("/proc/net/dev", "two\nheaders\n" + "".join(interface.format(number) for number in range(1000)))
-        assert linux_system.network() == {"net_sent_bytes": 2000, "net_received_bytes": 1000}
+        found = linux_system.network()
+        assert found.pop("net_set").split() == sorted(f"eth{number}" for number in range(1000))
+        assert found == {"net_sent_bytes": 2000, "net_received_bytes": 1000}
+
+    def test_names_interfaces_whatever_they_are_called(
+        self, shown: Show, devices: Callable[..., dict[str, int]]
+    ) -> None:
+        """What the views take apart again is told from what is in a name."""
+        name = 'a"b\\c:d'
+        counters = "1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0"
+        shown("/proc/net/dev", f'two\nheaders\n  lo: {counters}\n a"b\\c:d: {counters}\n')
+        made = devices("lo", name)
+        assert linux_system.network()["net_set"] == f"a?b?c:d:{made[name]} lo:{made['lo']}"
 
     def test_takes_each_file_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         read, paths = linux_system.read_system, []
@@ -254,8 +305,8 @@ class TestAMetricThatFails:
         "memory": {
             *("mem_total_bytes", "mem_available_bytes", "mem_used_bytes", "swap_total_bytes", "swap_used_bytes"),
         },
-        "disks": {"disk_read_bytes", "disk_write_bytes"},
-        "network": {"net_sent_bytes", "net_received_bytes"},
+        "disks": {"disk_set", "disk_read_bytes", "disk_write_bytes"},
+        "network": {"net_set", "net_sent_bytes", "net_received_bytes"},
         "pressure": {"pressure_cpu_ms", "pressure_memory_ms", "pressure_io_ms"},
     }
 

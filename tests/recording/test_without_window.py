@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -11,11 +12,17 @@ import pytest
 from conftest import query
 from taken import BURNER, SLEEPER, Spawn, count, newest
 
-from perftrack.recording import linux
+from perftrack.recording import linux, sampler
 from perftrack.recording.recorder import record_one
 from perftrack.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
+
+
+@pytest.fixture(autouse=True)
+def soon_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples follow each other more quickly here than any that percentages are measured between."""
+    monkeypatch.setattr(sampler, "SHORTEST_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -84,13 +91,49 @@ class TestWithoutAWindow:
         record_one(since_the_previous)
         assert newest(path, "window_seconds") < 50
 
-    @pytest.mark.parametrize("change", ["boot SET key = 'an earlier one'", "host SET name = 'another host'"])
-    def test_the_first_sample_after_a_boot_has_no_percentages(
-        self, since_the_previous: Settings, path: str, spawn: Spawn, change: str
+    def test_counters_that_moved_by_a_step_give_no_percentages(
+        self, since_the_previous: Settings, path: str, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two ticks of a minute start together: the second is measured from the minute before, too."""
+        spawn(SLEEPER)
+        record_one(since_the_previous)
+        query(path, "UPDATE system_sample SET uptime_seconds = uptime_seconds - 60")
+        monkeypatch.setattr(sampler, "SHORTEST_SECONDS", 50.0)
+        for _ in range(2):
+            record_one(since_the_previous)
+        windows = query(path, "SELECT window_seconds FROM system_sample ORDER BY id")
+        assert windows == [None, pytest.approx(60, abs=1), pytest.approx(60, abs=1)]
+
+    def test_each_recorder_measures_from_its_own(
+        self, settings: Callable[..., Settings], path: str, spawn: Spawn
+    ) -> None:
+        """Whoever else takes samples of other processes in between."""
+        spawn(SLEEPER)
+        record_one(settings(cpu_window=0))
+        query(path, "UPDATE system_sample SET uptime_seconds = uptime_seconds - 60")
+        record_one(settings(cpu_window=0, process_filter=["nothing"]))
+        assert newest(path, "window_seconds") == pytest.approx(60, abs=1)  # anybody's, as it has none of its own
+        record_one(settings(cpu_window=0))
+        assert newest(path, "window_seconds") == pytest.approx(60, abs=1)
+        assert newest(path, "cpu_percent", SLEEPER) is not None
+
+    def test_another_name_of_the_machine_changes_nothing(
+        self, since_the_previous: Settings, path: str, spawn: Spawn
     ) -> None:
         spawn(SLEEPER)
         record_one(since_the_previous)
-        query(path, f"UPDATE {change}")
+        query(path, "UPDATE host SET name = 'its name before'")
+        record_one(since_the_previous)
+        assert query(path, "SELECT name FROM host") == [socket.gethostname()]
+        assert (count(path, "boot"), count(path, "process")) == (1, 1)
+        assert newest(path, "cpu_percent", SLEEPER) is not None
+
+    def test_the_first_sample_after_a_boot_has_no_percentages(
+        self, since_the_previous: Settings, path: str, spawn: Spawn
+    ) -> None:
+        spawn(SLEEPER)
+        record_one(since_the_previous)
+        query(path, "UPDATE boot SET key = 'an earlier one'")
         record_one(since_the_previous)
         assert count(path, "boot") == 2
         assert newest(path, "cpu_percent, window_seconds") == (None, None)
@@ -165,7 +208,6 @@ class TestWithoutAWindow:
         self, settings: Callable[..., Settings], path: str, spawn: Spawn
     ) -> None:
         spawn(SLEEPER)
-        record_one(settings(cpu_window=0))
         record_one(settings(cpu_window=0, process_filter=["no such name"]))
         record_one(settings(cpu_window=0))
         assert newest(path, "cpu_percent", SLEEPER) is None

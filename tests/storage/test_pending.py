@@ -17,6 +17,7 @@ from conftest import Run, process_row, query, sample
 
 from perftrack import private
 from perftrack.errors import BusyError, PassingError, UnusableError
+from perftrack.recording import sampler
 from perftrack.recording.recorder import record_every, record_one
 from perftrack.settings import Settings, load
 from perftrack.storage import insertion, opening, pending, sqlite_file, store, tick_sql
@@ -77,9 +78,14 @@ class TestALockedDatabase:
         assert len(instants(path)) == 3
 
     def test_is_measured_from_the_newest_sample_that_was_kept(
-        self, settings: Callable[..., Settings], path: str, connection: sqlite3.Connection
+        self,
+        settings: Callable[..., Settings],
+        path: str,
+        connection: sqlite3.Connection,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Without a window of its own, a sample covers the time since the one before it, wherever that was."""
+        monkeypatch.setattr(sampler, "SHORTEST_SECONDS", 0.0)
         record_one(settings(cpu_window=0))
         connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(BusyError):

@@ -30,7 +30,7 @@ from perftrack.storage.intervals import VIEWS
 from perftrack.storage.models import Base
 from perftrack.storage.opening import current_engine
 
-TABLES = {"host", "recorder", "boot", "system_sample", "process", "name_filter", "process_sample"}
+TABLES = {"device_set", "host", "recorder", "boot", "system_sample", "process", "name_filter", "process_sample"}
 
 
 def revision(path: str) -> str:

@@ -24,6 +24,7 @@ from perftrack.storage.insertion import insert_sample
 from perftrack.storage.models import (
     Base,
     Boot,
+    DeviceSet,
     Host,
     NameFilter,
     Process,
@@ -51,7 +52,9 @@ def test_a_new_column_of_the_models_is_in_every_generated_module(monkeypatch: py
 
 
 def test_every_statement_is_generated() -> None:
-    assert {name for name in vars(tick_sql) if name.startswith(("SELECT_", "INSERT_"))} == set(statements.STATEMENTS)
+    assert {name for name in vars(tick_sql) if name.startswith(("SELECT_", "INSERT_", "UPDATE_"))} == set(
+        statements.STATEMENTS
+    )
 
 
 def test_a_forgotten_sampler_line_fails_loudly(connection: sqlite3.Connection) -> None:
@@ -109,7 +112,9 @@ samples = st.lists(
             {"key": st.none() | st.sampled_from(["one", "two"]), "booted_at": st.none() | instants}
         ),
         st.none() | rows(Recorder, selection=st.sampled_from(["--all", "--top 5"])),
-        rows(SystemSample),
+        rows(
+            SystemSample, disk_set=st.none() | st.sampled_from(["sda", "sda sdb"]), net_set=st.none() | st.just("lo")
+        ),
         st.lists(processes, max_size=4, unique_by=lambda row: (row["pid"], row["started_ticks"], row["name"])),
     ),
     max_size=4,
@@ -133,11 +138,11 @@ def test_a_tick_and_a_session_write_identical_databases(taken: list[Sample]) -> 
 
 
 def add_through_session(session: Session, one: Sample) -> None:
-    host = found_or_new(session, Host, **one.host)
-    key = {"host_id": host.id, "key": one.boot["key"]}
-    boot = found_or_new(session, Boot, key, booted_at=parsed(one.boot["booted_at"]))
+    boot = added_boot(session, one)
     recorder = found_or_new(session, Recorder, **one.recorder).id if one.recorder else None
     values = {name: parsed(value) for name, value in one.system.items()}
+    sets = [(name, values.pop(name)) for name in ("disk_set", "net_set")]
+    values |= {f"{name}_id": names and found_or_new(session, DeviceSet, names=names).id for name, names in sets}
     system = SystemSample(boot_id=boot.id, recorder_id=recorder, **values)
     session.add(system)
     session.flush()
@@ -151,6 +156,26 @@ def add_through_session(session: Session, one: Sample) -> None:
         }
         session.add(ProcessSample(sample_id=system.id, process_id=process.id, filter_id=name_filter.id, **counters))
         session.flush()
+
+
+def added_boot(session: Session, one: Sample) -> Boot:
+    """Return the boot of a sample; its machine has the name of the sample then."""
+    if one.boot["key"] is None:
+        found = session.query(Boot).join(Host).filter(Boot.key.is_(None), Host.name == one.host["name"]).first()
+    else:
+        found = session.query(Boot).filter_by(key=one.boot["key"]).first()
+    if found is None:
+        host = found_or_new(session, Host, **one.host)
+        found = Boot(host_id=host.id, key=one.boot["key"], booted_at=parsed(one.boot["booted_at"]))
+        session.add(found)
+    else:
+        other = session.query(Host).filter_by(**one.host).first()
+        if other is None:
+            session.get_one(Host, found.host_id).name = one.host["name"]
+        else:
+            found.host_id = other.id
+    session.flush()
+    return found
 
 
 def found_or_new(session: Session, model: Any, identity: dict[str, Any] | None = None, **values: Any) -> Any:
