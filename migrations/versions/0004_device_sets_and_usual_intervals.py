@@ -219,7 +219,7 @@ def upgrade() -> None:
       previous_datetime,
       kind,
       seconds,
-      usual_seconds
+      coalesce(max(usual_before, usual_after), usual_before, usual_after) AS usual_seconds
     FROM (SELECT
       later.taken_at AS taken_at,
       later.taken_at_local AS datetime,
@@ -230,23 +230,22 @@ def upgrade() -> None:
       earlier.taken_at_local AS previous_datetime,
       'gap' AS kind,
       round(later.uptime_seconds - earlier.uptime_seconds, 3) AS seconds,
-      (SELECT max(distance) FROM (
-        SELECT (SELECT distance FROM (
+      (SELECT distance FROM (
         SELECT distance, row_number() OVER (ORDER BY distance) AS place, count(*) OVER () AS places FROM (
           SELECT abs(uptime_seconds - lag(uptime_seconds) OVER (ORDER BY uptime_seconds)) AS distance FROM (
             SELECT uptime_seconds FROM system_sample
             WHERE boot_id = later.boot_id AND recorder_id IS earlier.recorder_id
               AND uptime_seconds <= earlier.uptime_seconds
             ORDER BY uptime_seconds DESC LIMIT 8))
-        WHERE distance IS NOT NULL) WHERE place = (places + 1) / 2) AS distance
-        UNION ALL SELECT (SELECT distance FROM (
+        WHERE distance IS NOT NULL) WHERE place = (places + 1) / 2) AS usual_before,
+      (SELECT distance FROM (
         SELECT distance, row_number() OVER (ORDER BY distance) AS place, count(*) OVER () AS places FROM (
           SELECT abs(uptime_seconds - lag(uptime_seconds) OVER (ORDER BY uptime_seconds)) AS distance FROM (
             SELECT uptime_seconds FROM system_sample
             WHERE boot_id = later.boot_id AND recorder_id IS later.recorder_id
               AND uptime_seconds >= later.uptime_seconds
             ORDER BY uptime_seconds ASC LIMIT 8))
-        WHERE distance IS NOT NULL) WHERE place = (places + 1) / 2))) AS usual_seconds
+        WHERE distance IS NOT NULL) WHERE place = (places + 1) / 2) AS usual_after
     FROM system_sample AS later
       JOIN system_sample AS earlier ON earlier.id = (
         SELECT id FROM system_sample
@@ -254,7 +253,8 @@ def upgrade() -> None:
         ORDER BY uptime_seconds DESC, id DESC LIMIT 1)
       JOIN boot ON boot.id = later.boot_id
       JOIN host ON host.id = boot.host_id)
-    WHERE seconds > 2.5 * usual_seconds
+    WHERE seconds > 2.5 * coalesce(usual_before, usual_after)
+      AND seconds > 2.5 * coalesce(usual_after, usual_before)
     UNION ALL
     SELECT
       later.taken_at AS taken_at,

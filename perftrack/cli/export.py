@@ -57,6 +57,7 @@ def export(
             help="Put an apostrophe before text that a spreadsheet would take for a formula (= + - @ tab CR first).",
         ),
     ] = False,
+    host: options.Host = None,
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
@@ -86,11 +87,15 @@ def export(
             targets[0],
             targets[1],
             span,
+            host=host,
             wide=wide,
             time_format=time,
             spreadsheet_safe=spreadsheet_safe,
             progress=progress,
         )
+    if len(done.hosts) > 1 and not wide:
+        names = printable(", ".join(done.hosts))
+        print(f"perftrack: the rows are of {names}; --host chooses, --wide has a column of it", file=sys.stderr)
     if done.in_range.samples == 0:
         print(f"perftrack: {printable(nothing_in_range(done.everything, settings.database))}", file=sys.stderr)
     elif sys.stdout.isatty() and "-" not in targets:

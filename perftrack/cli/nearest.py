@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from perftrack.cli import processes, show
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.reading.top import NearestSample, nearest_sample
+from perftrack.timerange import other_pass, parse_instant
 
 _FIELDS = (
     *("cpu_percent", "rss_bytes", "vms_bytes", "num_threads", "read_bytes", "write_bytes"),
@@ -16,8 +17,12 @@ _FIELDS = (
 )
 
 
-def show_nearest(database: str, instant: datetime, by: str, limit: int, output: str, *, wide: bool) -> None:
-    found = nearest_sample(database, instant)
+def show_nearest(
+    database: str, at: str, host: str | None, by: str, limit: int, output: str, *, wide: bool
+) -> None:
+    """Show the sample nearest to the time that a person wrote as *at*."""
+    instant = parse_instant(at, datetime.now(UTC))
+    found = nearest_sample(database, instant, host)
     if found is None:
         raise PerftrackError(f"database {database} holds no samples yet")
     rank = {"cpu": "cpu_percent", "rss": "rss_bytes", "threads": "num_threads"}.get(by)
@@ -29,6 +34,7 @@ def show_nearest(database: str, instant: datetime, by: str, limit: int, output: 
     ]
     if output == "json":
         times = {
+            "host": found.sample.host,
             "taken_at": show.iso(found.taken_at),
             "away_seconds": found.away_seconds,
             "previous_at": show.iso(found.previous_at),
@@ -49,7 +55,11 @@ def _print_nearest(
     away = (
         f"{show.span(found.away_seconds)} {side} the time asked for" if found.away_seconds >= 0.5 else "as asked for"
     )
-    show.line(f"sample of {show.zoned(found.taken_at)}, {away}")
+    show.line(f"{found.sample.host}: sample of {show.zoned(found.taken_at)}, {away}")
+    other = other_pass(instant)
+    if other is not None:
+        show.line(f"the clock showed that time twice, at {show.zoned(min(instant, other))} and at "
+        f"{show.zoned(max(instant, other))}: --at @{other.timestamp():.0f} is the other")
     neighbours = (("previous", found.previous_at), ("next", found.next_at))
     show.line(", ".join(f"{name}: {'none' if at is None else show.local(at)}" for name, at in neighbours))
     sample = found.sample

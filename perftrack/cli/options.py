@@ -35,6 +35,15 @@ Until = Annotated[
         show_default=False,
     ),
 ]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Only the machines of this name; * and ? stand for any characters. By default this machine, or where the "
+        "database holds nothing of it, all.",
+        show_default=False,
+    ),
+]
 Wide = Annotated[bool, typer.Option("--wide", help="Do not cut lines and columns to the width of the screen.")]
 
 RANKINGS = ("cpu", "rss", "io", "threads")

@@ -30,6 +30,7 @@ def plot(
         typer.Option("-o", "--output", metavar="FILE", help="An .html page, or a .png or .svg picture; - is stdout."),
     ] = "perftrack.html",
     dark: Annotated[bool, typer.Option("--dark", help="Draw a picture on dark ground; a page has both.")] = False,
+    host: options.Host = None,
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
@@ -55,6 +56,7 @@ def plot(
             names or [],
             show.coverage_lines,
             show.nothing_recorded,
+            host=host,
             dark=dark,
             progress=progress,
         )

@@ -20,7 +20,7 @@ _GIVES_WAY = {
     "started": "",
     "user": "",
 }
-LEFT = ("started", "user", "name", "command")
+LEFT = ("host", "started", "user", "name", "command")
 
 
 def identity(process: Any) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def report(
     output: Annotated[
         Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
     ] = "text",
+    host: options.Host = None,
     wide: options.Wide = False,
     database: options.Database = None,
     config: options.Config = None,
@@ -45,7 +46,7 @@ def report(
     What was recorded and what is missing; CPU, memory, swap, load, pressure, disks and network with mean, median
     (p50), 95th percentile, largest value and its time, and bars of the largest values over time; the processes that
     used most CPU and most memory; and what recording itself cost. ~ marks what is largely an estimate, as in
-    `perftrack top`.
+    `perftrack top`. Of several machines, each has its own; with --format json they are a list, "machines".
     """
     settings = load({"database": database}, config)
     first, last = options.recent(since, until)
@@ -57,14 +58,21 @@ def report(
     from perftrack.reading.queries import TimeRange
 
     with progress_bar("reading samples") as progress:
-        found = reading.report(settings.database, TimeRange(first, last), parts=parts, progress=progress)
-    show.require_samples(found.coverage, settings.database)
+        found = reading.reports(
+            settings.database, TimeRange(first, last), host=host, parts=parts, progress=progress
+        )
+    show.require_samples(found[0].coverage, settings.database)
     if output == "json":
-        if not _has_processes(found):
-            print(f"perftrack: {show.nothing_recorded(found.coverage)}", file=sys.stderr)
-        print(json.dumps(_document(found), indent=2))
+        for each in found:
+            if not _has_processes(each):
+                print(f"perftrack: {show.nothing_recorded(each.coverage)}", file=sys.stderr)
+        documents = [_document(each) for each in found]
+        print(json.dumps(documents[0] if len(documents) == 1 else {"machines": documents}, indent=2))
     else:
-        _print(found, shown, wide=wide)
+        for number, each in enumerate(found):
+            if number:
+                print("\n")
+            _print(each, shown, wide=wide)
 
 
 def _has_processes(found: Report) -> bool:
@@ -111,6 +119,8 @@ def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
         show.table(["", *shown, "at", _BARS_TITLE], [*rows, times], left=("", "at", _BARS_TITLE), wide=wide)
         if found.is_cpu_of_windows:
             show.line("CPU is that of each sample's window: there are no counters to take it from", wide=wide)
+        elif covered.without_counters:
+            show.line("CPU of imported samples is what the original measured in each", wide=wide)
     if _has_processes(found):
         for metric, top in found.largest:
             _print_largest(metric, top, wide=wide)

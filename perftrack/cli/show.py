@@ -203,8 +203,9 @@ def coverage_lines(covered: Coverage) -> list[str]:
     assert held.first is not None
     assert held.last is not None
     until = covered.span.until or held.last
+    several = f"{len(covered.hosts)} machines, " if len(covered.hosts) > 1 else ""
     lines = [
-        f"{', '.join(covered.hosts)}: {_ends(covered.span.since or held.first, until)[0]} to {zoned(until)}",
+        f"{several}{', '.join(covered.hosts)}: {_ends(covered.span.since or held.first, until)[0]} to {zoned(until)}",
         count(held.samples, "sample")
         + ("" if covered.expected == held.samples else f" of {covered.expected:,}")
         + ("" if covered.usual_seconds is None else f", usually every {span(covered.usual_seconds)}"),
@@ -212,17 +213,30 @@ def coverage_lines(covered: Coverage) -> list[str]:
     latest = covered.gaps[-GAPS_SHOWN:]
     if len(covered.gaps) > len(latest):
         lines.append(f"{len(covered.gaps)} gaps and boots, the latest:")
-    lines += [gap_line(gap) for gap in latest]
+    lines += [gap_line(gap, of_host=len(covered.hosts) > 1) for gap in latest]
     if covered.without_counters:
         lines.append(
             f"{count(covered.without_counters, 'sample')} imported, without counters: what was used is not known"
         )
-    return lines
+    return lines + future_lines(covered)
 
 
-def gap_line(gap: Gap) -> str:
-    """Return a line about a gap."""
-    what = "no samples" if gap.kind == "gap" else "booted, no samples"
+def future_lines(covered: Coverage) -> list[str]:
+    """Return a line where samples are later than now."""
+    future = covered.future
+    if future.last is None:
+        return []
+    verb = "is" if future.samples == 1 else "are"
+    return [
+        f"ERROR: {count(future.samples, 'sample')} {verb} in the future, up to {local(future.last)}: "
+        "the clock was wrong then, or is now"
+    ]
+
+
+def gap_line(gap: Gap, *, of_host: bool = False) -> str:
+    """Return a line about a gap. *of_host*: it says of which machine."""
+    of = f" of {gap.host}" if gap.host and of_host else ""
+    what = f"no samples{of}" if gap.kind == "gap" else f"booted, no samples{of}"
     if gap.until is None:
         return f"{what} since {local(gap.since)} ({span(gap.seconds)})"
     return f"{what} from {' to '.join(_ends(gap.since, gap.until))} ({span(gap.seconds)})"
@@ -245,6 +259,7 @@ def coverage_document(covered: Coverage) -> dict[str, Any]:
         "samples_without_counters": covered.without_counters,
         "first_sample_at": iso(covered.held.first),
         "last_sample_at": iso(covered.held.last),
+        "samples_in_the_future": covered.future.samples,
         "usual_interval_seconds": covered.usual_seconds,
         "gaps": [
             {

@@ -27,6 +27,7 @@ def status(
     output: Annotated[
         Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
     ] = "text",
+    host: options.Host = None,
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
@@ -36,14 +37,15 @@ def status(
     newest failures to record, also when they are over: since when, until when, how often, and how many samples were
     kept meanwhile, or lost.
 
-    Exit code 0 when the newest sample is younger than three usual intervals, 1 otherwise: a monitor can call it.
+    Exit code 0 when the newest sample that this machine recorded is younger than three usual intervals, 1 otherwise:
+    a monitor can call it. Neither imported samples count for that nor any that are in the future.
     """
     settings = load({"database": database}, config)
     from perftrack.reading.status import failures_of
     from perftrack.reading.status import status as read_status
 
     try:
-        found = read_status(settings.database)
+        found = read_status(settings.database, host)
     except PerftrackError as error:  # its failures are known all the same
         failures = failures_of(settings.database)
         if output == "json":
@@ -73,6 +75,9 @@ def _document(found: Status, settings: Settings) -> dict[str, Any]:
         "process_rows_estimated": found.rows_estimated,
         "first_sample_at": show.iso(found.held.first),
         "last_sample_at": show.iso(found.held.last),
+        "hosts": found.hosts,
+        "newest_recorded_at": show.iso(found.newest_at),
+        "samples_in_the_future": found.day.future.samples,
         "age_seconds": found.age_seconds,
         "usual_interval_seconds": found.usual_seconds,
         "last_day": show.coverage_document(found.day),
@@ -118,13 +123,18 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
     if _may_damage(sqlite3.sqlite_version_info):
         what = "may, very rarely, damage a database that several programs write at once, unless your system mended it"
         lines.append(("sqlite", f"{sqlite3.sqlite_version}: {what}; see https://sqlite.org/wal.html#walresetbug"))
-    if held.first is None or held.last is None or found.age_seconds is None:
+    if held.first is None or held.last is None:
         lines.append(("samples", "none yet"))
     else:
         usual = "" if found.usual_seconds is None else f", usually every {show.span(found.usual_seconds)}"
         lines.append(("samples", f"from {show.local(held.first)} to {show.zoned(held.last)}{usual}"))
-        late = "LATE: " if found.is_late else ""
-        lines.append(("newest", f"{late}{show.span(max(0, found.age_seconds))} old"))
+        of = ", ".join(found.hosts)
+        if found.age_seconds is None:
+            lines.append(("newest", f"none that was recorded of {of}: all are imported, or in the future"))
+        else:
+            late = "LATE: " if found.is_late else ""
+            lines.append(("newest", f"{late}{show.span(max(0, found.age_seconds))} old, of {of}"))
+    lines += [("clock", text) for text in show.future_lines(found.day)]
     gaps = found.day.gaps
     lines.append(
         (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
@@ -13,7 +12,6 @@ from perftrack.cli import options, processes
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import load
-from perftrack.timerange import parse_instant
 
 if TYPE_CHECKING:
     from perftrack.reading.top import Top
@@ -49,6 +47,7 @@ def top(
         ),
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")] = "table",
+    host: options.Host = None,
     wide: options.Wide = False,
     database: options.Database = None,
     config: options.Config = None,
@@ -66,7 +65,7 @@ def top(
             raise UsageError("--at shows one sample: leave --since, --until, --group, --name, --pid and --user away")
         from perftrack.cli.nearest import show_nearest
 
-        show_nearest(settings.database, parse_instant(at, datetime.now(UTC)), by, limit, output, wide=wide)
+        show_nearest(settings.database, at, host, by, limit, output, wide=wide)
         return
     first, last = options.recent(since, until)
 
@@ -79,6 +78,7 @@ def top(
         found = reading.top(
             settings.database,
             TimeRange(first, last),
+            host=host,
             by=cast("By", by),
             group=group,
             filters=Filters(name, pid, user),
@@ -103,6 +103,7 @@ def top(
 
 
 _FIELDS = (
+    "host",
     *("cpu_seconds", "cpu_estimated_seconds", "cpu_percent_mean", "cpu_percent_max", "cpu_percent_max_at"),
     *("rss_max_bytes", "rss_mean_bytes", "read_bytes", "write_bytes", "num_threads_max", "last_seen_at"),
     *("pid", "name", "username", "command", "started_at"),
@@ -118,6 +119,7 @@ def document(ranked: Ranked, group: str) -> dict[str, Any]:
 
     used = ranked.used
     figures: dict[str, Any] = {
+        "host": ranked.host,
         "cpu_seconds": show.seconds(used.cpu_ms),
         "cpu_estimated_seconds": show.seconds(used.cpu_estimated_ms),
         "cpu_percent_mean": used.cpu_percent_mean and round(used.cpu_percent_mean, 2),
@@ -176,7 +178,8 @@ def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -
             "written": show.size(used.write_bytes),
             "threads": show.number(used.num_threads_max, 0),
         }
-        lines.append(shown | processes.texts(document(ranked, group)))
+        machine = {"host": ranked.host} if len(found.coverage.hosts) > 1 else {}
+        lines.append(machine | shown | processes.texts(document(ranked, group)))
     if lines:
         processes.print_lines(lines, by, wide=wide)
     else:

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import median_low
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, func, select
 
 from perftrack.reading import queries
 from perftrack.reading.queries import Extent, TimeRange
-from perftrack.storage.intervals import GAP, GAP_FACTOR, SYSTEM_INTERVAL
+from perftrack.storage.intervals import GAP, GAP_FACTOR, NEIGHBOURS
 from perftrack.storage.models import Boot, Host, Recorder, SystemSample
 
-MEDIAN_OF = 20_000
+# A sample that is so much later than now was taken under a wrong clock.
+FUTURE = timedelta(minutes=1)
 
 
 class Gap(NamedTuple):
     """A time without samples. *kind*: gap, or boot (it ended with a start of the machine). Instants are UTC.
 
-    *until* is None where it lasts on at the end of the range.
+    *until* and *sample_id*, of the sample that ends it, are None where it lasts on at the end of the range.
+    *usual_seconds*: None: not known.
     """
 
+    sample_id: int | None
     host: str
     kind: str
     since: datetime
     until: datetime | None
     seconds: float
+    usual_seconds: float | None
 
 
 class Coverage(NamedTuple):
-    """What was recorded of a range. *usual_seconds*: the median interval; None: fewer than two samples.
+    """What was recorded of a range. *usual_seconds*: see `usual_seconds`.
 
     *expected*: how many samples there would be without the gaps. *without_counters*: samples of imported data.
     *everything*: all that the database holds, where the range holds nothing; else as *held*. *hosts*: by name.
     *selections*: which processes its samples were to hold, as options of `perftrack record`.
+    *future*: the samples of these machines that were taken under a clock that is ahead of now.
     """
 
     span: TimeRange
@@ -45,87 +53,114 @@ class Coverage(NamedTuple):
     everything: Extent
     hosts: list[str]
     selections: list[str]
+    future: Extent
 
 
 def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage:
     """Return what the database holds of *span*; its end is *now* where it is not bounded, or in the future."""
     held = queries.extent(connection, span)
-    usual = usual_seconds(connection, span)
     gaps = _gaps(connection, span)
+    usual = usual_seconds(connection, span, gaps)
     if usual is not None and held.last is not None:
         end = now if span.until is None else min(span.until, now)
         rest = (end - held.last).total_seconds()
         if rest > GAP_FACTOR * usual:
-            gaps.append(Gap("", "gap", held.last, None, rest))
-    missing = sum(max(0, round(gap.seconds / usual) - 1) for gap in gaps) if usual else 0
+            gaps.append(Gap(None, "", "gap", held.last, None, rest, usual))
+    intervals = ((gap.seconds, gap.usual_seconds or usual) for gap in gaps)
+    missing = sum(max(0, round(seconds / interval) - 1) for seconds, interval in intervals if interval)
     table = SystemSample.__table__.c
-    imported = select(func.count()).where(*span.holds(table.taken_at), table.uptime_seconds.is_(None))
-    without_counters = connection.execute(imported).scalar_one()
-    everything = held if held.samples else queries.extent(connection, TimeRange())
-    hosts = _hosts(connection, span)
+    imported = select(func.count()).where(*span.holds(table), table.uptime_seconds.is_(None))
     return Coverage(
         span,
         held,
         usual,
         held.samples + missing,
         gaps,
-        without_counters,
-        everything,
-        hosts,
+        connection.execute(imported).scalar_one(),
+        held if held.samples else queries.extent(connection, TimeRange()),
+        _hosts(connection, span),
         _selections(connection, span),
+        queries.extent(connection, TimeRange(now + FUTURE, None, span.hosts)),
     )
 
 
-def usual_seconds(connection: Connection, span: TimeRange) -> float | None:
-    """Return the median time between samples of *span*; None: it has fewer than two. Of very many, some are taken."""
-    view = SYSTEM_INTERVAL.c
-    every = queries.extent(connection, span).samples // MEDIAN_OF + 1
-    intervals = select(view.seconds).where(*span.holds(view.taken_at), view.sample_id % every == 0)
-    return _median(connection, intervals) or _median(connection, _seconds_by_clock(span))
+def usual_seconds(connection: Connection, span: TimeRange, gaps: list[Gap]) -> float | None:
+    """Return the interval that is usual in *span*: of the time that samples are apart, half is in intervals of a
+    recorder that are no longer. None: no recorder has two samples.
 
-
-def _seconds_by_clock(span: TimeRange) -> Select[Any]:
-    """Select the times between samples by the clock: imported data has nothing better."""
+    So a hundred samples by hand count for no more than the seconds that they took. *gaps*: what is not counted.
+    """
     table = SystemSample.__table__.c
-    day = func.julianday(table.taken_at)
-    order: dict[str, Any] = {"partition_by": table.boot_id, "order_by": table.taken_at}
-    intervals = select(((day - func.lag(day).over(**order)) * 86400).label("seconds")).where(
-        *span.holds(table.taken_at)
+    # imported data has no uptime, and is of one recorder
+    instant = func.coalesce(table.uptime_seconds, func.julianday(table.taken_at) * 86400)
+    own = {"partition_by": (table.boot_id, table.recorder_id), "order_by": instant}
+    apart = (instant - func.lag(instant).over(**own)).label("seconds")
+    of_gaps = func.json_each(json.dumps([gap.sample_id for gap in gaps])).table_valued("value")
+    intervals = select(table.id, apart).where(*span.holds(table)).subquery()
+    counted = (
+        select(
+            intervals.c.seconds,
+            func.sum(intervals.c.seconds).over(order_by=intervals.c.seconds).label("until_here"),
+            func.sum(intervals.c.seconds).over().label("in_all"),
+        )
+        .where(intervals.c.seconds > 0, intervals.c.id.not_in(select(of_gaps.c.value)))
+        .subquery()
     )
-    named = intervals.subquery()
-    return select(func.round(named.c.seconds, 3).label("seconds")).where(named.c.seconds.is_not(None))
+    half = select(func.min(counted.c.seconds)).where(counted.c.until_here * 2 >= counted.c.in_all)
+    found: float | None = connection.execute(half).scalar()
+    return None if found is None else round(found, 3)
 
 
-def _median(connection: Connection, values: Select[Any]) -> float | None:
-    ordered = values.subquery()
-    count = connection.execute(select(func.count()).select_from(ordered)).scalar_one()
-    column = ordered.c[0]
-    found: float | None = connection.execute(select(column).order_by(column).limit(1).offset(count // 2)).scalar()
-    return found
+def recent_seconds(connection: Connection, newest: TimeRange) -> float | None:
+    """Return the median of the latest intervals of the recorder of the last sample of *newest*, as `gap` has it.
+
+    None: it has no sample before that one in its boot.
+    """
+    table = SystemSample.__table__.c
+    last = connection.execute(
+        select(table.boot_id, table.recorder_id, table.uptime_seconds)
+        .where(*newest.holds(table), table.uptime_seconds.is_not(None))
+        .order_by(table.taken_at.desc())
+        .limit(1)
+    ).first()
+    if last is None:
+        return None
+    uptimes = connection.execute(
+        select(table.uptime_seconds)
+        .where(
+            table.boot_id == last.boot_id,
+            table.recorder_id.is_not_distinct_from(last.recorder_id),
+            table.uptime_seconds <= last.uptime_seconds,
+        )
+        .order_by(table.uptime_seconds.desc())
+        .limit(NEIGHBOURS + 1)
+    ).scalars()
+    intervals = [later - earlier for later, earlier in pairwise(uptimes)]
+    return median_low(intervals) if intervals else None
+
+
+def _selections(connection: Connection, span: TimeRange) -> list[str]:
+    table = SystemSample.__table__.c
+    recorders = select(table.recorder_id).where(*span.holds(table))
+    found = select(Recorder.selection).where(Recorder.id.in_(recorders)).distinct().order_by(Recorder.selection)
+    return list(connection.execute(found).scalars())
 
 
 def _hosts(connection: Connection, span: TimeRange) -> list[str]:
     """Return the names of the machines that *span* holds samples of."""
     table = SystemSample.__table__.c
-    boots = select(Boot.host_id).where(Boot.id.in_(select(table.boot_id).where(*span.holds(table.taken_at))))
+    boots = select(Boot.host_id).where(Boot.id.in_(select(table.boot_id).where(*span.holds(table))))
     return list(connection.execute(select(Host.name).where(Host.id.in_(boots)).order_by(Host.name)).scalars())
-
-
-def _selections(connection: Connection, span: TimeRange) -> list[str]:
-    table = SystemSample.__table__.c
-    recorders = select(table.recorder_id).where(*span.holds(table.taken_at))
-    found = select(Recorder.selection).where(Recorder.id.in_(recorders)).distinct().order_by(Recorder.selection)
-    return list(connection.execute(found).scalars())
 
 
 def _gaps(connection: Connection, span: TimeRange) -> list[Gap]:
     """Return the gaps that end in *span*; of one that began before, the part that is in it."""
-    columns = (GAP.c.host, GAP.c.kind, GAP.c.previous_taken_at, GAP.c.taken_at, GAP.c.seconds)
-    found = connection.execute(select(*columns).where(*span.holds(GAP.c.taken_at)).order_by(GAP.c.taken_at))
+    found = connection.execute(select(GAP).where(*span.holds(GAP.c)).order_by(GAP.c.taken_at))
     gaps = []
-    for host, kind, before, after, seconds in found:
-        gap = Gap(host, kind, before.replace(tzinfo=UTC), after.replace(tzinfo=UTC), seconds)
+    for row in found:
+        before, after = row.previous_taken_at.replace(tzinfo=UTC), row.taken_at.replace(tzinfo=UTC)
+        gap = Gap(row.sample_id, row.host, row.kind, before, after, row.seconds, row.usual_seconds)
         if span.since is not None and gap.since < span.since:
-            gap = gap._replace(since=span.since, seconds=(after.replace(tzinfo=UTC) - span.since).total_seconds())
+            gap = gap._replace(since=span.since, seconds=(after - span.since).total_seconds())
         gaps.append(gap)
     return gaps

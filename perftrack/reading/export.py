@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TextIO
 from sqlalchemy import Connection, Select
 
 from perftrack.reading import queries
+from perftrack.reading.machines import machines
 from perftrack.reading.output import output_files
 from perftrack.reading.process_csv import write_processes
 from perftrack.reading.queries import Extent, TimeFormat, TimeRange
@@ -21,13 +22,14 @@ ROWS_AT_ONCE = 1000
 class Exported(NamedTuple):
     """What an export wrote (None: that file was not asked for), and what the database holds of the range.
 
-    *everything*: all that the database holds, where the range holds nothing; else as *in_range*.
+    *everything*: all that the database holds, where the range holds nothing; else as *in_range*. *hosts*: the machines.
     """
 
     system_rows: int | None
     process_rows: int | None
     in_range: Extent
     everything: Extent
+    hosts: list[str]
 
 
 def export(
@@ -36,6 +38,7 @@ def export(
     process_csv: str | None,
     span: TimeRange,
     *,
+    host: str | None = None,
     wide: bool = False,
     time_format: TimeFormat = "local",
     spreadsheet_safe: bool = False,
@@ -44,11 +47,14 @@ def export(
     """Write the rows of *span* to two files (None: not that one; '-': stdout) and return how many there were.
 
     Both come from one snapshot: a sample is in both or in neither. *wide*: every column of the views.
-    *spreadsheet_safe*: text that begins like a formula is behind an apostrophe. *progress* is told how many samples
+    *host*: see `machines`. *spreadsheet_safe*: text that begins like a formula is behind an apostrophe. *progress* is told how many samples
     are done, of how many. Raises: PerftrackError, ClosedPipeError; then both files are as before.
     """
     shown: Callable[[str], str] = neutralised if spreadsheet_safe else str
     with snapshot(database) as connection, output_files(system_csv, process_csv) as (system, process):
+        hosts = machines(connection, host)
+        if host is not None or len(hosts) == 1:
+            span = span._replace(hosts=tuple(hosts))
         in_range = queries.extent(connection, span)
         # counting all samples of a year would take longer than exporting an hour of it
         everything = in_range if in_range.samples else queries.extent(connection, TimeRange())
@@ -69,7 +75,7 @@ def export(
             process_rows = _write(connection, statement, process, shown, second_half)
         elif process is not None:
             process_rows = write_processes(connection, span, time_format, process, shown, second_half)
-    return Exported(system_rows, process_rows, in_range, everything)
+    return Exported(system_rows, process_rows, in_range, everything, hosts)
 
 
 def _write(

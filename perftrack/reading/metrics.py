@@ -90,10 +90,11 @@ def _bytes(name: str, panel: str, label: str, report: str) -> Metric:
     return Metric(name, "bytes/s", SYSTEM_INTERVAL, _rate(_INTERVAL[f"{name}_bytes"]), panel, label, report)
 
 
+SYSTEM_CPU = Metric("cpu", "%", SYSTEM_INTERVAL, _INTERVAL.cpu_percent, "CPU", "busy", "CPU", 100.0)
 # In the order in which they are shown.
 SYSTEM = (
     *(_of_all_cpu(part) for part in ("user", "system", "iowait", "steal")),
-    Metric("cpu", "%", SYSTEM_INTERVAL, _INTERVAL.cpu_percent, "CPU", "busy", "CPU", 100.0),
+    SYSTEM_CPU,
     Metric("mem_used", "bytes", SAMPLE, _SAMPLE.mem_used_bytes, "Memory", "used"),
     Metric("swap_used", "bytes", SAMPLE, _SAMPLE.swap_used_bytes, "Memory", "swap used"),
     Metric("mem_total", "bytes", SAMPLE, _SAMPLE.mem_total_bytes, "Memory", "total", is_limit=True),
@@ -112,8 +113,9 @@ SYSTEM = (
     _bytes("net_received", "Network", "received", "net received"),
     _bytes("net_sent", "Network", "sent", "net sent"),
 )
-# What cpu is in data that has no counters: the original's cpu_usage, or that of a single sample.
-CPU_OF_WINDOWS = Metric("cpu", "%", SAMPLE, _SAMPLE.cpu_percent, "CPU", "busy", "CPU", 100.0)
+# What cpu is where there are no counters: in imported data the original's cpu_usage, and that of a single sample.
+CPU_OF_WINDOWS = SYSTEM_CPU._replace(source=SAMPLE, value=_SAMPLE.cpu_percent)
+CPU_OF_IMPORTED = CPU_OF_WINDOWS._replace(value=case((_SAMPLE.uptime_seconds.is_(None), _SAMPLE.cpu_percent)))
 RECORDER_CPU = Metric("recorder_cpu", "ms", SAMPLE, _SAMPLE.recorder_cpu_ms)
 # What a panel says beside its title, where that does not say it all.
 PANEL_NOTES = {

@@ -20,7 +20,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from perftrack.storage.models import NameFilter, Process, ProcessSample, SystemSample
+from perftrack.storage.models import Boot, Host, NameFilter, Process, ProcessSample, SystemSample
 from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, SYSTEM_LOG_ORIGINAL
 
 # How an export shows an instant: the recorded machine's wall clock, ISO 8601 in UTC, or seconds since 1970.
@@ -28,19 +28,30 @@ TimeFormat = Literal["local", "utc", "epoch"]
 
 
 class TimeRange(NamedTuple):
-    """Half open: since <= taken_at < until. None: no bound on that side. Both with a zone."""
+    """Half open: since <= taken_at < until. None: no bound on that side. Both with a zone. *hosts*: the machines that
+    it is about; empty: all.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
+    hosts: tuple[str, ...] = ()
 
-    def holds(self, taken_at: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
-        """Return the conditions that *taken_at*, a column of UTC instants, is in this range."""
+    def holds(self, columns: Any) -> list[ColumnElement[bool]]:
+        """Return the conditions that a row is in this range. *columns*: of system_sample, or of a view."""
         conditions = []
         if self.since is not None:
-            conditions.append(taken_at >= stored(self.since))
+            conditions.append(columns.taken_at >= stored(self.since))
         if self.until is not None:
-            conditions.append(taken_at < stored(self.until))
+            conditions.append(columns.taken_at < stored(self.until))
+        if self.hosts:
+            name = columns.get("host", _host_of(columns.get("boot_id")))
+            # as an expression, which no index serves: samples are to be found by time
+            conditions.append(name.concat("").in_(self.hosts))
         return conditions
+
+
+def _host_of(boot_id: ColumnElement[int] | None) -> ColumnElement[str]:
+    return select(Host.name).join(Boot).where(Boot.id == boot_id).correlate_except(Boot, Host).scalar_subquery()
 
 
 class Extent(NamedTuple):
@@ -69,7 +80,7 @@ def samples(span: TimeRange, time_format: TimeFormat) -> Select[Any]:
     """Select id and instant of the samples of *span* by time."""
     table = SystemSample.__table__.c
     instant = _instant(table.taken_at_local, table.taken_at, time_format)
-    return select(table.id, instant).where(*span.holds(table.taken_at)).order_by(table.taken_at, table.id)
+    return select(table.id, instant).where(*span.holds(table)).order_by(table.taken_at, table.id)
 
 
 # Which process and which filter a row is of, as one number: every column less is read faster.
@@ -100,8 +111,8 @@ def process_of() -> Select[int, int, str, int, str]:
 
 def extent(connection: Connection, span: TimeRange) -> Extent:
     """Return what the database holds of *span*."""
-    taken_at = SystemSample.__table__.c.taken_at
-    found = select(func.count(), func.min(taken_at), func.max(taken_at)).where(*span.holds(taken_at))
+    table = SystemSample.__table__.c
+    found = select(func.count(), func.min(table.taken_at), func.max(table.taken_at)).where(*span.holds(table))
     samples, first, last = connection.execute(found).one()
     return Extent(samples, first and first.replace(tzinfo=UTC), last and last.replace(tzinfo=UTC))
 
@@ -109,7 +120,7 @@ def extent(connection: Connection, span: TimeRange) -> Extent:
 def _log(view: Table, names: Iterable[str], span: TimeRange, time_format: TimeFormat) -> Select[Any]:
     shown = {"datetime": _instant(view.c.datetime, view.c.taken_at, time_format)}
     columns = [shown.get(name, _as_text(view.c[name])).label(name) for name in names]
-    return select(*columns).where(*span.holds(view.c.taken_at))
+    return select(*columns).where(*span.holds(view.c))
 
 
 def _instant(local: ColumnElement[Any], utc: ColumnElement[Any], time_format: TimeFormat) -> ColumnElement[Any]:

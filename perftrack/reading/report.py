@@ -6,11 +6,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, cast, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Integer, cast, func, literal, select, union_all
 
 from perftrack.reading.coverage import Coverage, coverage
-from perftrack.reading.metrics import CPU_OF_WINDOWS, PROCESS, RECORDER_CPU, SYSTEM, Metric, ProcessMetric
-from perftrack.reading.queries import Extent, TimeRange, stored
+from perftrack.reading.machines import machines
+from perftrack.reading.metrics import (
+    CPU_OF_IMPORTED,
+    CPU_OF_WINDOWS,
+    PROCESS,
+    RECORDER_CPU,
+    SYSTEM,
+    SYSTEM_CPU,
+    Metric,
+    ProcessMetric,
+)
+from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import Top, rankings
 
@@ -44,52 +54,69 @@ class Report(NamedTuple):
     largest: list[tuple[ProcessMetric, Top]]
 
 
-def report(
+def reports(
     database: str,
     span: TimeRange,
     *,
+    host: str | None = None,
     parts: int = 40,
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Report:
-    """Return what happened in *span*; maxima are of *parts* parts. *progress*: see `top`. Raises: PerftrackError."""
-    with snapshot(database) as connection:
-        covered = coverage(connection, span, now or datetime.now(UTC))
+) -> list[Report]:
+    """Return what happened in *span*, of each machine; none: it holds nothing, and then of all of them together.
 
-        def of(metric: Metric) -> Statistics | None:
-            return statistics(connection, metric, span, covered.held, parts)
-
-        metrics = [metric for metric in SYSTEM if metric.report]
-        found = {metric.name: of(metric) for metric in metrics}
-        is_cpu_of_windows = found["cpu"] is None
-        if is_cpu_of_windows:
-            found["cpu"] = of(CPU_OF_WINDOWS)
-        tops = rankings(
-            connection, covered, [metric.ranking for metric in PROCESS], "process", LARGEST, progress=progress
-        )
-        return Report(
-            covered,
-            [each for each in found.values() if each is not None],
-            is_cpu_of_windows and found["cpu"] is not None,
-            of(RECORDER_CPU),
-            list(zip(PROCESS, tops, strict=True)),
-        )
-
-
-def statistics(
-    connection: Connection, metric: Metric, span: TimeRange, held: Extent, parts: int
-) -> Statistics | None:
-    """Return what *metric* was in *span*, whose extent is *held*; None: not known of any sample.
-
-    The mean is over time where the metric is of intervals. p50 and p95: half, or 95 of 100, are no larger.
+    Maxima are of *parts* parts. *host*: see `machines`. *progress*: see `top`. Raises: PerftrackError.
     """
-    taken_at = metric.source.c.taken_at
-    weight = metric.source.c.get("seconds", literal(1.0))
-    values = (
-        select(taken_at, metric.value.label("value"), weight.label("weight"))
-        .where(*span.holds(taken_at), metric.value.is_not(None))
-        .cte("measured")
+    now = now or datetime.now(UTC)
+    with snapshot(database) as connection:
+        span = span._replace(hosts=tuple(machines(connection, host)))
+        found = coverage(connection, span, now)
+        each = [(name,) for name in found.hosts] or [span.hosts]
+        covered = [found] if len(each) == 1 else [coverage(connection, span._replace(hosts=one), now) for one in each]
+        return [_report(connection, one, parts, progress) for one in covered]
+
+
+def _report(
+    connection: Connection, covered: Coverage, parts: int, progress: Callable[[int, int], None]
+) -> Report:
+    def of(*metrics: Metric) -> Statistics | None:
+        return statistics(connection, covered, parts, *metrics)
+
+    found = {metric.name: of(metric) for metric in SYSTEM if metric.report}
+    is_cpu_of_windows = found["cpu"] is None
+    if is_cpu_of_windows:
+        found["cpu"] = of(CPU_OF_WINDOWS)
+    elif covered.without_counters:
+        found["cpu"] = of(SYSTEM_CPU, CPU_OF_IMPORTED)
+    tops = rankings(
+        connection, covered, [metric.ranking for metric in PROCESS], "process", LARGEST, progress=progress
     )
+    return Report(
+        covered,
+        [each for each in found.values() if each is not None],
+        is_cpu_of_windows and found["cpu"] is not None,
+        of(RECORDER_CPU),
+        list(zip(PROCESS, tops, strict=True)),
+    )
+
+
+def statistics(connection: Connection, covered: Coverage, parts: int, *metrics: Metric) -> Statistics | None:
+    """Return what the first of *metrics* was in the range of *covered*; None: not known of any sample.
+
+    Others: where it is taken from in samples of which the first is not known. The mean is over time where the metric
+    is of intervals. p50 and p95: half, or 95 of 100, are no larger.
+    """
+    span, held = covered.span, covered.held
+    selected = []
+    for metric in metrics:
+        columns = metric.source.c
+        weight = columns.get("seconds", literal(covered.usual_seconds or 1.0))
+        selected.append(
+            select(columns.taken_at, metric.value.label("value"), weight.label("weight")).where(
+                *span.holds(columns), metric.value.is_not(None)
+            )
+        )
+    values = union_all(*selected).cte("measured")
     ranked = select(
         values,
         func.row_number().over(order_by=(values.c.value, values.c.taken_at.desc())).label("place"),
@@ -120,4 +147,4 @@ def statistics(
     maxima: list[float | None] = [None] * parts
     for index, maximum in connection.execute(select(part, func.max(values.c.value)).group_by(part)):
         maxima[max(index, 0)] = maximum
-    return Statistics(metric, count, mean, p50, p95, largest, largest_at.replace(tzinfo=UTC), total, maxima)
+    return Statistics(metrics[0], count, mean, p50, p95, largest, largest_at.replace(tzinfo=UTC), total, maxima)

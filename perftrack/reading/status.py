@@ -11,7 +11,8 @@ from sqlalchemy import Connection, func, select
 
 from perftrack.errors import PerftrackError
 from perftrack.reading import queries
-from perftrack.reading.coverage import Coverage, coverage, usual_seconds
+from perftrack.reading.coverage import FUTURE, Coverage, coverage, recent_seconds
+from perftrack.reading.machines import machines
 from perftrack.reading.metrics import RECORDER_CPU
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.reading.report import Statistics, statistics
@@ -39,15 +40,20 @@ class Status(NamedTuple):
     table; of process_sample an estimate where *rows_estimated*. *age_seconds*: of the newest sample; None: there is
     none. *usual_seconds* and *cost* are of the day before the newest sample, *day* is the last day before now.
     *is_late*: the newest sample is older than it should be, or there is none. *failures*: the newest first.
+
+    All but size and rows is of *hosts*. The newest sample is one that was recorded, and not under a clock that is
+    ahead of now: what was imported, or is in the future, tells nothing of how recording is doing.
     """
 
     database: str
     revision: str
+    hosts: list[str]
     size_bytes: int
     growth_bytes: float | None
     rows: dict[str, int]
     rows_estimated: bool
     held: Extent
+    newest_at: datetime | None
     age_seconds: float | None
     usual_seconds: float | None
     is_late: bool
@@ -58,32 +64,46 @@ class Status(NamedTuple):
     schedules: list[Schedule]
 
 
-def status(database: str, now: datetime | None = None) -> Status:
-    """Return how recording into *database* is doing. Raises: PerftrackError where it cannot be read."""
+def status(database: str, host: str | None = None, now: datetime | None = None) -> Status:
+    """Return how recording into *database* is doing. *host*: see `machines`. Raises: PerftrackError."""
     now = now or datetime.now(UTC)
     with snapshot(database) as connection:
+        hosts = machines(connection, host)
         held = queries.extent(connection, TimeRange())
-        newest = TimeRange((held.last or now) - DAY)
-        usual = usual_seconds(connection, newest)
-        age = None if held.last is None else (now - held.last).total_seconds()
+        newest_at = _newest_recorded(connection, TimeRange(None, now + FUTURE, tuple(hosts)))
+        end = newest_at or now
+        before = TimeRange(end - DAY, end + timedelta(microseconds=1), tuple(hosts))
+        lately = coverage(connection, before, end)
+        recently = recent_seconds(connection, before)
+        usual = max((each for each in (lately.usual_seconds, recently) if each is not None), default=None)
+        age = None if newest_at is None else (now - newest_at).total_seconds()
         size = sum(os.path.getsize(path) for path in (database, f"{database}-wal") if os.path.exists(path))
         return Status(
             database=database,
             revision=tick_sql.REVISION,
+            hosts=hosts,
             size_bytes=size,
             growth_bytes=_growth(connection, held, size),
             rows=_rows(connection, held),
             rows_estimated=held.samples > COUNTED_SAMPLES,
             held=held,
+            newest_at=newest_at,
             age_seconds=age,
             usual_seconds=usual,
             is_late=age is None or age > LATE_INTERVALS * (usual or 60.0),
-            day=coverage(connection, TimeRange(now - DAY, now), now),
-            cost=statistics(connection, RECORDER_CPU, newest, queries.extent(connection, newest), 1),
+            day=coverage(connection, TimeRange(now - DAY, now, tuple(hosts)), now),
+            cost=statistics(connection, lately, 1, RECORDER_CPU),
             pending_samples=pending.count(database),
             failures=failures_of(database),
             schedules=schedules(),
         )
+
+
+def _newest_recorded(connection: Connection, span: TimeRange) -> datetime | None:
+    table = SystemSample.__table__.c
+    recorded = select(table.taken_at).where(*span.holds(table), table.uptime_seconds.is_not(None))
+    newest: datetime | None = connection.execute(recorded.order_by(table.taken_at.desc()).limit(1)).scalar()
+    return newest and newest.replace(tzinfo=UTC)
 
 
 def failures_of(database: str) -> list[Failure]:

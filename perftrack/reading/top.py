@@ -9,26 +9,26 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, select
 
 from perftrack.reading.coverage import Coverage, coverage
+from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
-from perftrack.reading.usage import ALL, By, Filters, Group, Ranked, add_up, largest, recorded, system_cpu_ms
+from perftrack.reading.usage import ALL, By, Filters, Group, Ranked, add_up, largest, recorded_cpu_ms, system_cpu_ms
 from perftrack.storage.models import Boot, Host, Process, ProcessSample, SystemSample
 
 _IDENTITY = (Process.pid, Process.name, Process.username, Process.command, Process.started_at)
 
 
 class Top(NamedTuple):
-    """The largest, best first, and of how many *entries*; *is_of_all*: of all processes, not those of some filters.
+    """The largest, best first; *is_of_all*: of all processes, not those of some filters.
 
     *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it, and
     *unattributed_cpu_ms* what none explains; None: not known, or only some processes were asked for.
-    *system_estimated_ms*: so much of the first is an estimate, as in Usage.
+    *system_estimated_ms*: so much of the first is an estimate, as in Usage. Of several machines, all together.
     """
 
     coverage: Coverage
     is_of_all: bool
     rows: list[Ranked]
-    entries: int
     system_cpu_ms: float | None
     system_estimated_ms: float
     recorded_cpu_ms: float
@@ -50,6 +50,7 @@ def top(
     database: str,
     span: TimeRange,
     *,
+    host: str | None = None,
     by: By = "cpu",
     group: Group = "process",
     filters: Filters = ALL,
@@ -57,8 +58,12 @@ def top(
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Top:
-    """Return the *limit* largest consumers of *span*. *progress* is told the parts done. Raises: PerftrackError."""
+    """Return the *limit* largest consumers of *span*. *host*: see `machines`. *progress* is told the parts done.
+
+    Raises: PerftrackError.
+    """
     with snapshot(database) as connection:
+        span = span._replace(hosts=tuple(machines(connection, host)))
         covered = coverage(connection, span, now or datetime.now(UTC))
         (found,) = rankings(connection, covered, [by], group, limit, filters, progress)
         return found
@@ -74,39 +79,42 @@ def rankings(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Top]:
     """Return one `Top` for each of *orders*, see `usage.largest`."""
-    add_up(connection, covered.span, group, filters, progress)
-    system, estimated = system_cpu_ms(connection, covered.span)
-    entries, used = recorded(connection)
+    rows: dict[str, list[Ranked]] = {by: [] for by in orders}
+    systems: list[float] = []
+    estimated = used = 0.0
+    for host in covered.hosts:
+        span = covered.span._replace(hosts=(host,))
+        add_up(connection, span, group, filters, progress)
+        system, estimated_of_it = system_cpu_ms(connection, span)
+        systems += [] if system is None else [system]
+        estimated += estimated_of_it
+        used += recorded_cpu_ms(connection)
+        for by in orders:
+            rows[by] += largest(connection, host, group, by, limit)
+    system = sum(systems) if systems else None
     # processes are read a little later than the system: a difference below nothing is none
     unattributed = None if system is None or filters != ALL else max(0, system - used)
-    return [
-        Top(
-            covered,
-            filters == ALL,
-            largest(connection, group, by, limit),
-            entries,
-            system,
-            estimated,
-            used,
-            unattributed,
-        )
-        for by in orders
-    ]
+    found = []
+    for by in orders:
+        best = sorted(rows[by], key=lambda ranked: (ranked.rank is None, -(ranked.rank or 0)))[:limit]
+        found.append(Top(covered, filters == ALL, best, system, estimated, used, unattributed))
+    return found
 
 
-def nearest_sample(database: str, instant: datetime) -> NearestSample | None:
-    """Return the sample nearest to *instant*; None: the database holds none. Raises: PerftrackError."""
+def nearest_sample(database: str, instant: datetime, host: str | None = None) -> NearestSample | None:
+    """Return the sample nearest to *instant*; None: there is none. *host*: see `machines`. Raises: PerftrackError."""
     table = SystemSample.__table__.c
     taken_at = table.taken_at
     with snapshot(database) as connection:
-        before = _one(connection, taken_at < stored(instant), taken_at.desc())
-        after = _one(connection, taken_at >= stored(instant), taken_at)
+        hosts = tuple(machines(connection, host))
+        before = _one(connection, hosts, taken_at < stored(instant), taken_at.desc())
+        after = _one(connection, hosts, taken_at >= stored(instant), taken_at)
         near = [row for row in (before, after) if row is not None]
         if not near:
             return None
         sample = min(near, key=lambda row: abs((row.taken_at - stored(instant)).total_seconds()))
-        previous = _one(connection, taken_at < sample.taken_at, taken_at.desc())
-        following = _one(connection, taken_at > sample.taken_at, taken_at)
+        previous = _one(connection, (sample.host,), taken_at < sample.taken_at, taken_at.desc())
+        following = _one(connection, (sample.host,), taken_at > sample.taken_at, taken_at)
         processes = connection.execute(
             select(*_IDENTITY, *ProcessSample.__table__.columns)
             .join_from(ProcessSample, Process)
@@ -124,10 +132,12 @@ def nearest_sample(database: str, instant: datetime) -> NearestSample | None:
     )
 
 
-def _one(connection: Connection, condition: Any, order: Any) -> Row[Any] | None:
+def _one(connection: Connection, hosts: tuple[str, ...], condition: Any, order: Any) -> Row[Any] | None:
     statement = (
         select(SystemSample.__table__, Host.name.label("host"))
         .join(Boot, Boot.id == SystemSample.boot_id)
         .join(Host, Host.id == Boot.host_id)
     )
-    return connection.execute(statement.where(condition).order_by(order).limit(1)).first()
+    span = TimeRange(hosts=hosts)
+    found = statement.where(condition, *span.holds(SystemSample.__table__.c)).order_by(order).limit(1)
+    return connection.execute(found).first()

@@ -31,7 +31,8 @@ _END_MS = "CAST((julianday(taken_at) - 2440587.5) * 86400000 + 0.5 AS INTEGER)"
 _LENGTH_MS = "CAST(seconds * 1000 + 0.5 AS INTEGER)"
 SHARE = f"""CASE WHEN seconds <= :inside_seconds THEN 1 ELSE max(0,
     min({_END_MS}, :until_ms) - max({_END_MS} - {_LENGTH_MS}, :since_ms)) * 1.0 / nullif({_LENGTH_MS}, 0) END"""
-_IN_PART = "taken_at >= :part_since AND taken_at < :part_until"
+# The + keeps SQLite from finding samples by their machine: they are to be found by time.
+_IN_PART = "taken_at >= :part_since AND taken_at < :part_until AND +host = :host"
 
 # What is the key of a group; where that is not known, a text that none can have. Of a process it is an id.
 _GROUPED_BY = {"name": "name", "command": "coalesce(command, char(0))", "user": "coalesce(username, char(0))"}
@@ -101,13 +102,13 @@ GROUP BY key
 ON CONFLICT (key) DO UPDATE SET {merged}
 """
 _SELECT = """
-SELECT used.*, peak_sample.taken_at AS peak_at, last_sample.taken_at AS last_seen_at,
+SELECT used.*, {value} AS rank, peak_sample.taken_at AS peak_at, last_sample.taken_at AS last_seen_at,
   process.id AS process_id, process.pid, process.name, process.username, process.command, process.started_at
 FROM used
   LEFT JOIN process ON process.id = coalesce(used.newest & 0xffffffff, used.key)
   LEFT JOIN system_sample AS last_sample ON last_sample.id = used.newest >> 32
   LEFT JOIN system_sample AS peak_sample ON peak_sample.id = used.peak & 0xffffffff
-ORDER BY {value} DESC NULLS LAST, key
+ORDER BY rank DESC NULLS LAST, key
 LIMIT :limit
 """
 _SYSTEM = """
@@ -151,14 +152,16 @@ class Usage(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """What a process or a group used. *process*: process_id, pid, name, username, command and started_at.
+    """What a process or a group used on a machine. *process*: process_id, pid, name, username, command and started_at.
 
-    None: it is a group, of which *key* is the name; None: that is not known.
+    None: it is a group, of which *key* is the name; None: that is not known. *rank*: what it is ordered by.
     """
 
+    host: str
     key: str | None
     process: Row[Any] | None
     used: Usage
+    rank: float | None
 
 
 class _Part(NamedTuple):
@@ -179,7 +182,7 @@ def add_up(
     filters: Filters,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Add up what was used in *span*, for `largest` and `recorded` on the same *connection*.
+    """Add up what was used in *span* of one machine, for `largest` and `recorded` on the same *connection*.
 
     *progress*: is told how many parts of the range are done, of how many.
     """
@@ -218,25 +221,24 @@ def _of_sample(metric: ProcessMetric, added_up: str) -> str:
     return f", {added_up}({value}) AS {metric.name}"
 
 
-def largest(connection: Connection, group: Group, by: str, limit: int) -> list[Ranked]:
-    """Return the *limit* largest of what was added up, best first; those of which it is not known come last.
+def largest(connection: Connection, host: str, group: Group, by: str, limit: int) -> list[Ranked]:
+    """Return the *limit* largest of what was added up of *host*, best first; not known comes last.
 
     *by*: one of By, or the name of a further metric of the list.
     """
     statement = text(_SELECT.format(value=_RANKED_BY[by])).columns(
         peak_at=DateTime, last_seen_at=DateTime, started_at=DateTime
     )
-    return [_ranked(row, group) for row in connection.execute(statement, {"limit": limit})]
+    return [_ranked(row, host, group) for row in connection.execute(statement, {"limit": limit})]
 
 
-def recorded(connection: Connection) -> tuple[int, float]:
-    """Return how many processes or groups were added up, and the CPU time of all of them in ms."""
-    entries, cpu_ms = connection.execute(text("SELECT count(*), coalesce(sum(cpu_ms), 0) FROM used")).one()
-    return entries, cpu_ms
+def recorded_cpu_ms(connection: Connection) -> float:
+    """Return the CPU time of all that was added up."""
+    return float(connection.execute(text("SELECT coalesce(sum(cpu_ms), 0) FROM used")).scalar_one())
 
 
 def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None, float]:
-    """Return what all CPUs worked in *span* (None: not known), and how much of that is an estimate."""
+    """Return what all CPUs of one machine worked in *span* (None: not known), and how much of that is an estimate."""
     statement = text(_SYSTEM.format(share=SHARE, in_part=_IN_PART))
     found = [connection.execute(statement, _parameters(span, part)).one() for part in _parts(connection, span)]
     known = [cpu_ms for cpu_ms, _ in found if cpu_ms is not None]
@@ -245,8 +247,8 @@ def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None
 
 def _parts(connection: Connection, span: TimeRange) -> list[_Part]:
     """Return the parts of *span*, and the time after it in which its last intervals end."""
-    taken_at = SystemSample.__table__.c.taken_at
-    held = select(func.min(taken_at), func.max(taken_at)).where(*TimeRange(span.since).holds(taken_at))
+    table = SystemSample.__table__.c
+    held = select(func.min(table.taken_at), func.max(table.taken_at)).where(*TimeRange(span.since).holds(table))
     first, last = (instant and instant.replace(tzinfo=UTC) for instant in connection.execute(held).one())
     if first is None or last is None:
         return []
@@ -271,6 +273,7 @@ def _parameters(span: TimeRange, part: _Part) -> dict[str, Any]:
         "part_until": _text(part.until),
         "is_seen": part.is_seen,
         "inside_seconds": part.inside_seconds,
+        "host": span.hosts[0],
     }
 
 
@@ -278,7 +281,7 @@ def _text(instant: datetime) -> str:
     return stored(instant).isoformat(" ", "microseconds")
 
 
-def _ranked(row: Row[Any], group: Group) -> Ranked:
+def _ranked(row: Row[Any], host: str, group: Group) -> Ranked:
     mean = row.cpu_ms / row.seconds / 10 if row.cpu_ms is not None and row.seconds else None
     used = Usage(
         row.cpu_ms,
@@ -295,5 +298,5 @@ def _ranked(row: Row[Any], group: Group) -> Ranked:
         {metric.name: getattr(row, metric.name) for metric in _FURTHER},
     )
     if group == "process":
-        return Ranked(None, row, used)
-    return Ranked(None if row.key == "\0" else row.key, None, used)
+        return Ranked(host, None, row, used, row.rank)
+    return Ranked(host, None if row.key == "\0" else row.key, None, used, row.rank)

@@ -20,7 +20,7 @@ TICKS_OF_A_BOOT = 100_000_000_000
 ROUNDING_MS = 20
 # A gap is so many times longer than the median of so many intervals of its recorder, before it or after it.
 GAP_FACTOR = 2.5
-_NEIGHBOURS = 7
+NEIGHBOURS = 7
 
 
 def counters(model: type[Base]) -> list[Column[Any]]:
@@ -234,7 +234,7 @@ def _usual_interval(of: str, comparison: str, order: str) -> str:
         SELECT uptime_seconds FROM system_sample
         WHERE boot_id = later.boot_id AND recorder_id IS {of}.recorder_id
           AND uptime_seconds {comparison} {of}.uptime_seconds
-        ORDER BY uptime_seconds {order} LIMIT {_NEIGHBOURS + 1}))
+        ORDER BY uptime_seconds {order} LIMIT {NEIGHBOURS + 1}))
     WHERE distance IS NOT NULL) WHERE place = (places + 1) / 2)"""
 
 
@@ -247,12 +247,14 @@ _kind = column("kind", "'gap'", String, "gap; or boot: it ended with a start of 
 _gap_seconds = column(
     "seconds", "round(later.uptime_seconds - earlier.uptime_seconds, 3)", Float, "How long there was no sample."
 )
+# SQLite computes them in this order, and the second only where the first makes it a gap: that is, hardly ever.
+_usual_before = column("usual_before", _usual_interval("earlier", "<=", "DESC"), Float, "")
+_usual_after = column("usual_after", _usual_interval("later", ">=", "ASC"), Float, "")
 _usual = column(
     "usual_seconds",
-    f"(SELECT max(distance) FROM (\n    SELECT {_usual_interval('earlier', '<=', 'DESC')} AS distance\n"
-    f"    UNION ALL SELECT {_usual_interval('later', '>=', 'ASC')}))",
+    "coalesce(max(usual_before, usual_after), usual_before, usual_after)",
     Float,
-    f"The median of {_NEIGHBOURS} intervals of the recorder of the sample before it, until then, or of that of its "
+    f"The median of {NEIGHBOURS} intervals of the recorder of the sample before it, until then, or of that of its "
     "own from then on, whichever is more: where a schedule ends or becomes slower nothing is missing. NULL: a boot.",
 )
 _boot = [
@@ -264,11 +266,12 @@ _boot = [
 
 GAP = view(
     "gap",
-    _outer([*_gap_columns, _kind, _gap_seconds, _usual]),
+    [*_outer([*_gap_columns, _kind, _gap_seconds]), _usual],
     f"""
-FROM ({select([*_gap_columns, _kind, _gap_seconds, _usual])}
+FROM ({select([*_gap_columns, _kind, _gap_seconds, _usual_before, _usual_after])}
 {_BOTH_SAMPLES})
-WHERE seconds > {GAP_FACTOR} * usual_seconds
+WHERE seconds > {GAP_FACTOR} * coalesce(usual_before, usual_after)
+  AND seconds > {GAP_FACTOR} * coalesce(usual_after, usual_before)
 UNION ALL
 {select(_boot)}
 FROM boot

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from perftrack.errors import UsageError
 from perftrack.reading.coverage import Coverage, coverage
+from perftrack.reading.machines import machines
 from perftrack.reading.output import output_files
 from perftrack.reading.plot.page import write_page
 from perftrack.reading.plot.panels import Plot, plot_of
@@ -36,13 +37,14 @@ def draw(
     describe: Callable[[Coverage], list[str]],
     nothing_recorded: Callable[[Coverage], str],
     *,
+    host: str | None = None,
     dark: bool = False,
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Drawn:
     """Write a plot of *span* to *path*; without a sample nothing is written.
 
-    *names*: of the processes to show; empty: the largest. *describe* makes lines about the range, the first of which
+    *host*: see `machines`; a plot is of one. *names*: of the processes to show; empty: the largest. *describe* makes lines about the range, the first of which
     is the title; *nothing_recorded* one that says why a range holds no processes. *dark*: of a picture; a page has
     both. Raises: PerftrackError, also where plotting is not installed.
     """
@@ -50,7 +52,10 @@ def draw(
     if kind not in KINDS:
         raise UsageError(f"-o {path}: a plot is an .html, a .png or an .svg file")
     with snapshot(database) as connection:
+        span = span._replace(hosts=tuple(machines(connection, host)))
         covered = coverage(connection, span, now or datetime.now(UTC))
+        if len(covered.hosts) > 1:
+            raise UsageError(f"the range holds {', '.join(covered.hosts)}: choose with --host, a plot is of one machine")
         if not covered.held.samples:
             return Drawn(covered, [])
         found = read_series(connection, covered, names, progress)

@@ -46,7 +46,8 @@ _PLACES = """
 INSERT INTO place
 SELECT id, iif(:is_bucketed, :place, row_number() OVER (ORDER BY taken_at, id) - 1), boot_id, NULL, uptime_seconds,
   NULL
-FROM system_sample WHERE taken_at >= :since AND taken_at < :until
+FROM system_sample WHERE taken_at >= :since AND taken_at < :until AND (:hosts IS NULL OR boot_id IN (
+  SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name IN (SELECT value FROM json_each(:hosts))))
 """
 _INTERVALS = """
 UPDATE place SET since_seconds = until_seconds - seconds, worked = cpu_ms / nullif(seconds, 0) / 10
@@ -59,7 +60,7 @@ INSERT INTO cell
 SELECT sample_id, name, iif(seconds > sample_seconds, seconds, NULL) AS reach, sample_seconds,
   {", ".join(map(_in_cell, PROCESS))}
 FROM process_interval
-WHERE taken_at >= :since AND taken_at < :until AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
+WHERE taken_at >= :since AND taken_at < :until AND sample_id IN (SELECT sample_id FROM place) AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
 GROUP BY +sample_id, name, reach
 """
 _REACHING = f"""
@@ -100,11 +101,12 @@ GROUP BY place
 
 
 class ProcessPoints:
-    """The points of processes by name; *names*: of those to look at, empty: all."""
+    """The points of processes by name; *names*: of those to look at, and *hosts*: of which machines; empty: all."""
 
-    def __init__(self, connection: Connection, names: list[str]) -> None:
+    def __init__(self, connection: Connection, names: list[str], hosts: tuple[str, ...]) -> None:
         self._connection = connection
         self._names = names
+        self._hosts = json.dumps(hosts) if hosts else None
         self.unattributed: dict[int, Point] = {}
         for statement in _CREATE.split(";\n"):
             if statement.strip():
@@ -140,7 +142,11 @@ class ProcessPoints:
         return found
 
     def _read(self, since: datetime, until: datetime, place: int | None) -> None:
-        part = {"since": since.isoformat(" ", "microseconds"), "until": until.isoformat(" ", "microseconds")}
+        part = {
+            "since": since.isoformat(" ", "microseconds"),
+            "until": until.isoformat(" ", "microseconds"),
+            "hosts": self._hosts,
+        }
         self._execute("DELETE FROM place")
         self._execute("DELETE FROM cell")
         self._execute(_PLACES, part | {"is_bucketed": place is not None, "place": place})

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, DateTime, Row, Select, bindparam, func, liter
 from perftrack.reading.coverage import Coverage
 from perftrack.reading.metrics import CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, Metric
 from perftrack.reading.plot.processes import Point, ProcessPoints
-from perftrack.reading.queries import stored
+from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.usage import LOOK_AHEAD
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 
@@ -51,9 +51,10 @@ def read_series(
 ) -> AllSeries:
     """Return the series of what *covered* covers. *names*: of the processes to show; empty: the largest."""
     is_bucketed = covered.held.samples > POINTS
-    samples = _statement(SAMPLE, _GAUGES, is_bucketed=is_bucketed)
-    intervals = _statement(SYSTEM_INTERVAL, _COUNTERS, is_bucketed=is_bucketed)
-    processes = ProcessPoints(connection, names)
+    hosts = covered.span.hosts
+    samples = _statement(SAMPLE, _GAUGES, hosts, is_bucketed=is_bucketed)
+    intervals = _statement(SYSTEM_INTERVAL, _COUNTERS, hosts, is_bucketed=is_bucketed)
+    processes = ProcessPoints(connection, names, hosts)
     if covered.span.until is not None:
         processes.look_ahead(*map(stored, (covered.span.until, covered.span.until + LOOK_AHEAD)))
     # parts that become a point each, or all of it, where each sample becomes a point
@@ -99,16 +100,17 @@ def _parts(covered: Coverage, count: int) -> Iterator[tuple[datetime, datetime]]
             yield stored(first + number * length), stored(first + (number + 1) * length)
 
 
-def _statement(source: Any, metrics: list[Metric], *, is_bucketed: bool) -> Select[Any]:
+def _statement(source: Any, metrics: list[Metric], hosts: tuple[str, ...], *, is_bucketed: bool) -> Select[Any]:
     """Select minimum, mean and maximum of *metrics* after a key and the day: of a part, or of each sample of it."""
     taken_at = source.c.taken_at
     sample_id = source.c["id" if source is SAMPLE else "sample_id"]
     since, until = (bindparam(end, type_=DateTime) for end in ("since", "until"))
     values = [extreme(metric.value) for metric in metrics for extreme in (func.min, func.avg, func.max)]
     key = literal(0) if is_bucketed else sample_id
+    of_host = TimeRange(hosts=hosts).holds(source.c)
     statement = (
         select(key.label("key"), func.avg(func.julianday(taken_at)).label("day"), *values)
-        .where(taken_at >= since, taken_at < until)
+        .where(taken_at >= since, taken_at < until, *of_host)
         .having(func.count() > 0)
     )
     return statement if is_bucketed else statement.group_by(taken_at, sample_id).order_by(taken_at, sample_id)
