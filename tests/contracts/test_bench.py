@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from benchmarks import __main__ as bench
 from benchmarks.bars import Bar, Bench, MissingError, Year
-from benchmarks.measure import Ratio
+from benchmarks.measure import Ratio, run
 
 
 def raising(error: Exception) -> Callable[[], Any]:
@@ -74,3 +75,17 @@ def test_a_plot_is_left_out_where_its_library_is_missing(tmp_path: Path, monkeyp
     with pytest.raises(MissingError, match=r"plotly is not installed: .* install plotly"):
         plot.measure()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_is_measured_however_many_files_are_open() -> None:
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
+    try:
+        cost = run([sys.executable, "-c", "sum(range(10**6)); b'x' * 50_000_000"])
+        with pytest.raises(subprocess.CalledProcessError, match="sleep"):
+            run(["sleep", "long"])
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    assert 0 < cost.cpu_seconds < 60
+    assert cost.wall_seconds > 0
+    assert cost.peak_bytes > 50_000_000
