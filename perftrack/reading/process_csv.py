@@ -42,10 +42,10 @@ def write_processes(
 
     def constant(key: int) -> str:
         pid, _, text, _, name = places[key]
-        return _fields(shown(text), shown(name), pid)
+        return f",{_fields(shown(text), shown(name), pid)},"
 
     constants = _Remembered(constant)
-    percents = _Remembered(lambda value: "" if value is None else repr(value))
+    percents = _Remembered(lambda value: "," if value is None else f"{value!r},")
     stream.write(HEADER)
     samples = rows = 0
     keys: list[int] = []
@@ -55,13 +55,13 @@ def write_processes(
         lines = []
         for sample_id, instant in partition:
             of_sample = driver.execute(values, {"sample_id": sample_id}).fetchall()
-            unordered = [
-                f"{percents[cpu]},{instant},{constants[key]},{rss},{vms}\r\n" for key, cpu, rss, vms in of_sample
-            ]
             before, keys = keys, [row[0] for row in of_sample]
             if keys != before:  # the same processes are in the same order
                 order = sorted(range(len(keys)), key=lambda index: places[keys[index]])
-            lines += [unordered[index] for index in order]
+            lines += [
+                f"{percents[cpu]}{instant}{constants[key]}{rss},{vms}\r\n"
+                for key, cpu, rss, vms in map(of_sample.__getitem__, order)
+            ]
         stream.write("".join(lines))
         rows += len(lines)
         samples += len(partition)

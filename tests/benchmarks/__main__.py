@@ -16,6 +16,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import before
 from benchmarks.bars import Bar, Bench, MissingError, Year
 from benchmarks.data import PROCESSES
 from benchmarks.measure import Ratio
@@ -25,9 +26,15 @@ Measured = TypeVar("Measured")
 
 
 def main() -> None:
-    """Run as `bin/bench [--quick] [--only TEXT] [--markdown] [--json FILE] [--cache DIR]`."""
+    """Run as `bin/bench [--quick] [--before CLONE] [--only TEXT] [--markdown] [--json FILE] [--cache DIR]`."""
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller databases, fewer repeats: under two minutes")
+    parser.add_argument(
+        "--before",
+        metavar="CLONE",
+        type=Path,
+        help="compare with another checkout of perftrack instead: what has become slower since?",
+    )
     parser.add_argument("--only", metavar="TEXT", default="", help="only rows with TEXT in them")
     parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
@@ -40,11 +47,19 @@ def main() -> None:
     results: list[tuple[Bar, Ratio | str]] = []
     with errors.status("starting") as status:
         bench = Bench(options.cache, status.update, quick=options.quick)
-        bars = [bar for bar in bench.bars() if options.only in f"{bar.what} {bar.against}"]
+        if options.before is None:
+            rows = bench.bars()
+        else:
+            status.update(f"preparing {options.before}")
+            other = measured(lambda: before.another(options.before, options.cache))
+            if isinstance(other, str):
+                parser.error(f"--before {options.before}: {other}")
+            rows = before.bars(other, options.cache, quick=options.quick)
+        bars = [bar for bar in rows if options.only in f"{bar.what} {bar.against}"]
         for number, bar in enumerate(bars, 1):
             status.update(f"{number} of {len(bars)}: {bar.what}, against {bar.against}")
             results.append((bar, measured(bar.measure)))
-        year = None if options.only else measured(bench.year)
+        year = None if options.only or options.before else measured(bench.year)
     if options.markdown:
         print(*(_markdown(bar, ratio) for bar, ratio in results), sep="\n")
     else:
@@ -60,7 +75,8 @@ def main() -> None:
         "bars": [_figures(bar, ratio) for bar, ratio in results],
         "year": year._asdict() if isinstance(year, Year) else None,
     }
-    (options.json or options.cache / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")
+    kept = options.cache / ("before.json" if options.before else "bench.json")
+    (options.json or kept).write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def measured(measure: Callable[[], Measured]) -> Measured | str:

@@ -284,7 +284,7 @@ class Bench:
             return take_turns(ours, theirs, 1, warm_up=0)
 
     def _import(self) -> Ratio:
-        pickle = data.original_pickle(self._cache / "43200.pik", 43_200, 10)  # a month, one every minute
+        pickle = data.month_of_pickle(self._cache)
 
         def ours() -> float:
             database = self._new("import.db")

@@ -15,7 +15,7 @@ from perftrack.storage.models import Base, ProcessSample, SystemSample
 
 PROCESSES = 50
 LIFE_MINUTES = 10  # so often one of them is replaced
-_BEGIN = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 _MEMORY = 25276510208
 _AT_ONCE = 10_000  # minutes in a transaction
 
@@ -83,7 +83,7 @@ def original_pickle(path: Path, samples: int, processes_each: int) -> Path:
         chance = random.Random(1)
         system, processes = [], []
         for number in range(samples):
-            when = _BEGIN + timedelta(minutes=number, microseconds=chance.randrange(10**6))
+            when = BEGIN + timedelta(minutes=number, microseconds=chance.randrange(10**6))
             used = chance.randrange(10**10)
             total = 25276510208
             system.append(
@@ -112,6 +112,11 @@ def original_pickle(path: Path, samples: int, processes_each: int) -> Path:
     return path
 
 
+def month_of_pickle(cache: Path) -> Path:
+    """Return a pickle of a month, one sample every minute, of ten processes each."""
+    return original_pickle(cache / "43200.pik", 43_200, 10)
+
+
 def _insert_processes(
     connection: sqlite3.Connection, boot_id: int | None, samples: int, chance: random.Random
 ) -> None:
@@ -135,7 +140,7 @@ def _insert_process(connection: sqlite3.Connection, boot_id: int | None, number:
         "boot_id": boot_id,
         "pid": 1000 + number,
         "started_ticks": minute * 6000,
-        "started_at": (_BEGIN + timedelta(minutes=minute)).isoformat(" ", "microseconds"),
+        "started_at": (BEGIN + timedelta(minutes=minute)).isoformat(" ", "microseconds"),
         "name": f"python{number % 7}",
         "ppid": 1,
         "username": "app",
@@ -152,7 +157,7 @@ def _scattered(number: str, below: int) -> str:
 
 
 def _instant(microsecond: str) -> str:
-    begin = int(_BEGIN.replace(tzinfo=UTC).timestamp())
+    begin = int(BEGIN.replace(tzinfo=UTC).timestamp())
     second = f"strftime('%Y-%m-%d %H:%M:%S', {begin} + 60 * (minute + :first_minute), 'unixepoch')"
     return f"{second} || printf('.%06d', {microsecond})"
 

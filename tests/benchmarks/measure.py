@@ -31,14 +31,17 @@ class Ratio(NamedTuple):
         return self.ours / self.theirs
 
 
-# A program's peak memory begins with that of the one that started it, so a small one does. Prints what Cost holds.
+# A program's peak memory begins with that of the one that started it, so a small one does.
+# Writes what Cost holds to a descriptor, which the program does not get.
 LAUNCHER = """
 import os, sys, time
+figures, *command = sys.argv[1:]
+os.set_inheritable(int(figures), False)
 started = time.perf_counter()
-pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+pid = os.posix_spawnp(command[0], command, os.environ)
 _, status, usage = os.wait4(pid, 0)
 wall = time.perf_counter() - started
-os.write(3, f"{usage.ru_utime + usage.ru_stime} {wall} {usage.ru_maxrss * 1024}".encode())
+os.write(int(figures), f"{usage.ru_utime + usage.ru_stime} {wall} {usage.ru_maxrss * 1024}".encode())
 sys.exit(os.waitstatus_to_exitcode(status) and 1)
 """
 
@@ -48,9 +51,8 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None, stdout: st
     reading, writing = os.pipe()
     with open(stdout, "wb") as out, open(reading, "rb") as figures:
         try:
-            launcher = ["sh", "-c", f'exec "$@" 3>&{writing}', "sh", sys.executable, "-I", "-S", "-c", LAUNCHER]
             done = subprocess.run(
-                [*launcher, *command],
+                [sys.executable, "-I", "-S", "-c", LAUNCHER, str(writing), *command],
                 env={**os.environ, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
