@@ -57,6 +57,19 @@ def to_utc(instant: datetime, zone: tzinfo | None = None) -> datetime:
     return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(UTC)
 
 
+def other_pass(instant: datetime) -> datetime | None:
+    """Return the other instant at which this system's clock shows the same time; None: there is none.
+
+    That is so in the hour that a clock change doubles.
+    """
+    shown = instant.astimezone().replace(tzinfo=None)
+    for fold in (0, 1):
+        found = to_utc(shown.replace(fold=fold))
+        if found != instant and found.astimezone().replace(tzinfo=None, fold=0) == shown.replace(fold=0):
+            return found
+    return None
+
+
 def parse_duration(text: str) -> timedelta:
     """Return the duration that *text* says, e.g. 10s, 1m, 1h30m; a bare number is seconds. Raises: UsageError."""
     try:

@@ -17,9 +17,7 @@ _FIELDS = (
 )
 
 
-def show_nearest(
-    database: str, at: str, host: str | None, by: str, limit: int, output: str, *, wide: bool
-) -> None:
+def show_nearest(database: str, at: str, host: str | None, by: str, limit: int, output: str, *, wide: bool) -> None:
     """Show the sample nearest to the time that a person wrote as *at*."""
     instant = parse_instant(at, datetime.now(UTC))
     found = nearest_sample(database, instant, host)
@@ -58,8 +56,10 @@ def _print_nearest(
     show.line(f"{found.sample.host}: sample of {show.zoned(found.taken_at)}, {away}")
     other = other_pass(instant)
     if other is not None:
-        show.line(f"the clock showed that time twice, at {show.zoned(min(instant, other))} and at "
-        f"{show.zoned(max(instant, other))}: --at @{other.timestamp():.0f} is the other")
+        show.line(
+            f"the clock showed that time twice, at {show.zoned(min(instant, other))} and at "
+            f"{show.zoned(max(instant, other))}: --at @{other.timestamp():.0f} is the other"
+        )
     neighbours = (("previous", found.previous_at), ("next", found.next_at))
     show.line(", ".join(f"{name}: {'none' if at is None else show.local(at)}" for name, at in neighbours))
     sample = found.sample

@@ -39,7 +39,7 @@ Host = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Only the machines of this name; * and ? stand for any characters. By default this machine, or where the "
+        help="Only machines of this name; * and ? stand for any characters. By default this machine, or where the "
         "database holds nothing of it, all.",
         show_default=False,
     ),

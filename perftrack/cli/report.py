@@ -58,9 +58,7 @@ def report(
     from perftrack.reading.queries import TimeRange
 
     with progress_bar("reading samples") as progress:
-        found = reading.reports(
-            settings.database, TimeRange(first, last), host=host, parts=parts, progress=progress
-        )
+        found = reading.reports(settings.database, TimeRange(first, last), host=host, parts=parts, progress=progress)
     show.require_samples(found[0].coverage, settings.database)
     if output == "json":
         for each in found:

@@ -227,10 +227,8 @@ def future_lines(covered: Coverage) -> list[str]:
     if future.last is None:
         return []
     verb = "is" if future.samples == 1 else "are"
-    return [
-        f"ERROR: {count(future.samples, 'sample')} {verb} in the future, up to {local(future.last)}: "
-        "the clock was wrong then, or is now"
-    ]
+    samples = f"{count(future.samples, 'sample')} {verb} in the future, up to {local(future.last)}"
+    return [f"ERROR: {samples}: the clock was wrong then, or is now"]
 
 
 def gap_line(gap: Gap, *, of_host: bool = False) -> str:

@@ -22,7 +22,8 @@ ROWS_AT_ONCE = 1000
 class Exported(NamedTuple):
     """What an export wrote (None: that file was not asked for), and what the database holds of the range.
 
-    *everything*: all that the database holds, where the range holds nothing; else as *in_range*. *hosts*: the machines.
+    *everything*: all that the database holds, where the range holds nothing; else as *in_range*. *hosts*: the
+    machines.
     """
 
     system_rows: int | None
@@ -46,9 +47,9 @@ def export(
 ) -> Exported:
     """Write the rows of *span* to two files (None: not that one; '-': stdout) and return how many there were.
 
-    Both come from one snapshot: a sample is in both or in neither. *wide*: every column of the views.
-    *host*: see `machines`. *spreadsheet_safe*: text that begins like a formula is behind an apostrophe. *progress* is told how many samples
-    are done, of how many. Raises: PerftrackError, ClosedPipeError; then both files are as before.
+    Both come from one snapshot: a sample is in both or in neither. *host*: see `machines`. *wide*: every column of
+    the views. *spreadsheet_safe*: text that begins like a formula is behind an apostrophe. *progress* is told
+    how many samples are done, of how many. Raises: PerftrackError, ClosedPipeError; then both files are as before.
     """
     shown: Callable[[str], str] = neutralised if spreadsheet_safe else str
     with snapshot(database) as connection, output_files(system_csv, process_csv) as (system, process):

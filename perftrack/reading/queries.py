@@ -43,15 +43,13 @@ class TimeRange(NamedTuple):
             conditions.append(columns.taken_at >= stored(self.since))
         if self.until is not None:
             conditions.append(columns.taken_at < stored(self.until))
-        if self.hosts:
-            name = columns.get("host", _host_of(columns.get("boot_id")))
-            # as an expression, which no index serves: samples are to be found by time
-            conditions.append(name.concat("").in_(self.hosts))
+        if self.hosts:  # as expressions, which no index serves: samples are to be found by time
+            if "host" in columns:
+                conditions.append(columns.host.concat("").in_(self.hosts))
+            else:
+                boots = select(Boot.id).join(Host).where(Host.name.in_(self.hosts))
+                conditions.append((columns.boot_id + 0).in_(boots))
         return conditions
-
-
-def _host_of(boot_id: ColumnElement[int] | None) -> ColumnElement[str]:
-    return select(Host.name).join(Boot).where(Boot.id == boot_id).correlate_except(Boot, Host).scalar_subquery()
 
 
 class Extent(NamedTuple):
@@ -119,6 +117,9 @@ def extent(connection: Connection, span: TimeRange) -> Extent:
 
 def _log(view: Table, names: Iterable[str], span: TimeRange, time_format: TimeFormat) -> Select[Any]:
     shown = {"datetime": _instant(view.c.datetime, view.c.taken_at, time_format)}
+    if time_format != "local":  # then every instant has the form that is asked for; else they are UTC, as stored
+        others = [column for column in view.c if _is_instant(column) and column.name != "datetime"]
+        shown |= {column.name: _instant(column, column, time_format) for column in others}
     columns = [shown.get(name, _as_text(view.c[name])).label(name) for name in names]
     return select(*columns).where(*span.holds(view.c))
 
@@ -138,7 +139,11 @@ def _as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return *column* so that an instant comes as the text that it is stored as; parsing each would cost more than
     all the rest.
     """
-    return type_coerce(column, String) if column.type.python_type is datetime else column
+    return type_coerce(column, String) if _is_instant(column) else column
+
+
+def _is_instant(column: ColumnElement[Any]) -> bool:
+    return column.type.python_type is datetime
 
 
 def stored(instant: datetime) -> datetime:

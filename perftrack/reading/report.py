@@ -71,14 +71,12 @@ def reports(
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))
         found = coverage(connection, span, now)
-        each = [(name,) for name in found.hosts] or [span.hosts]
+        each: list[tuple[str, ...]] = [(name,) for name in found.hosts] or [span.hosts]
         covered = [found] if len(each) == 1 else [coverage(connection, span._replace(hosts=one), now) for one in each]
         return [_report(connection, one, parts, progress) for one in covered]
 
 
-def _report(
-    connection: Connection, covered: Coverage, parts: int, progress: Callable[[int, int], None]
-) -> Report:
+def _report(connection: Connection, covered: Coverage, parts: int, progress: Callable[[int, int], None]) -> Report:
     def of(*metrics: Metric) -> Statistics | None:
         return statistics(connection, covered, parts, *metrics)
 

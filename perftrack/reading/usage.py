@@ -152,7 +152,7 @@ class Usage(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """What a process or a group used on a machine. *process*: process_id, pid, name, username, command and started_at.
+    """What a process or a group used on a machine. *process*: process_id, pid, name, username, command, started_at.
 
     None: it is a group, of which *key* is the name; None: that is not known. *rank*: what it is ordered by.
     """

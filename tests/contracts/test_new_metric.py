@@ -55,7 +55,7 @@ def context_switches() -> SystemRow:
         "memory, swap": "context_switches, ",
     },
     "perftrack/reading/metrics.py": {
-        ")\n# What cpu is in data that has no counters": """
+        ")\n# What cpu is where there are no counters": """
     Metric(
         "context_switches",
         "/s",

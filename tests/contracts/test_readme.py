@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def a_busy_week(path: str) -> None:
             grows = process_row(pid=10, rss_bytes=number << 20, cpu_user_ms=number * 10)
             busy = process_row(pid=11, name="java", command="java -jar app.jar", cpu_user_ms=number * 60_000)
             boot = "boot-1" if number < 20 else "boot-2"
-            insertion.insert_sample(connection, sample(grows, busy, boot=boot, **values))
+            insertion.insert_sample(connection, sample(grows, busy, host=socket.gethostname(), boot=boot, **values))
 
 
 def test_the_cookbook_is_found() -> None:

@@ -215,7 +215,8 @@ class TestRanges:
                 "SCAN system_sample USING" if since is None else "SEARCH system_sample USING"
             )
         for plan in plans:
-            assert [step for step in plan if not step.startswith("SEARCH")] in (
+            # which boots are of the machine is looked up once
+            assert [step for step in plan if not step.startswith(("SEARCH", "LIST SUBQUERY"))] in (
                 [],
                 ["USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"],
             )

@@ -290,7 +290,7 @@ class TestAt:
 
     def test_shows_the_nearest_sample_and_its_neighbours(self, perftrack: Run) -> None:
         out = perftrack("top", "--wide", "--at", "2026-11-20 12:02:20").stdout.splitlines()
-        assert out[0] == "sample of 2026-11-20 12:02:00 UTC, 20 s before the time asked for"
+        assert out[0] == "here: sample of 2026-11-20 12:02:00 UTC, 20 s before the time asked for"
         assert out[1] == "previous: 2026-11-20 12:01:00, next: 2026-11-20 12:03:00"
         assert [line.split()[5:8] for line in out[5:]] == [["2026-11-20", "11:00:00", "root"]] * 2
         assert "busy" in out[5]

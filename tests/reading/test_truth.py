@@ -23,7 +23,7 @@ from perftrack.reading.coverage import coverage
 from perftrack.reading.plot.processes import Point
 from perftrack.reading.plot.series import AllSeries, read_series
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.report import report
+from perftrack.reading.report import reports
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import top
 
@@ -136,7 +136,7 @@ def test_of_a_made_up_machine_all_answers_are_exact(
     in_sql = query(path, "SELECT sum(cpu_ms), (SELECT sum(cpu_ms) FROM system_interval) FROM process_interval")
     assert in_sql == [(simulation.system_ms - simulation.unseen_ms, simulation.system_ms)]
 
-    _, by_cpu = report(path, WHOLE).largest[0]
+    _, by_cpu = reports(path, WHOLE)[0].largest[0]
     assert [row.used.cpu_ms for row in by_cpu.rows] == sorted(simulation.used.values(), reverse=True)[:5]
     assert (by_cpu.system_cpu_ms, by_cpu.unattributed_cpu_ms) == (simulation.system_ms, simulation.unseen_ms)
 

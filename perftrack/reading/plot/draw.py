@@ -44,9 +44,9 @@ def draw(
 ) -> Drawn:
     """Write a plot of *span* to *path*; without a sample nothing is written.
 
-    *host*: see `machines`; a plot is of one. *names*: of the processes to show; empty: the largest. *describe* makes lines about the range, the first of which
-    is the title; *nothing_recorded* one that says why a range holds no processes. *dark*: of a picture; a page has
-    both. Raises: PerftrackError, also where plotting is not installed.
+    *host*: see `machines`; a plot is of one. *names*: of the processes to show; empty: the largest. *describe* makes
+    lines about the range, the first of which is the title; *nothing_recorded* one that says why a range holds no
+    processes. *dark*: of a picture; a page has both. Raises: PerftrackError, also where plotting is not installed.
     """
     kind = os.path.splitext(path)[1].lower() if path != "-" else ".html"
     if kind not in KINDS:
@@ -55,7 +55,9 @@ def draw(
         span = span._replace(hosts=tuple(machines(connection, host)))
         covered = coverage(connection, span, now or datetime.now(UTC))
         if len(covered.hosts) > 1:
-            raise UsageError(f"the range holds {', '.join(covered.hosts)}: choose with --host, a plot is of one machine")
+            raise UsageError(
+                f"the range holds {', '.join(covered.hosts)}: choose with --host, a plot is of one machine"
+            )
         if not covered.held.samples:
             return Drawn(covered, [])
         found = read_series(connection, covered, names, progress)

@@ -108,6 +108,8 @@ def _system_panels(found: AllSeries, is_gap: list[bool]) -> list[Panel]:
         note = PANEL_NOTES.get(title, "")
         if title == "CPU" and found.is_cpu_of_windows:
             note += ", each measured in its sample's window: there are no counters to take it from"
+        elif title == "CPU" and found.coverage.without_counters:
+            note += ", busy of imported samples as the original measured it"
         unit = _UNITS.get(metrics[0].unit, metrics[0].unit)
         full = metrics[0].full
         panels.append(_scaled(Panel(title, note, unit, lines, full, "" if lines else _why_not(found, metrics))))

@@ -60,7 +60,8 @@ INSERT INTO cell
 SELECT sample_id, name, iif(seconds > sample_seconds, seconds, NULL) AS reach, sample_seconds,
   {", ".join(map(_in_cell, PROCESS))}
 FROM process_interval
-WHERE taken_at >= :since AND taken_at < :until AND sample_id IN (SELECT sample_id FROM place) AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
+WHERE taken_at >= :since AND taken_at < :until AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
+  AND +sample_id IN (SELECT sample_id FROM place)
 GROUP BY +sample_id, name, reach
 """
 _REACHING = f"""

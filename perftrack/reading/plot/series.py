@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, DateTime, Row, Select, bindparam, func, literal, select
 
 from perftrack.reading.coverage import Coverage
-from perftrack.reading.metrics import CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, Metric
+from perftrack.reading.metrics import CPU_OF_IMPORTED, CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, Metric
 from perftrack.reading.plot.processes import Point, ProcessPoints
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.usage import LOOK_AHEAD
@@ -20,7 +20,8 @@ POINTS = 1500
 NAMES = 6
 UNIX_EPOCH_DAY = 2440587.5  # as a Julian day
 
-_GAUGES = [*(metric for metric in SYSTEM if not metric.is_of_intervals), CPU_OF_WINDOWS]
+_IMPORTED = CPU_OF_IMPORTED._replace(name="cpu_of_imported")
+_GAUGES = [*(metric for metric in SYSTEM if not metric.is_of_intervals), CPU_OF_WINDOWS, _IMPORTED]
 _COUNTERS = [metric for metric in SYSTEM if metric.is_of_intervals]
 
 
@@ -73,6 +74,9 @@ def read_series(
     system = _system([rows[place][1] for place in places], _COUNTERS)
     gauges_found = _system([rows[place][0] for place in places], _GAUGES)
     is_cpu_of_windows = "cpu" not in system and "cpu" in gauges_found
+    imported = gauges_found.pop(_IMPORTED.name, None)
+    if imported is not None and "cpu" in system:
+        system["cpu"] = [point or other for point, other in zip(system["cpu"], imported, strict=True)]
     shown = len(names) or NAMES
     return AllSeries(
         covered,
