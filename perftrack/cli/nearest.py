@@ -16,7 +16,9 @@ _FIELDS = (
 )
 
 
-def show_nearest(database: str, instant: datetime, by: str, limit: int, output: str, *, wide: bool) -> None:
+def show_nearest(
+    database: str, instant: datetime, by: str, limit: int, output: str, *, spreadsheet_safe: bool, wide: bool
+) -> None:
     found = nearest_sample(database, instant)
     if found is None:
         raise PerftrackError(f"database {database} holds no samples yet")
@@ -37,7 +39,7 @@ def show_nearest(database: str, instant: datetime, by: str, limit: int, output: 
         system = {name: value for name, value in found.sample._mapping.items() if not name.startswith("taken_at")}
         print(json.dumps(times | {"system": system, "rows": rows}, indent=2))
     elif output == "csv":
-        processes.write_csv(_FIELDS, rows)
+        processes.write_csv(_FIELDS, rows, spreadsheet_safe=spreadsheet_safe)
     else:
         _print_nearest(found, instant, rows, by, wide=wide)
 
