@@ -114,7 +114,7 @@ def _without_secrets(words: list[str], depth: int) -> list[str]:
     """Return *words*, some of which may be nothing but what stands between words, with their secrets masked."""
     result = []
     options, separate, letters = _NONE  # of the program that was named last
-    awaited = named = False  # the next word is a secret; the last one was the name of one
+    awaited = named = header = False  # the next word is a secret, that of a header; the last one named a secret
     for word in words:
         opening, text, closing = _unquoted(word)
         if not text.strip(_BETWEEN):
@@ -124,7 +124,7 @@ def _without_secrets(words: list[str], depth: int) -> list[str]:
         secret = _is_secret(name)
         if text in {":", "="}:  # {"password" : ...
             awaited = awaited or named
-        elif awaited and text.lower() in _SCHEMES:
+        elif awaited and header and text.lower() in _SCHEMES:
             pass
         elif awaited and not text.startswith("--"):
             text, awaited = MASK, False

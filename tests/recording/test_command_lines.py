@@ -74,6 +74,7 @@ MASKED = {
     "prog|password = s3cret": "prog|password =***",
     "prog -o x password = s3cret": "prog -o x password = ***",
     "prog|--auth-token=s3cret": "prog|--auth-token=***",
+    "prog|--auth|basic|file": "prog|--auth|***|file",
     "az|login|--service-principal|--password|s3cret": "az|login|--service-principal|--password|***",
     "docker|run|-e|POSTGRES_PASSWORD=s3cret|-p|8080:80|postgres": "docker|run|-e|POSTGRES_PASSWORD=***|-p|8080:80|postgres",
     "java|-Djavax.net.ssl.keyStorePassword=s3cret|-jar|x.jar": "java|-Djavax.net.ssl.keyStorePassword=***|-jar|x.jar",
