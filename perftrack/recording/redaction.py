@@ -1,4 +1,4 @@
-"""Redaction of command lines: passwords stand in them, and whoever reads the database would read those.
+"""Redaction of command lines and names: passwords stand in them, and whoever reads the database would read those.
 
 A regular expression is compiled only where it is about to match: most ticks need none. Text is bytes as Latin-1.
 """
@@ -11,6 +11,7 @@ import re
 from perftrack.text import storable, whole_characters
 
 MAX_BYTES = 4096
+NAME_MAX_BYTES = 15  # the kernel keeps no more of a program's name (TASK_COMM_LEN); its own threads' are whole
 FULL, PROGRAM, NONE = "full", "program", "none"
 MASK = "***"
 
@@ -77,11 +78,23 @@ def recorded(raw: bytes, how: str) -> str | None:
         return None
     kept = whole_characters(raw, MAX_BYTES)
     if how == PROGRAM:
-        return storable(_program(kept))
+        return storable(masked(_program(kept)))
     if len(kept) == len(raw):
         return storable(masked(kept).replace(b"\0", b" "))
     # The password of a URL ends at an @, which may be behind the cut.
     return storable(masked(kept + b"@").removesuffix(b"@").replace(b"\0", b" ")) + "…"
+
+
+def masked_name(raw: bytes) -> bytes:
+    """Return a process's name masked as a command line is; the kernel may have kept no more than its beginning."""
+    if len(raw) < NAME_MAX_BYTES:
+        return masked(raw) if b"=" in raw or b":" in raw or b" " in raw else raw  # a token would fill it
+    return masked(raw + b"@").removesuffix(b"@")  # as above
+
+
+def is_program(path: bytes) -> bool:
+    """Return whether a file is called so, by its whole path or somewhere in PATH: then it is no title."""
+    return any(os.path.isfile(os.path.join(os.fsencode(folder), path)) for folder in os.get_exec_path())
 
 
 def _program(raw: bytes) -> bytes:
@@ -195,6 +208,8 @@ def _split(word: str) -> tuple[str, str]:
 
 def _is_secret(name: str) -> bool:
     """Return whether *name* is that of a secret, by its words: --db-password is one, --password-file is none."""
+    if not _is_suspicious(name):  # mostly so, and quicker than to look at each character
+        return False
     lowered = name[-_NAME_MAX:].lower()
     words = "".join(char if char.isalnum() else " " for char in lowered).split()
     joined = "".join(words)

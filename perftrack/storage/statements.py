@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Insert, Select, bindparam, insert, literal_column, select
+from sqlalchemy import Column, DateTime, Insert, Select, bindparam, func, insert, literal_column, select
 from sqlalchemy.dialects import sqlite
 
 from perftrack.sample import CPU_COUNTERS
@@ -75,6 +75,11 @@ STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
         Process.started_ticks.is_not_distinct_from(bindparam("started_ticks")),
         Process.name == bindparam("name"),
     ),
+    "SELECT_PROCESS_OF_ANY_NAME": select(func.max(Process.id)).where(
+        Process.boot_id == bindparam("boot_id"),
+        Process.pid == bindparam("pid"),
+        Process.started_ticks == bindparam("started_ticks"),
+    ),
     "SELECT_NAME_FILTER": select(NameFilter.id).where(
         NameFilter.text == bindparam("text"), NameFilter.rank == literal_column("0")
     ),
@@ -137,6 +142,7 @@ def _rows() -> str:
         text += f'\n\nclass {name}(TypedDict, total=False):\n    """Of {tables}; storage adds the ids."""\n\n'
         if ProcessSample in models:
             text += "    filter: str  # the string that selected it; empty: another reason\n"
+            text += "    named_itself: bool  # its name is a title, and it may be known by an earlier name\n"
         for model in models:
             text += "".join(f"    {column.name}: {_type(column)}\n" for column in _sampled(model))
     return text
