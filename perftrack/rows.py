@@ -70,6 +70,7 @@ class ProcessRow(TypedDict, total=False):
     """Of process and process_sample; storage adds the ids."""
 
     filter: str  # the string that selected it; empty: another reason
+    named_itself: bool  # its name is a title, and it may be known by an earlier name
     pid: int
     started_ticks: int | None
     started_at: str | None

@@ -50,13 +50,7 @@ def export(
             help="The column datetime: the recorded machine's wall clock, ISO 8601 in UTC, or seconds since 1970."
         ),
     ] = "local",
-    spreadsheet_safe: Annotated[
-        bool,
-        typer.Option(
-            "--spreadsheet-safe",
-            help="Put an apostrophe before text that a spreadsheet would take for a formula (= + - @ tab CR first).",
-        ),
-    ] = False,
+    spreadsheet_safe: options.SpreadsheetSafe = False,
     host: options.Host = None,
     database: options.Database = None,
     config: options.Config = None,

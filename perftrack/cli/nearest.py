@@ -17,7 +17,17 @@ _FIELDS = (
 )
 
 
-def show_nearest(database: str, at: str, host: str | None, by: str, limit: int, output: str, *, wide: bool) -> None:
+def show_nearest(
+    database: str,
+    at: str,
+    host: str | None,
+    by: str,
+    limit: int,
+    output: str,
+    *,
+    spreadsheet_safe: bool,
+    wide: bool,
+) -> None:
     """Show the sample nearest to the time that a person wrote as *at*."""
     instant = parse_instant(at, datetime.now(UTC))
     found = nearest_sample(database, instant, host)
@@ -41,7 +51,7 @@ def show_nearest(database: str, at: str, host: str | None, by: str, limit: int, 
         system = {name: value for name, value in found.sample._mapping.items() if not name.startswith("taken_at")}
         print(json.dumps(times | {"system": system, "rows": rows}, indent=2))
     elif output == "csv":
-        processes.write_csv(_FIELDS, rows)
+        processes.write_csv(_FIELDS, rows, spreadsheet_safe=spreadsheet_safe)
     else:
         _print_nearest(found, instant, rows, by, wide=wide)
 

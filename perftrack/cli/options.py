@@ -45,6 +45,13 @@ Host = Annotated[
     ),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Do not cut lines and columns to the width of the screen.")]
+SpreadsheetSafe = Annotated[
+    bool,
+    typer.Option(
+        "--spreadsheet-safe",
+        help="Put an apostrophe before text that a spreadsheet would take for a formula (= + - @ tab CR first).",
+    ),
+]
 
 RANKINGS = ("cpu", "rss", "io", "threads")
 

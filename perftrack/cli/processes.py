@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from perftrack.cli import show
+from perftrack.reading.spreadsheet import text_of
 
 # By screen width: what makes room where there is little, unless it is what the ranking is by.
 _ROOMY = 160
@@ -33,10 +34,13 @@ def identity(process: Any) -> dict[str, Any]:
     }
 
 
-def write_csv(fields: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+def write_csv(fields: tuple[str, ...], rows: list[dict[str, Any]], *, spreadsheet_safe: bool) -> None:
+    shown = text_of(sys.stdout, spreadsheet_safe)
     writer = csv.DictWriter(sys.stdout, fields, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {name: shown(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
+    )
 
 
 def texts(row: dict[str, Any]) -> dict[str, str]:

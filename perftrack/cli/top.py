@@ -47,6 +47,7 @@ def top(
         ),
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")] = "table",
+    spreadsheet_safe: options.SpreadsheetSafe = False,
     host: options.Host = None,
     wide: options.Wide = False,
     database: options.Database = None,
@@ -60,12 +61,14 @@ def top(
     not recorded, or that began and ended between two samples.
     """
     settings = load({"database": database}, config)
+    if spreadsheet_safe and output != "csv":
+        raise UsageError("--spreadsheet-safe is about CSV: add --format csv, or leave it away")
     if at is not None:
         if since is not None or until is not None or group != "process" or (name, pid, user) != (None, None, None):
             raise UsageError("--at shows one sample: leave --since, --until, --group, --name, --pid and --user away")
         from perftrack.cli.nearest import show_nearest
 
-        show_nearest(settings.database, at, host, by, limit, output, wide=wide)
+        show_nearest(settings.database, at, host, by, limit, output, spreadsheet_safe=spreadsheet_safe, wide=wide)
         return
     first, last = options.recent(since, until)
 
@@ -97,7 +100,8 @@ def top(
         print(json.dumps(described | totals(found), indent=2))
     elif output == "csv":
         unexplained = {"name": UNATTRIBUTED, "cpu_seconds": show.seconds(found.unattributed_cpu_ms)}
-        processes.write_csv(_FIELDS, [*rows, *([unexplained] if found.is_of_all else [])])
+        of_all = [unexplained] if found.is_of_all else []
+        processes.write_csv(_FIELDS, [*rows, *of_all], spreadsheet_safe=spreadsheet_safe)
     else:
         _print_range(found, by, group, nothing, wide=wide)
 

@@ -14,7 +14,7 @@ from perftrack.reading.output import output_files
 from perftrack.reading.process_csv import write_processes
 from perftrack.reading.queries import Extent, TimeFormat, TimeRange
 from perftrack.reading.snapshot import snapshot
-from perftrack.reading.spreadsheet import neutralised
+from perftrack.reading.spreadsheet import text_of
 
 ROWS_AT_ONCE = 1000
 
@@ -48,10 +48,10 @@ def export(
     """Write the rows of *span* to two files (None: not that one; '-': stdout) and return how many there were.
 
     Both come from one snapshot: a sample is in both or in neither. *host*: see `machines`. *wide*: every column of
-    the views. *spreadsheet_safe*: text that begins like a formula is behind an apostrophe. *progress* is told
-    how many samples are done, of how many. Raises: PerftrackError, ClosedPipeError; then both files are as before.
+    the views. *spreadsheet_safe*: text that begins like a formula is behind an apostrophe. On a terminal text is
+    escaped. *progress* is told how many samples are done, of how many. Raises: PerftrackError, ClosedPipeError; then
+    both files are as before.
     """
-    shown: Callable[[str], str] = neutralised if spreadsheet_safe else str
     with snapshot(database) as connection, output_files(system_csv, process_csv) as (system, process):
         hosts = machines(connection, host)
         if host is not None or len(hosts) == 1:
@@ -70,11 +70,12 @@ def export(
 
         if system is not None:
             statement = queries.system_log(span, time_format, wide=wide)
-            system_rows = _write(connection, statement, system, shown, first_half)
+            system_rows = _write(connection, statement, system, text_of(system, spreadsheet_safe), first_half)
         if process is not None and wide:
             statement = queries.process_log(span, time_format)
-            process_rows = _write(connection, statement, process, shown, second_half)
+            process_rows = _write(connection, statement, process, text_of(process, spreadsheet_safe), second_half)
         elif process is not None:
+            shown = text_of(process, spreadsheet_safe)
             process_rows = write_processes(connection, span, time_format, process, shown, second_half)
     return Exported(system_rows, process_rows, in_range, everything, hosts)
 

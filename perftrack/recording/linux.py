@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import pwd
+from functools import lru_cache
 
 from perftrack.recording import linux_system, proc_files, redaction
 from perftrack.recording.proc_files import number
+from perftrack.recording.redaction import NAME_MAX_BYTES
 from perftrack.recording.selection import Candidate
 from perftrack.text import storable
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _MS_PER_TICK = 1000 // _TICKS_PER_SECOND
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_NAME_MAX_BYTES = 15  # the kernel keeps no more of a program's name (TASK_COMM_LEN); its own threads' are whole
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD in the flags field
 _usernames: dict[int, str] = {}
 # Processes that were not wanted the last time: their names are read first, and mostly nothing else.
@@ -47,7 +48,7 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
     try:
         if wanted is not None and pid in _unwanted:
             comm = proc_files.read(pid, "comm", 128).removesuffix(b"\n")
-            if len(comm) != _NAME_MAX_BYTES and not wanted(storable(comm)):
+            if len(comm) != NAME_MAX_BYTES and not wanted(_name(comm)):
                 return None
         stat = proc_files.read(pid, "stat", 1024)
     except PermissionError:
@@ -57,7 +58,8 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
     end_of_name = stat.rfind(b")")
     comm = stat[stat.find(b"(") + 1 : end_of_name]
     fields = stat[end_of_name + 2 :].split(None, 22)
-    name = storable(comm) if len(comm) != _NAME_MAX_BYTES else _full_name(pid, comm, int(fields[6]))
+    is_kernels = bool(int(fields[6]) & _KERNEL_THREAD)
+    name = _name(comm) if is_kernels or len(comm) != NAME_MAX_BYTES else _full_name(pid, fields[19], comm)
     if wanted is not None and not wanted(name):
         if pid not in _unwanted:
             proc_files.close(pid)
@@ -65,7 +67,7 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
         return None
     _unwanted.discard(pid)
     started_ticks = int(fields[19])
-    return Candidate(
+    candidate = Candidate(
         {
             "pid": pid,
             "started_ticks": started_ticks,
@@ -81,6 +83,9 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
         started_ticks / _TICKS_PER_SECOND,
         zombie=fields[0] == b"Z",
     )
+    if is_kernels:  # it has no program: kworkers call themselves after what they do
+        candidate.row["named_itself"] = True
+    return candidate
 
 
 def read_memory_and_io(candidate: Candidate) -> None:
@@ -98,7 +103,10 @@ def read_memory_and_io(candidate: Candidate) -> None:
 
 
 def read_owner_and_command(candidate: Candidate, record_command: str = redaction.FULL) -> None:
-    """Add the real user's name and of the command line what is to be recorded, unless it is refused or gone."""
+    """Add the real user's name and of the command line what is to be recorded, unless it is refused or gone.
+
+    And where it is certain, that the process wrote its name itself.
+    """
     row = candidate.row
     try:
         row["username"] = _username(number(proc_files.read_once(row["pid"], "status", 4096), b"\nUid:"))
@@ -110,29 +118,52 @@ def read_owner_and_command(candidate: Candidate, record_command: str = redaction
     else:
         if not candidate.zombie:  # a zombie has given its command line back
             row["command"] = redaction.recorded(arguments, record_command)
+            # mostly a look at the arguments says that the name is that of its program, or of its script
+            if f"/{row['name']}".encode() not in arguments and _has_named_itself(row["pid"], row["name"]):
+                row["named_itself"] = True
 
 
-def _full_name(pid: int, comm: bytes, flags: int) -> str:
+@lru_cache(1000)
+def _name(comm: bytes) -> str:
+    return storable(redaction.masked_name(comm))
+
+
+@lru_cache(4000)
+def _full_name(pid: int, _started_ticks: bytes, comm: bytes) -> str:
     """Return the name of a process whose name the kernel may have cut: its program's, if that begins the same.
 
-    As psutil does, which counts characters, and takes a command line that does not end with NUL for one whose
-    arguments spaces separate.
+    Not what the process says of itself, as in psutil: that may be a title with a password in it. As psutil does, it
+    counts characters.
     """
-    cut = len(comm.decode("utf-8", "surrogateescape")) == _NAME_MAX_BYTES
-    if cut and not flags & _KERNEL_THREAD:
-        try:
-            arguments = proc_files.read(pid, "cmdline", redaction.MAX_BYTES)
-        except OSError:
-            return storable(comm)
-        whole = len(arguments) < redaction.MAX_BYTES
-        separator = b"\0" if arguments.endswith(b"\0") or not whole else b" "
-        program, _, others = arguments.partition(separator)
-        if not others:
-            program = program.partition(b" ")[0]
-        program = program.rpartition(b"/")[2]
-        if program.startswith(comm):
-            return storable(program)
-    return storable(comm)
+    program = b""
+    if len(comm.decode("utf-8", "surrogateescape")) == NAME_MAX_BYTES:
+        program = _executable(pid)
+        if not program.startswith(comm):
+            program = _called(pid)
+    return _name(program if program.startswith(comm) else comm)
+
+
+def _has_named_itself(pid: int, name: str) -> bool:
+    """Return whether *name* is certainly not what its program gave a process: it called prctl(2), PR_SET_NAME."""
+    executable = storable(_executable(pid))
+    return bool(executable) and not executable.startswith(name) and not storable(_called(pid)).startswith(name)
+
+
+def _executable(pid: int) -> bytes:
+    """Return the name of the file that a process runs, empty where it is refused."""
+    try:
+        return os.readlink(b"/proc/%d/exe" % pid).removesuffix(b" (deleted)").rpartition(b"/")[2]
+    except OSError:
+        return b""
+
+
+def _called(pid: int) -> bytes:
+    """Return by which name a process's program was called, maybe a link's; empty where that is no program's."""
+    try:
+        path = proc_files.read_once(pid, "cmdline", redaction.MAX_BYTES).partition(b"\0")[0].removeprefix(b"-")
+    except OSError:
+        return b""
+    return path.rpartition(b"/")[2] if redaction.is_program(path) else b""
 
 
 def _username(uid: int | None) -> str | None:

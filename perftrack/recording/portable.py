@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 import psutil
 
 from perftrack.recording import portable_system, redaction
@@ -10,7 +13,7 @@ from perftrack.text import storable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 _TICKS_PER_SECOND = 100
@@ -31,7 +34,7 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
         process = psutil.Process(pid)
         with process.oneshot():
             candidate = Candidate({"pid": pid}, portable_system.uptime_seconds())
-            name = storable(_allowed(candidate, process.name) or "")
+            name = _name(_allowed(candidate, process.name) or "", process)
             if wanted is not None and not wanted(name):
                 return None
             started_at = _allowed(candidate, process.create_time)
@@ -83,6 +86,26 @@ def read_owner_and_command(candidate: Candidate, record_command: str = redaction
         except UnicodeEncodeError:  # half a character, which Windows allows
             raw = joined.encode("utf-8", "surrogatepass")
         candidate.row["command"] = redaction.recorded(raw, record_command)
+
+
+def _name(name: str, process: psutil.Process) -> str:
+    """Return the recorded *name* of a process; see linux._full_name for one that psutil took from its arguments."""
+    if os.name == "posix" and len(name) >= redaction.NAME_MAX_BYTES:
+        programs = [os.path.basename(path) for path in _programs(process)]
+        kernels = name[: redaction.NAME_MAX_BYTES]
+        name = next((program for program in programs if program.startswith(kernels)), kernels)
+    raw = name.encode("utf-8", "surrogatepass")
+    return storable(redaction.masked_name(raw).decode("utf-8", "surrogatepass"))
+
+
+def _programs(process: psutil.Process) -> Iterator[str]:
+    """Yield the file that a process runs, and by which other path it was called, as far as that is allowed."""
+    with suppress(psutil.Error, OSError):
+        yield process.exe().removesuffix(" (deleted)")
+    with suppress(psutil.Error, OSError):
+        path = (process.cmdline() or [""])[0].removeprefix("-")
+        if redaction.is_program(os.fsencode(path)):
+            yield path
 
 
 def _allowed(candidate: Candidate, read: Callable[[], Any]) -> Any:

@@ -1,32 +1,68 @@
-"""Redaction of command lines: passwords stand in them, and whoever reads the database would read those.
+"""Redaction of command lines and names: passwords stand in them, and whoever reads the database would read those.
 
-Without regular expressions: compiling one would cost a tick more than all else here. Text is bytes as Latin-1.
+A regular expression is compiled only where it is about to match: most ticks need none. Text is bytes as Latin-1.
 """
 
 from __future__ import annotations
 
 import os
+import re
 
 from perftrack.text import storable, whole_characters
 
 MAX_BYTES = 4096
+NAME_MAX_BYTES = 15  # the kernel keeps no more of a program's name (TASK_COMM_LEN); its own threads' are whole
 FULL, PROGRAM, NONE = "full", "program", "none"
 MASK = "***"
 
-# Without one of these, there is nothing to look for. "-p", "-a" and "-u" stand in _SHORT's programs only.
+# Without one of these, only _TOKENS are looked for. "-p", "-a" and "-u" stand behind _PROGRAMS only.
 _HINTS = (
-    *(b"pass", b"pw", b"secret", b"token", b"key", b"auth", b"credential", b"cookie", b"bearer", b"jwt"),
-    *(b"://", b"redis-cli", b"curl", b"mysql", b"mariadb"),
+    *("pass", "pw", "secret", "token", "key", "auth", "credential", "cookie", "bearer", "jwt"),
+    *("://", "redis-cli", "curl", "mysql", "mariadb"),
 )
 # A name with one of these in it, whatever is around it, or with a word that ends in one of those.
 _SECRET = ("password", "passwd", "passphrase", "secret", "credential", "apikey", "accesskey", "privatekey")
-_SECRET_ENDS = ("pass", "pwd", "token", "key")
-_SECRET_WORDS = {"pw", "passin", "passout", "auth", "authorization", "bearer", "cookie", "jwt"}
-# A name that ends in one of these is about a secret and none itself: --password-file, --key-size.
-_ABOUT_A_SECRET = {"file", "path", "dir", "url", "uri", "id", "name", "type", "size", "length", "policy", "timeout"}
-# Programs that take a password behind a short option, and whether it can be the next argument: mysql's -p alone asks.
-_SHORT = {"sshpass": ("-p", True), "redis-cli": ("-a", True), "curl": ("-u", True)}
-_SHORT |= {"mysql": ("-p", False), "mysqldump": ("-p", False), "mysqladmin": ("-p", False), "mariadb": ("-p", False)}
+_SECRET_ENDS = ("pass", "pwd", "token", "key", "authorization")
+_SECRET_WORDS = {"pw", "passin", "passout", "auth", "bearer", "cookie", "jwt"}
+# A name that ends in one of these is about a secret and none itself: --password-file, --key-size. --no-password too.
+_ABOUT_A_SECRET = {
+    *("file", "path", "dir", "url", "uri", "id", "name", "type", "size", "length", "policy", "timeout"),
+    *("stdin", "fd", "env", "mode", "method", "format", "algorithm", "ttl"),
+}
+_ABOUT_NO_SECRET = {"no", "ask"}
+# Behind a header's name: Authorization: Basic ...
+_SCHEMES = {"basic", "bearer", "digest", "token", "apikey", "negotiate"}
+# Programs, their options that a password stands behind, whether it can be the next argument (mysql's -p alone asks),
+# and the letters that can stand between - and a short option: curl -sSu. sshpass runs those that have none.
+_NONE: tuple[tuple[str, ...], bool, str] = ((), False, "")
+_MYSQL = ("", "admin", "binlog", "check", "dump", "import", "show", "slap")
+_PROGRAMS = {
+    "curl": (("-u", "-U", "--user", "--proxy-user"), True, "#012346:BGIJLMNOSZafgijklnpqRsv"),
+    "redis-cli": (("-a",), True, ""),
+    "sshpass": (("-p",), True, "v"),
+    **dict.fromkeys(("ssh", "scp", "sftp", "rsync"), _NONE),
+    **dict.fromkeys((f"mysql{tool}" for tool in _MYSQL), (("-p",), False, "")),
+    **dict.fromkeys((f"mariadb-{tool}".rstrip("-") for tool in _MYSQL), (("-p",), False, "")),
+}
+# How the tokens and keys of well-known services begin, and what follows, as they document it; and PEM's private keys.
+# Fewer characters than a token has are enough: a command line may be cut, and a name is.
+_TOKENS = {
+    **dict.fromkeys(("ghp_", "gho_", "ghs_", "ghu_", "ghr_"), r"\w{8,}"),  # GitHub
+    **dict.fromkeys(("github_pat_", "sk_live_", "sk_test_", "rk_live_", "rk_test_"), r"\w{4,}"),  # and Stripe
+    **dict.fromkeys(("glpat-", "glrt-", "gldt-"), r"[\w-]{8,}"),  # GitLab
+    **dict.fromkeys(("xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xoxc-", "xoxd-", "xapp-"), r"[\w.-]{8,}"),
+    "hooks.slack.com/services/": r"[\w/]+",
+    **dict.fromkeys(("AKIA", "ASIA"), r"[A-Z0-9]{8,}"),  # Amazon
+    **dict.fromkeys(("AIza", "ya29."), r"[\w-]{8,}"),  # Google
+    **dict.fromkeys(("sk-proj-", "sk-ant-", "sk-svcacct-"), r"[\w-]{4,}"),  # OpenAI, Anthropic
+    "sk-": r"[a-zA-Z0-9]{20,}",
+    **dict.fromkeys(("npm_", "hf_"), r"[a-zA-Z0-9]{20,}"),  # npm, Hugging Face
+    **dict.fromkeys(("pypi-Ag", "hvs.", "hvb."), r"[\w-]{8,}"),  # PyPI, HashiCorp Vault
+    **dict.fromkeys(("dop_v1_", "shpat_", "shpca_", "shppa_", "shpss_"), r"[0-9a-fA-F]{8,}"),  # DigitalOcean, Shopify
+    "SG.": r"[\w-]{16,}\.[\w-]{16,}",  # SendGrid
+    "eyJ": r"[\w-]{8,}(?:\.[\w-]*)*",  # JSON Web Tokens: {" in base64
+    "PRIVATE KEY-----": r"[^-\0]+",
+}
 _BLANKS = " \t\n"
 _BETWEEN = _BLANKS + "&;,"
 _NAME_MAX = 200
@@ -42,11 +78,23 @@ def recorded(raw: bytes, how: str) -> str | None:
         return None
     kept = whole_characters(raw, MAX_BYTES)
     if how == PROGRAM:
-        return storable(_program(kept))
+        return storable(masked(_program(kept)))
     if len(kept) == len(raw):
         return storable(masked(kept).replace(b"\0", b" "))
     # The password of a URL ends at an @, which may be behind the cut.
     return storable(masked(kept + b"@").removesuffix(b"@").replace(b"\0", b" ")) + "…"
+
+
+def masked_name(raw: bytes) -> bytes:
+    """Return a process's name masked as a command line is; the kernel may have kept no more than its beginning."""
+    if len(raw) < NAME_MAX_BYTES:
+        return masked(raw) if b"=" in raw or b":" in raw or b" " in raw else raw  # a token would fill it
+    return masked(raw + b"@").removesuffix(b"@")  # as above
+
+
+def is_program(path: bytes) -> bool:
+    """Return whether a file is called so, by its whole path or somewhere in PATH: then it is no title."""
+    return any(os.path.isfile(os.path.join(os.fsencode(folder), path)) for folder in os.get_exec_path())
 
 
 def _program(raw: bytes) -> bytes:
@@ -58,21 +106,28 @@ def _program(raw: bytes) -> bytes:
 
 def masked(raw: bytes) -> bytes:
     """Return a command line with *** for the values of what is plainly a password, token, secret or key."""
-    lowered = raw.lower()
-    for hint in _HINTS:
+    given = text = raw.decode("latin-1")
+    if _is_suspicious(text):
+        text = "\0".join(map(_without_url_password, _without_secrets(text.split("\0"), 0)))
+    for beginning, rest in _TOKENS.items():
+        if beginning in text:
+            text = re.sub(f"(?<![a-zA-Z0-9]){re.escape(beginning)}{rest}", MASK, text, flags=re.ASCII)
+    return raw if text == given else text.encode("latin-1")
+
+
+def _is_suspicious(text: str) -> bool:
+    lowered = text.lower()
+    for hint in _HINTS:  # noqa: SIM110 - any() takes twice as long
         if hint in lowered:
-            break
-    else:
-        return raw
-    arguments = _without_secrets(raw.decode("latin-1").split("\0"), 0)
-    return "\0".join(map(_without_url_password, arguments)).encode("latin-1")
+            return True
+    return False
 
 
 def _without_secrets(words: list[str], depth: int) -> list[str]:
     """Return *words*, some of which may be nothing but what stands between words, with their secrets masked."""
     result = []
-    short, separate = "", False  # by which option the program that was named last takes a password
-    awaited = False
+    options, separate, letters = _NONE  # of the program that was named last
+    awaited = named = header = False  # the next word is a secret, that of a header; the last one named a secret
     for word in words:
         opening, text, closing = _unquoted(word)
         if not text.strip(_BETWEEN):
@@ -80,23 +135,56 @@ def _without_secrets(words: list[str], depth: int) -> list[str]:
             continue
         name, value = _split(text)
         secret = _is_secret(name)
-        if awaited and not text.startswith("-"):
+        if text in {":", "="}:  # {"password" : ...
+            awaited = awaited or named
+        elif awaited and header and text.lower() in _SCHEMES:
+            pass
+        elif awaited and not text.startswith("--"):
             text, awaited = MASK, False
         else:
-            awaited = (secret and not value and name.startswith("-")) or (separate and text == short)
+            end = _end_of_option(text, options, letters)
+            header = text.endswith(":") and _is_secret(text[:-1].rpartition("=")[2])
+            option = secret and not value and name.startswith("-")
+            awaited = header or option or (separate and end == len(text))
             if secret and value:
                 text = text[: -len(value)] + MASK
-            elif short and text.startswith(short):
-                text = short if text == short else short + MASK
-                short, separate = "", False
-            elif depth < _DEPTH_MAX and not name:  # sh -c 'prog --password=...'
-                text = "".join(_without_secrets(_words(text, _BLANKS), depth + 1))
-            elif depth < _DEPTH_MAX and value:  # http://...?a=1&token=..., --options=user=me,password=...
-                text = text[: -len(value)] + "".join(_without_secrets(_words(value, _BETWEEN), depth + 1))
+            elif end:
+                text = text[:end] + (MASK if end < len(text) else "")
+            elif not name:  # sh -c 'prog --password=...'
+                text = _without_inner_secrets(text, _BLANKS, depth + 1)
+            elif value:
+                text = text[: -len(value)] + _value_without_secrets(value, depth + 1)
             else:
-                short, separate = _SHORT.get(text.rpartition("/")[2], (short, separate))
+                options, separate, letters = _PROGRAMS.get(text.rpartition("/")[2], (options, separate, letters))
+        named = secret and not value
         result.append(opening + text + closing)
     return result
+
+
+def _value_without_secrets(value: str, depth: int) -> str:
+    """Return what stands behind an option's or variable's name without the secrets in it."""
+    name, secret = _split(value)
+    if secret[:1].isspace() and _is_secret(name):  # --header=Authorization: Basic ...
+        return value[: -len(secret)] + MASK
+    # http://...?a=1&token=..., --options=user=me,password=...
+    return _without_inner_secrets(value, _BETWEEN, depth)
+
+
+def _without_inner_secrets(text: str, between: str, depth: int) -> str:
+    if depth > _DEPTH_MAX or not _is_suspicious(text):
+        return text
+    return "".join(_without_secrets(_words(text, between), depth))
+
+
+def _end_of_option(text: str, options: tuple[str, ...], letters: str) -> int:
+    """Return where in *text* one of *options* ends, and its value begins if it is the same word; 0: there is none."""
+    short = text[1:].lstrip(letters) if text.startswith("-") else ""
+    for option in options:
+        if option[1] == short[:1] != "-":
+            return len(text) - len(short) + 1
+        if text == option or text.startswith(f"{option}="):  # a long one
+            return min(len(text), len(option) + 1)
+    return 0
 
 
 def _unquoted(word: str) -> tuple[str, str, str]:
@@ -108,23 +196,25 @@ def _unquoted(word: str) -> tuple[str, str, str]:
 
 
 def _split(word: str) -> tuple[str, str]:
-    """Return what stands before and behind the first = or :, the one of :// not counted; no name has blanks in it."""
+    """Return the name before and what is behind the first = or :, but for that of ://; no name has blanks in it."""
     colon = word.find(":")
     if word.startswith("://", colon):
         colon = -1
     ends = [end for end in (word.find("="), colon) if end >= 0]
     end = min(ends, default=len(word))
-    name = word[:end]
+    name = word[:end].rstrip(_BLANKS)
     return ("", "") if any(blank in name for blank in _BLANKS) else (name, word[end + 1 :])
 
 
 def _is_secret(name: str) -> bool:
     """Return whether *name* is that of a secret, by its words: --db-password is one, --password-file is none."""
+    if not _is_suspicious(name):  # mostly so, and quicker than to look at each character
+        return False
     lowered = name[-_NAME_MAX:].lower()
     words = "".join(char if char.isalnum() else " " for char in lowered).split()
-    if not words or words[-1] in _ABOUT_A_SECRET:
-        return False
     joined = "".join(words)
+    if not words or words[0] in _ABOUT_NO_SECRET or (words[-1] in _ABOUT_A_SECRET and words[-2:] != ["secret", "id"]):
+        return False
     return any(secret in joined for secret in _SECRET) or any(
         word in _SECRET_WORDS or word.endswith(_SECRET_ENDS) for word in words
     )
@@ -148,16 +238,18 @@ def _words(text: str, between: str) -> list[str]:
 
 
 def _without_url_password(text: str) -> str:
-    """Mask the password in each scheme://user:password@host."""
+    """Mask the password in each scheme://user:password@host, and in https://token@host the token."""
     start = text.find("://")
     while start >= 0:
         start += 3
         end = start
         while end < len(text) and text[end] not in "/?# \t\n'\"":
             end += 1
-        user, colon, _ = text[start:end].partition(":")
         at = text.rfind("@", start, end)
-        if colon and at > start + len(user):
+        user, colon, password = text[start : max(at, start)].partition(":")
+        if colon and password not in {"", "x-oauth-basic"}:
             text = f"{text[:start]}{user}:{MASK}{text[at:]}"
+        elif user and user != "git" and (colon or text[:start].lower().endswith(("http://", "https://"))):
+            text = f"{text[:start]}{MASK}{text[at:]}"
         start = text.find("://", start)
     return text

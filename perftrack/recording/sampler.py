@@ -162,7 +162,8 @@ def _describe(candidate: Candidate, booted_at: float, described: Descriptions, r
     """Add what does not change as long as a process is the same to the database: owner, command line, start."""
     identity = _identity(candidate.row)
     if identity not in described:
-        described[identity] = Candidate({"pid": candidate.row["pid"]}, 0, zombie=candidate.zombie)
+        known: ProcessRow = {"pid": candidate.row["pid"], "name": candidate.row["name"]}
+        described[identity] = Candidate(known, 0, zombie=candidate.zombie)
         platform.read_owner_and_command(described[identity], record_command)
         described[identity].row["started_at"] = _started_at(candidate, booted_at)
     candidate.row |= described[identity].row
@@ -188,7 +189,7 @@ def _complete(
             candidate.row["started_at"] = _started_at(candidate, booted_at)
         else:
             _describe(candidate, booted_at, described, record_command)
-    candidate.row = unknown(_PROCESS_COLUMNS) | candidate.row
+    candidate.row = unknown(_PROCESS_COLUMNS) | {"named_itself": False} | candidate.row
     if candidate.ended:
         return
     platform.read_memory_and_io(candidate)

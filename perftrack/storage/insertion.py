@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from perftrack.rows import BootRow, HostRow, RecorderRow
+    from perftrack.rows import BootRow, HostRow, ProcessRow, RecorderRow
     from perftrack.sample import Sample
 
 # Boot times that a system computes from its clock wander by a second or two; two real boots are further apart.
@@ -90,9 +90,7 @@ def add_sample(
                 connection, tick_sql.SELECT_NAME_FILTER, tick_sql.INSERT_NAME_FILTER, {"text": text}
             )
         identity = boot_id, row["pid"], row["started_ticks"], row["name"]
-        process_id = processes[identity] = known.processes.get(identity) or _found_or_new(
-            connection, tick_sql.SELECT_PROCESS, tick_sql.INSERT_PROCESS, {**row, "boot_id": boot_id}
-        )
+        process_id = processes[identity] = known.processes.get(identity) or _process_id(connection, boot_id, row)
         values.append((sample_id, process_id, known.filters[text], *_values(row)))
     known.processes = processes
     connection.executemany(tick_sql.INSERT_PROCESS_SAMPLE, values)
@@ -192,6 +190,15 @@ def _seconds(instant: str) -> float:
     return datetime.datetime.fromisoformat(instant + "+00:00").timestamp()
 
 
+def _process_id(connection: sqlite3.Connection, boot_id: int, row: ProcessRow) -> int:
+    """Return the id of a process, which another program in it makes a new one, but no title that it gives itself."""
+    values = {**row, "boot_id": boot_id}
+    found = _id(connection, tick_sql.SELECT_PROCESS, values)
+    if found is None and row.get("named_itself"):
+        found = _id(connection, tick_sql.SELECT_PROCESS_OF_ANY_NAME, values)
+    return _insert(connection, tick_sql.INSERT_PROCESS, values) if found is None else found
+
+
 def _recorder_id(connection: sqlite3.Connection, recorder: RecorderRow | None, known: KnownIds) -> int | None:
     if recorder is None:
         return None
@@ -217,8 +224,8 @@ def _found_or_new(connection: sqlite3.Connection, select: str, insert: str, row:
 
 
 def _id(connection: sqlite3.Connection, select: str, row: Mapping[str, Any]) -> int | None:
-    found = connection.execute(select, row).fetchone()
-    return None if found is None else int(found[0])
+    found: tuple[int | None] | None = connection.execute(select, row).fetchone()
+    return None if found is None else found[0]
 
 
 def _insert(connection: sqlite3.Connection, insert: str, row: Mapping[str, Any]) -> int:

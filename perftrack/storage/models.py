@@ -238,7 +238,10 @@ class Process(Base):
     started_at: Mapped[UtcInstant | None] = mapped_column(
         doc="When it started, by the clock of its first sample. NULL: not known."
     )
-    name: Mapped[String] = mapped_column(doc="Name, as psutil gives it.")
+    name: Mapped[String] = mapped_column(
+        doc="Name that the kernel gave it, in full where its program's file is called so; the first one where it "
+        "changes its name itself. *** for the values of passwords."
+    )
     ppid: Mapped[Id | None] = mapped_column(doc="Process ID of its parent at its first sample. NULL: not known.")
     username: Mapped[String | None] = mapped_column(
         doc="Its real user's name, or number if that has no name. NULL: refused or not known."

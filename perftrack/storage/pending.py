@@ -155,7 +155,7 @@ def _sample(text: bytes) -> Sample:
     rows = json.loads(text)
     if not isinstance(rows, dict) or not isinstance(rows.get("processes"), list):
         raise ValueError("no sample")
-    process = ["filter", *tick_sql.PROCESS_COLUMNS, *tick_sql.PROCESS_SAMPLE_COLUMNS]
+    process = ["filter", "named_itself", *tick_sql.PROCESS_COLUMNS, *tick_sql.PROCESS_SAMPLE_COLUMNS]
     return Sample(
         _row(rows.get("host"), tick_sql.HOST_COLUMNS),
         _row(rows.get("boot"), tick_sql.BOOT_COLUMNS),

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     Update,
     bindparam,
+    func,
     insert,
     literal_column,
     or_,
@@ -91,6 +92,11 @@ STATEMENTS: dict[str, Insert | Update | Select[*tuple[Any, ...]]] = {
         Process.started_ticks.is_not_distinct_from(bindparam("started_ticks")),
         Process.name == bindparam("name"),
     ),
+    "SELECT_PROCESS_OF_ANY_NAME": select(func.max(Process.id)).where(
+        Process.boot_id == bindparam("boot_id"),
+        Process.pid == bindparam("pid"),
+        Process.started_ticks == bindparam("started_ticks"),
+    ),
     "SELECT_NAME_FILTER": select(NameFilter.id).where(
         NameFilter.text == bindparam("text"), NameFilter.rank == literal_column("0")
     ),
@@ -160,6 +166,7 @@ def _rows() -> str:
         text += f'\n\nclass {name}(TypedDict, total=False):\n    """Of {tables}; storage adds the ids."""\n\n'
         if ProcessSample in models:
             text += "    filter: str  # the string that selected it; empty: another reason\n"
+            text += "    named_itself: bool  # its name is a title, and it may be known by an earlier name\n"
         if SystemSample in models:
             text += "    disk_set: str | None  # device_set.names of the disks\n"
             text += "    net_set: str | None  # and of the network interfaces\n"

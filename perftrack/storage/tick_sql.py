@@ -25,6 +25,10 @@ SELECT_PROCESS = """
 SELECT process.id FROM process WHERE process.boot_id = :boot_id AND process.pid = :pid AND
 process.started_ticks IS :started_ticks AND process.name = :name
 """
+SELECT_PROCESS_OF_ANY_NAME = """
+SELECT max(process.id) AS max_1 FROM process WHERE process.boot_id = :boot_id AND process.pid = :pid AND
+process.started_ticks = :started_ticks
+"""
 SELECT_NAME_FILTER = """
 SELECT name_filter.id FROM name_filter WHERE name_filter.text = :text AND name_filter.rank = 0
 """

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import sys
 import unicodedata
 from pathlib import Path
 
 import pytest
-from conftest import Run, on_a_terminal, query
+from conftest import Run, on_a_terminal, process_row, query, sample
 from hypothesis import given
 from hypothesis import strategies as st
 from test_import import DATA_PIK
 
 from perftrack.cli.progress import progress_bar
+from perftrack.storage.insertion import insert_sample
 from perftrack.text import printable
 
 HOSTILE = "\x1b[2J\x9b31m\u202egpj\u2066[/red][link=x]\r\b\x7f"
+ERASE_LINE = "\x1b[2K"  # with which a progress bar ends
 SHOWN = r"\x1b[2J\x9b31m\u202egpj\u2066[/red][link=x]\r\x08\x7f"
 
 
@@ -93,6 +97,46 @@ class TestAHostilePath:
     def test_of_an_unknown_command_is_shown_escaped(self, tmp_path: Path) -> None:
         said = on_a_terminal(HOSTILE, folder=tmp_path, expect=2)
         assert all(char.isprintable() for char in said.replace("\n", "")), said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudoterminal")
+@pytest.mark.usefixtures("hostile_process")
+class TestAHostileProcess:
+    """As CSV and JSON, which mostly go into a file: then they are exact."""
+
+    COMMANDS = (
+        ("top", "--since", "2026-11-20", "--until", "2026-11-21", "--format", "csv"),
+        ("top", "--since", "2026-11-20", "--until", "2026-11-21", "--format", "json"),
+        ("top", "--at", "2026-11-20 12:00", "--format", "csv"),
+        ("top", "--at", "2026-11-20 12:00", "--format", "json"),
+        ("export", "--process-csv", "-"),
+        ("export", "--process-csv", "-", "--wide"),
+        ("export", "--system-csv", "-", "--wide"),
+        ("export", "--process-csv", "-", "--spreadsheet-safe"),
+    )
+
+    @pytest.fixture
+    def hostile_process(self, connection: sqlite3.Connection) -> None:
+        row = process_row(name=HOSTILE, command=HOSTILE, username=HOSTILE, filter=HOSTILE)
+        insert_sample(connection, sample(row, host=HOSTILE))
+
+    @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+    def test_is_shown_escaped_on_a_terminal(self, arguments: tuple[str, ...], path: str, tmp_path: Path) -> None:
+        said = on_a_terminal(*arguments, "--database", path, folder=tmp_path).rpartition("\x1b[2K")[
+            2
+        ]  # the bar's end
+        assert all(char.isprintable() for char in said.replace("\r\n", "").replace("\n", "")), said
+        if "json" in arguments:
+            assert [row["name"] for row in json.loads(said)["rows"]] == [HOSTILE]
+        else:
+            assert SHOWN in said
+
+    @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+    def test_is_exact_where_a_program_reads_it(self, arguments: tuple[str, ...], perftrack: Run) -> None:
+        said = perftrack(*arguments, env={"PYTHONUTF8": "1"}).stdout
+        read = HOSTILE.replace("\r", "\n")  # universal newlines
+        name = json.dumps(HOSTILE)[1:-1] if "json" in arguments else read
+        assert name in said
 
 
 def test_a_progress_bar_shows_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sqlite3
 from pathlib import Path
 
@@ -69,6 +70,25 @@ class TestTextLikeAFormula:
             assert {key: before[key] for key in before if key not in text} == {
                 key: after[key] for key in after if key not in text
             }
+
+
+@pytest.mark.usefixtures("named_alike")
+class TestTopAsCsv:
+    RANGE = ("top", "--since", "2026-11-20", "--until", "2026-11-21", "-n", "100")
+
+    @pytest.mark.parametrize("arguments", [RANGE, ("top", "--at", "2026-11-20 12:00", "-n", "100")])
+    def test_is_safe_on_request(self, arguments: tuple[str, ...], perftrack: Run) -> None:
+        for options, apostrophe in (((), ""), (("--spreadsheet-safe",), "'")):
+            done = perftrack(*arguments, "--format", "csv", *options, env={"PYTHONUTF8": "1"})
+            rows = [row for row in csv.DictReader(io.StringIO(done.stdout)) if row["name"] != "(unattributed)"]
+            expected = {name.replace("\r", "\n") for name in (*(apostrophe + name for name in FORMULAS), *PLAIN)}
+            for column in ("name", "username", "command"):
+                assert {row[column] for row in rows} == expected
+
+    @pytest.mark.parametrize("output", ["table", "json"])
+    def test_alone_can_be(self, output: str, perftrack: Run) -> None:
+        done = perftrack(*self.RANGE, "--format", output, "--spreadsheet-safe", expect=2)
+        assert done.stderr == "perftrack: --spreadsheet-safe is about CSV: add --format csv, or leave it away\n"
 
 
 def test_neutralised_text_stays_text() -> None:

@@ -148,7 +148,7 @@ class TestAnOldSqlite:
 class TestTheSchedule:
     @pytest.fixture(autouse=True)
     def nothing_of_this_system(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        monkeypatch.setattr(schedules, "CRONTAB_PROGRAMS", (str(tmp_path / "bin" / "crontab"),))
         monkeypatch.setattr(schedules, "CRONTABS", (str(tmp_path / "cron.d" / "*"),))
         monkeypatch.setattr(schedules, "UNITS", (str(tmp_path / "units"),))
         for name in ("bin", "cron.d", "units"):
@@ -165,6 +165,18 @@ class TestTheSchedule:
         program.chmod(0o755)
         (found,) = schedules.schedules()
         assert found == ("crontab", "crontab -l", "* * * * * /opt/bin/perftrack record")
+
+    def test_runs_no_program_that_the_search_path_offers(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who can write to a folder in root's PATH would be root when root asks for the status."""
+        program = tmp_path / "path" / "crontab"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\n: > {tmp_path}/was-run\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent))
+        assert schedules.schedules() == []
+        assert not (tmp_path / "was-run").exists()
 
     @pytest.mark.parametrize(
         ("line", "counts"),

@@ -27,7 +27,12 @@ import ctypes, sys
 ctypes.CDLL(None).prctl({PR_SET_NAME}, bytes.fromhex(sys.argv[1]), 0, 0, 0)
 {SLEEP}
 """
-PROCESS_COLUMNS = {*Process.__table__.columns.keys(), *ProcessSample.__table__.columns.keys(), "filter"} - {
+PROCESS_COLUMNS = {
+    *Process.__table__.columns.keys(),
+    *ProcessSample.__table__.columns.keys(),
+    "filter",
+    "named_itself",
+} - {
     "id",
     "boot_id",
     "sample_id",

@@ -15,9 +15,9 @@ from types import ModuleType
 import psutil
 import pytest
 from conftest import asleep, query, sample, until
-from taken import SLEEP, SLEEPER, Python, Row, Spawn, count, newest, spawn_zombie
+from taken import CALL_ITSELF, SLEEP, SLEEPER, Python, Row, Spawn, count, newest, spawn_zombie
 
-from perftrack.recording import linux, linux_system, portable, portable_system, proc_files, sampler, system
+from perftrack.recording import linux, linux_system, portable, portable_system, sampler, system
 from perftrack.recording.recorder import record_one
 from perftrack.settings import Settings
 from perftrack.storage import insertion
@@ -26,12 +26,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /
 
 
 def whole_row(platform: ModuleType, pid: int) -> Row:
-    """Return all that *platform* says of a process, but for the start, which each counts from another instant."""
+    """Return all that *platform* says of a process, but for the start, which each counts from another instant.
+
+    And but for who gave it its name, which /proc alone can tell.
+    """
     candidate = platform.read_process(pid)
     assert candidate is not None
     platform.read_memory_and_io(candidate)
     platform.read_owner_and_command(candidate)
-    return {"denied": candidate.denied, "command": None, **candidate.row, "started_ticks": None}
+    return {"denied": candidate.denied, "command": None, **candidate.row, "started_ticks": None, "named_itself": None}
 
 
 def both_rows(pid: int) -> tuple[Row, Row]:
@@ -73,33 +76,38 @@ class TestProcAndPsutilAlone:
     @pytest.mark.parametrize(
         ("arguments", "name"),
         [
-            ((b"%s and a title",), "%s"),
-            ((b"%s and a title", b"-"), "%s and a title"),
-            ((b"%s and a title", b"-", b""), "%s and a title"),
-            ((b"/a/dir/%s\xff", b"-", b"/b/c"), "%s\\xff"),
+            ((b"%s",), "pt-longer-than-the-kernel-keeps"),
+            ((b"%s", b"-", b"x" * 5000), "pt-longer-than-the-kernel-keeps"),
+            ((b"-%s", b"-"), "pt-longer-than-the-kernel-keeps"),
+            ((b"%s and a title", b"-"), "pt-longer-than-"),
+            ((b"%s\xff", b"-", b"/b/c"), "pt-longer-than-"),
+            ((b"pt-longer-than-the-kernel-keeps", b"-"), "pt-longer-than-"),
             ((b"another-title", b"-"), "pt-longer-than-"),
             ((b"", b"-"), "pt-longer-than-"),
-            ((b"%s " + b"x" * 5000,), "%s"),
-            ((b"%s x", b"-", b"x" * 5000), "%s x"),
+            ((b"%s " + b"x" * 5000, b"-"), "pt-longer-than-"),
         ],
     )
-    def test_for_a_long_name_and_the_arguments_it_is_taken_from(
+    def test_for_a_long_name_and_the_path_it_is_called_by(
         self, tmp_path: Path, arguments: tuple[bytes, ...], name: str
     ) -> None:
+        """The file that runs is called cat, so only a path that is there tells more than the kernel."""
         program = tmp_path / "pt-longer-than-the-kernel-keeps"
         program.symlink_to(shutil.which("cat"))
-        given = [argument.replace(b"%s", program.name.encode()) for argument in arguments]
+        given = [argument.replace(b"%s", bytes(program)) for argument in arguments]
         with subprocess.Popen(given, executable=program, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             try:
                 until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING)
-                assert {row["name"] for row in both_rows(process.pid)} == {name.replace("%s", program.name)}
+                assert {row["name"] for row in both_rows(process.pid)} == {name}
             finally:
                 process.kill()
 
-    def test_for_arguments_that_end_without_a_nul(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As an old kernel shows those of a process that has written over them."""
-        monkeypatch.setattr(proc_files, "read", lambda *_: b"pt-exactly-15-bytes: a title")
-        assert linux._full_name(1, b"pt-exactly-15-b", 0) == "pt-exactly-15-bytes:"
+    @pytest.mark.parametrize("title", [b"pw=s3cret", b"x://me:s3cret-and-more", b"ghp_0123456789ab", b"pt: \xff"])
+    def test_for_a_name_that_a_process_gives_itself(self, python: Python, title: bytes) -> None:
+        process = python(CALL_ITSELF, title.hex())
+        asleep(process)
+        by_proc, by_psutil = both_rows(process.pid)
+        assert by_proc == by_psutil
+        assert "s3cret" not in by_proc["name"]
 
     def test_for_a_process_with_threads_io_and_odd_arguments(self, python: Python, tmp_path: Path) -> None:
         program = (

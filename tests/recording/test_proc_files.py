@@ -57,7 +57,7 @@ class TestOpenFiles:
         filters = [name] if wanted else []
         for _ in range(2):
             take(*filters, described=described)
-        assert f"/proc/{process.pid}/cmdline" in opened
+        assert f"/proc/{process.pid}/stat" in opened
         opened.clear()
         assert len(take(*filters, described=described).processes) == wanted
         assert [path for path in opened if f"/{process.pid}/" in path] == []

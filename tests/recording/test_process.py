@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -230,19 +232,27 @@ print(json.dumps([sample.system, sample.processes]))
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
     @pytest.mark.parametrize("platform", ["linux", "portable"])
     def test_is_null_and_counted_and_the_rest_is_recorded(self, spawn: Spawn, platform: str) -> None:
-        names = {OWN + "one", OWN + "another-with-a-long-name"}
-        processes = [spawn(name) for name in names]
-        command = [sys.executable, "-c", self.AS_ANOTHER_USER, platform, OWN]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        """Of a program in a folder that is closed to it, a long name is not known in full."""
+        processes = [spawn(name) for name in (OWN + "one", OWN + "another-with-a-long-name")]
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            program = shutil.copy("/bin/sleep", f"{folder}/{OWN}third-with-a-long-name")
+            processes.append(subprocess.Popen([program, "1000"]))
+            asleep(processes[-1])
+            command = [sys.executable, "-c", self.AS_ANOTHER_USER, platform, OWN]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            processes[-1].kill()
+            processes[-1].wait()
         system, rows = json.loads(done.stdout)
         assert done.stderr == ""
-        assert system["processes_denied"] == 2
+        assert system["processes_denied"] == 3
         assert {row["pid"] for row in rows} == {process.pid for process in processes}
         for row in rows:
             refused = {"read_bytes", "write_bytes", "uss_bytes", "pss_bytes", "swap_bytes"}
             assert {name for name in PROCESS_COLUMNS if row[name] is None} == refused
             assert row["username"] == "root"
-        assert {row["name"] for row in rows} == names
+        names = (OWN + "one", f"{OWN}another-with-a-long-name"[:15], OWN + "third-with-a-long-name")
+        assert {row["name"] for row in rows} == set(names)
 
     def test_is_not_counted_where_nothing_was_refused(self, spawn: Spawn) -> None:
         spawn(OWN + "own")
