@@ -61,7 +61,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[s
         for place, (name, cell) in enumerate(zip(header, row, strict=True)):
             text = Text(cell)
             if name in texts:
-                text.truncate(widths[place], overflow="ellipsis", pad=place < len(header) - 1)
+                text = _cut(cell, widths[place])
+                text.pad_right(widths[place] - text.cell_len if place < len(header) - 1 else 0)
             else:
                 text.pad_left(widths[place] - cell_len(cell))
             parts.append(text.plain)
@@ -70,11 +71,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[s
 
 def sparkline(values: Sequence[float | None], full: float | None = None) -> str:
     """Return a line of bars from 0 to *full* (None: the largest value), blank where there is none."""
-    bars = "▁▂▃▄▅▆▇█"
-    try:
-        bars.encode(sys.stdout.encoding)
-    except UnicodeError:
-        bars = "_.:-=+*#"
+    bars = "▁▂▃▄▅▆▇█" if _can_show("▁") else "_.:-=+*#"
     largest = full or max((value for value in values if value is not None), default=0) or 1
     return "".join(
         " " if value is None else bars[min(len(bars) - 1, int(value / largest * len(bars)))] for value in values
@@ -83,9 +80,25 @@ def sparkline(values: Sequence[float | None], full: float | None = None) -> str:
 
 def line(text: str, *, wide: bool = False) -> None:
     """Print a line that comes to an end where the screen does."""
-    shown = Text(printable(text))
-    shown.truncate(width(wide=wide), overflow="ellipsis")
-    print(shown.plain)
+    print(_cut(printable(text), width(wide=wide)).plain)
+
+
+def _cut(text: str, room: int) -> Text:
+    """Return *text* with an ellipsis where it has no *room*; of one character that stdout can show."""
+    shown = Text(text)
+    if shown.cell_len > room:
+        ellipsis = "…" if _can_show("…") else "~"
+        shown.truncate(room - 1, overflow="crop")
+        shown.append(ellipsis)
+    return shown
+
+
+def _can_show(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeError:
+        return False
+    return True
 
 
 def entry(label: str, text: str) -> None:

@@ -58,7 +58,8 @@ def top(
     By default, in the last 24 hours. CPU time comes from the kernel's counters, so a burst between two samples counts
     in full. An interval that is partly outside of the range counts by its share of time: ~ marks a figure that is 5 %
     or more such an estimate. The last line is the CPU time that no recorded process explains: of processes that were
-    not recorded, or that began and ended between two samples.
+    not recorded, or that began and ended between two samples. What children of a process have read and written
+    counts as its own once they have ended: so does the kernel.
     """
     settings = load({"database": database}, config)
     if spreadsheet_safe and output != "csv":
@@ -189,6 +190,8 @@ def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -
     else:
         print(nothing)
     print()
+    if by == "io":
+        show.line("read and written are a process's own and those of its children that have ended", wide=wide)
     if found.is_of_all:
         show.line(unattributed_line(found), wide=wide)
 

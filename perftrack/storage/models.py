@@ -294,10 +294,11 @@ class ProcessSample(Base):
     vms_bytes: Mapped[Bytes | None] = mapped_column(doc="Address space (psutil: vms). NULL: refused.")
     num_threads: Mapped[Count | None] = mapped_column(doc="Threads. NULL: refused.")
     read_bytes: Mapped[CounterBytes | None] = mapped_column(
-        doc="Counter: read from disks (psutil: io_counters.read_bytes). NULL: refused or not on this system."
+        doc="Counter: read from disks (psutil: io_counters.read_bytes), by its children too once they have ended and "
+        "it has waited for them, as the kernel adds them up. NULL: refused or not on this system."
     )
     write_bytes: Mapped[CounterBytes | None] = mapped_column(
-        doc="Counter: written to disks. NULL: refused or not on this system."
+        doc="Counter: written to disks, by such children too. NULL: refused or not on this system."
     )
     uss_bytes: Mapped[Bytes | None] = mapped_column(
         doc="Memory of its own that would be freed if it ended (psutil: uss). "

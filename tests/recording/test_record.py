@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import OWN, Run, on_a_terminal, query
-from taken import SLEEPER, Spawn, count, environment, newest
+from taken import BURNER, SLEEPER, Spawn, count, environment, newest
 
 from perftrack.errors import BusyError, PerftrackError
 from perftrack.recording.recorder import record_one
@@ -170,6 +170,35 @@ class TestATick:
             record_one(settings())
         for each in ("host", "boot", "system_sample", "name_filter", "process", "process_sample"):
             assert count(path, each) == 0
+
+    def test_with_a_long_window_loses_no_cpu_of_what_began_in_it(
+        self, settings: Callable[..., Settings], path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is in the next sample first, and by then has used all that it will."""
+        program = f"""
+import ctypes, time
+ctypes.CDLL(None).prctl(15, b"{BURNER}", 0, 0, 0)
+while time.process_time() < 1: pass
+print(flush=True)
+time.sleep(1000)
+"""
+        started = []
+        sleep = time.sleep
+
+        def sleep_and_start(seconds: float) -> None:
+            if seconds == 2.5:
+                sleep(0.3)
+                started.append(subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE))
+            sleep(seconds)
+
+        monkeypatch.setattr(time, "sleep", sleep_and_start)
+        record_one(settings(cpu_window=2.5, process_filter=[BURNER]))
+        started[0].stdout.readline()
+        record_one(settings(cpu_window=0.01, process_filter=[BURNER]))
+        started[0].kill()
+        started[0].communicate()
+        (cpu_ms,) = query(path, "SELECT cpu_ms FROM process_interval")
+        assert cpu_ms == pytest.approx(1000, abs=60)
 
     def test_stores_what_was_sampled(self, settings: Callable[..., Settings], path: str, spawn: Spawn) -> None:
         process = spawn(SLEEPER, "1000", "0")
