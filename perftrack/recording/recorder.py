@@ -43,10 +43,12 @@ def record_every(settings: Settings, seconds: float, count: int | None) -> Itera
 
     Intervals are counted from the first sample, so they do not drift; one that ends while a sample is still being
     taken is skipped. While a database is locked, or a disk is full, samples are kept beside it: the error is yielded.
+    A lock is waited for until half of the time to the next beat is over, so that none is missed.
     One that was moved, replaced or upgraded meanwhile is opened anew. Raises: PerftrackError where that fails.
     """
     gc.enable()  # which __main__ has turned off for a single tick
-    store = Store(settings.database, settings.disk_floor_mib, insertion.KnownIds())
+    lock_seconds = min(sqlite_file.BUSY_TIMEOUT_SECONDS, (seconds - settings.cpu_window) / 2)
+    store = Store(settings.database, settings.disk_floor_mib, insertion.KnownIds(), lock_seconds)
     with _stop_event() as stop, closing(store), closing(_watchdog(settings)) as watchdog:
         first_at = time.monotonic()
         samples = intervals = 0

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from perftrack.errors import PassingError, UnusableError
 from perftrack.storage import insertion, opening, sqlite_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from perftrack.rows import BootRow, HostRow
     from perftrack.sample import Baseline, Sample
 
@@ -24,11 +26,21 @@ _NOT_OVER = b'"recovered_at": null'
 class Store:
     """Takes one sample after the other: `prepare`, `baseline` where it is needed, `insert`."""
 
-    def __init__(self, path: str, disk_floor_mib: int, known: insertion.KnownIds | None = None) -> None:
-        """*known*: where a loop keeps what its last sample needed."""
+    def __init__(
+        self,
+        path: str,
+        disk_floor_mib: int,
+        known: insertion.KnownIds | None = None,
+        lock_seconds: float | None = None,
+    ) -> None:
+        """*known*: where a loop keeps what its last sample needed.
+
+        *lock_seconds*: how long a loop waits for a lock once it has taken a sample; before that it does not.
+        """
         self.path = path
         self._disk_floor_mib = disk_floor_mib
         self._known = known
+        self._lock_seconds = lock_seconds
         self._problem: UnusableError | None = None  # why the next sample cannot be inserted
         self._connection: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None
@@ -46,7 +58,8 @@ class Store:
                 from perftrack.storage import pending
 
                 refuse_nearly_full_disk(self.path, self._disk_floor_mib)
-                pending.insert(connection, self.path)
+                with self._not_waiting(connection):
+                    pending.insert(connection, self.path)
         except UnusableError as error:
             self._problem = error
 
@@ -109,9 +122,23 @@ class Store:
             refuse_nearly_full_disk(self.path, self._disk_floor_mib)
         self._connection = opening.open_current(self.path)
         self._file_id = sqlite_file.file_id(self.path)
+        self._wait_for_locks(self._connection, self._lock_seconds)
         if self._known is not None:
             self._known.forget()
         return self._connection
+
+    @contextmanager
+    def _not_waiting(self, connection: sqlite3.Connection) -> Generator[None]:
+        """Let a loop not wait for a lock, so that its sample is taken in time; a single tick goes on waiting."""
+        self._wait_for_locks(connection, 0)
+        try:
+            yield
+        finally:
+            self._wait_for_locks(connection, self._lock_seconds)
+
+    def _wait_for_locks(self, connection: sqlite3.Connection, seconds: float | None) -> None:
+        if self._lock_seconds is not None and seconds is not None:
+            connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
     def _is_in_place(self) -> bool:
         return sqlite_file.file_id(self.path) == self._file_id
