@@ -9,6 +9,7 @@ class PerftrackError(Exception):
     """Something failed; the message is the whole line that the user sees."""
 
     exit_code = 1
+    database: str | None = None  # the path of the one that was not recorded into, once it is known
 
 
 class UsageError(PerftrackError):
@@ -21,7 +22,7 @@ class UnusableError(PerftrackError):
     """The database takes no sample as it is; one that was taken is kept beside it (storage/pending.py)."""
 
     def __init__(self, message: str, *, database: str | None = None, kept: bool | None = None) -> None:
-        """*database*: its path, once a sample was taken for it; *kept*: whether that is kept, or else lost."""
+        """*kept*: whether the sample that was taken for the *database* is kept, or else lost; None: none was."""
         super().__init__(message)
         self.database = database
         self.kept = kept

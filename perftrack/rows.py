@@ -1,4 +1,4 @@
-"""The rows of a sample, for the type checker alone.
+"""The rows of a sample, for the type checker, and to check a kept one by.
 
 Generated from models.py by `python -m perftrack.storage.statements`; do not edit.
 """

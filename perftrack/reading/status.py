@@ -88,10 +88,10 @@ def status(database: str, now: datetime | None = None) -> Status:
 
 def failures_of(database: str) -> list[Failure]:
     """Return the newest failures of recording into *database*, the newest first, and those before one was known."""
-    files = {database}
+    found = [failure for failure in reversed(failures(database)) if failure.database in {None, "", database}]
     with suppress(PerftrackError):  # this user has no home folder
-        files.add(default_database())
-    found = [failure for file in files for failure in reversed(failures(file))]
+        if (default := default_database()) != database:
+            found += [failure for failure in reversed(failures(default)) if failure.database in {"", database}]
     return sorted(found, key=lambda failure: failure.last_at, reverse=True)
 
 

@@ -17,7 +17,8 @@ BUSY_TIMEOUT_SECONDS = 30.0
 # "perf", by which file(1) and perftrack know such a file; PRAGMA application_id.
 APPLICATION_ID = 0x70657266
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
-_ANYBODY_WRITES = 0o002  # S_IWOTH
+_ANYBODY_WRITES, _OTHERS_READ = 0o002, 0o044  # S_IWOTH; S_IRGRP | S_IROTH
+_MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 
 
 def pending_folder(path: str) -> str:
@@ -31,6 +32,11 @@ def pending_folder(path: str) -> str:
 def failures_file(path: str) -> str:
     """Return the file of the failures to record into the database at *path* (storage/failures.py)."""
     return f"{path}-failures"
+
+
+def side_files(path: str) -> tuple[str, ...]:
+    """Return what SQLite and perftrack keep beside the database at *path*."""
+    return f"{path}-wal", f"{path}-shm", f"{path}-journal", pending_folder(path), failures_file(path)
 
 
 def file_id(path: str) -> tuple[int, int] | None:
@@ -103,12 +109,28 @@ def refuse_others_files(path: str) -> None:
         return
     from perftrack.private import is_ours
 
-    for file in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal", pending_folder(path), failures_file(path)):
+    for file in (path, *side_files(path)):
         if os.path.lexists(file) and not is_ours(file):
             raise PerftrackError(
                 f"database {path}: {file} belongs to another user, and anybody can write to its folder; keep the "
                 "database in a folder of your own"
             )
+
+
+def may_be_ours(path: str) -> bool:
+    """Return whether a file that cannot be used may be a database of ours, and no file that was named by mistake.
+
+    A damaged one has files beside it, begins as SQLite's do (or with the zeros that a crash leaves), or is private.
+    """
+    if any(os.path.lexists(file) for file in side_files(path)):
+        return True
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(len(_MAGIC))
+            is_private = os.fstat(file.fileno()).st_mode & _OTHERS_READ == 0
+    except OSError:  # it is not there, or not readable: nothing speaks against it
+        return True
+    return beginning == _MAGIC or not beginning.strip(b"\0") or is_private
 
 
 def data_version(connection: sqlite3.Connection) -> int:

@@ -129,7 +129,7 @@ def _tick_sql() -> str:
 
 def _rows() -> str:
     text = (
-        f'"""The rows of a sample, for the type checker alone.\n\n{_GENERATED}\n"""\n\n'
+        f'"""The rows of a sample, for the type checker, and to check a kept one by.\n\n{_GENERATED}\n"""\n\n'
         "from __future__ import annotations\n\nfrom typing import TypedDict\n"
     )
     for name, models in ROWS_OF.items():

@@ -9,12 +9,12 @@ import os
 import sqlite3
 from contextlib import contextmanager, suppress
 
-from perftrack.errors import PassingError, UnusableError
+from perftrack.errors import PassingError, PerftrackError, UnusableError
 from perftrack.storage import insertion, opening, sqlite_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from perftrack.rows import BootRow, HostRow
     from perftrack.sample import Baseline, Sample
@@ -32,8 +32,9 @@ class Store:
         disk_floor_mib: int,
         known: insertion.KnownIds | None = None,
         lock_seconds: float | None = None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """*known*: where a loop keeps what its last sample needed.
+        """*known*: where a loop keeps what its last sample needed. *tell* is given lines about what was put right.
 
         *lock_seconds*: how long a loop waits for a lock once it has taken a sample; before that it does not.
         """
@@ -41,6 +42,7 @@ class Store:
         self._disk_floor_mib = disk_floor_mib
         self._known = known
         self._lock_seconds = lock_seconds
+        self._tell = tell
         self._problem: UnusableError | None = None  # why the next sample cannot be inserted
         self._connection: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None
@@ -49,7 +51,7 @@ class Store:
     def prepare(self) -> None:
         """Make ready for a sample: open, and insert what could not be inserted before.
 
-        Raises: PerftrackError, but for an UnusableError, which `insert` will raise.
+        Raises: PerftrackError, but for an UnusableError of a database that may be ours, which `insert` will raise.
         """
         self._problem = None
         try:
@@ -59,8 +61,10 @@ class Store:
 
                 refuse_nearly_full_disk(self.path, self._disk_floor_mib)
                 with self._not_waiting(connection):
-                    pending.insert(connection, self.path)
+                    pending.insert(connection, self.path, self._tell)
         except UnusableError as error:
+            if not sqlite_file.may_be_ours(self.path):
+                raise PerftrackError(str(error)) from error
             self._problem = error
 
     def baseline(self, host: HostRow, boot: BootRow) -> Baseline | None:
