@@ -95,7 +95,9 @@ class Source:
 
     def _failure(self, exit_code: int) -> str:
         if self._too_late:
-            return f"not read, for that took more than {wall_seconds(self._size)} seconds; does its disk or pipe hang?"
+            return (
+                f"not read, for that took more than {wall_seconds(self._size)} seconds; does its disk or pipe hang?"
+            )
         if exit_code >= 0:
             return f"not readable, the process that reads it ended with exit code {exit_code}"
         name = next((known.name for known in signal.Signals if known == -exit_code), f"signal {-exit_code}")
