@@ -48,7 +48,8 @@ def export(
     are done, of how many. Raises: PerftrackError, ClosedPipeError; then both files are as before.
     """
     shown: Callable[[str], str] = neutralised if spreadsheet_safe else str
-    with snapshot(database) as connection, output_files(system_csv, process_csv) as (system, process):
+    # in this order, so that nothing is published that is no snapshot
+    with output_files(system_csv, process_csv) as (system, process), snapshot(database) as connection:
         in_range = queries.extent(connection, span)
         # counting all samples of a year would take longer than exporting an hour of it
         everything = in_range if in_range.samples else queries.extent(connection, TimeRange())

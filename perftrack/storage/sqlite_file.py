@@ -17,7 +17,7 @@ BUSY_TIMEOUT_SECONDS = 30.0
 # "perf", by which file(1) and perftrack know such a file; PRAGMA application_id.
 APPLICATION_ID = 0x70657266
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
-_ANYBODY_WRITES, _OTHERS_READ = 0o002, 0o044  # S_IWOTH; S_IRGRP | S_IROTH
+_ANYBODY_WRITES, _OTHERS = 0o002, 0o077  # S_IWOTH; S_IRWXG | S_IRWXO
 _MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 
 
@@ -69,14 +69,33 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
         refuse_leftover_log(path)
     if not read_only:
         refuse_others_files(path)
+    mode = ("ro&immutable=1" if is_immutable(path) else "ro") if read_only else "rw"
     location = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace(os.sep, "/")
-    uri = f"file:{'/' if os.name == 'nt' else ''}{location}?mode={'ro' if read_only else 'rw'}"
+    uri = f"file:{'/' if os.name == 'nt' else ''}{location}?mode={mode}"
     with explained(path):
         connection = sqlite3.connect(uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=True)
         # What SQLite does not keep in the file, as it does WAL mode: commits survive a power cut, keys are checked.
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
     return connection
+
+
+def is_immutable(path: str) -> bool:
+    """Return whether the database is to be read as one that nobody writes to, without SQLite's files beside it.
+
+    In WAL mode SQLite reads none where it cannot make these: on a read-only disk, or in a folder of somebody else.
+    There all is in the database itself if there is no log. Raises: PerftrackError where there is one.
+    """
+    if os.access(os.path.dirname(path) or ".", os.W_OK) or all(
+        os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-shm")
+    ):
+        return False
+    if _size(f"{path}-wal"):
+        raise PerftrackError(
+            f"database {path} cannot be read in a folder that cannot be written to, for its newest samples are in "
+            f"{path}-wal: copy both into a folder of your own, and read that one with --database"
+        )
+    return True
 
 
 def refuse_leftover_log(path: str) -> None:
@@ -127,10 +146,19 @@ def may_be_ours(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             beginning = file.read(len(_MAGIC))
-            is_private = os.fstat(file.fileno()).st_mode & _OTHERS_READ == 0
     except OSError:  # it is not there, or not readable: nothing speaks against it
         return True
-    return beginning == _MAGIC or not beginning.strip(b"\0") or is_private
+    return beginning == _MAGIC or not beginning.strip(b"\0") or (os.name == "posix" and is_private(path))
+
+
+def is_private(path: str) -> bool:
+    """Return whether nobody but the owner of the file may do anything with it, which only POSIX knows."""
+    return os.name != "posix" or not os.stat(path).st_mode & _OTHERS
+
+
+def is_wal(connection: sqlite3.Connection) -> bool:
+    """Return whether the database is in WAL mode, which SQLite keeps in the file, but not in each copy of it."""
+    return bool(connection.execute("PRAGMA journal_mode").fetchone() == ("wal",))
 
 
 def data_version(connection: sqlite3.Connection) -> int:

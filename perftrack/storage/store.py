@@ -127,6 +127,11 @@ class Store:
         self._connection = opening.open_current(self.path)
         self._file_id = sqlite_file.file_id(self.path)
         self._wait_for_locks(self._connection, self._lock_seconds)
+        with sqlite_file.explained(self.path):
+            if not (sqlite_file.is_private(self.path) and sqlite_file.is_wal(self._connection)):
+                from perftrack.storage import restoring
+
+                restoring.restore(self._connection, self.path, self._tell)
         if self._known is not None:
             self._known.forget()
         return self._connection
