@@ -13,6 +13,7 @@ from perftrack.errors import PerftrackError
 from perftrack.reading import queries
 from perftrack.reading.coverage import Coverage, coverage, usual_seconds
 from perftrack.reading.metrics import RECORDER_CPU
+from perftrack.reading.openers import Opener, openers
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.reading.report import Statistics, statistics
 from perftrack.reading.schedules import Schedule, schedules
@@ -21,6 +22,7 @@ from perftrack.settings import default_database
 from perftrack.storage import pending, tick_sql
 from perftrack.storage.failures import Failure, failures
 from perftrack.storage.models import Base, ProcessSample, SystemSample
+from perftrack.storage.sqlite_file import log_bytes
 
 DAY = timedelta(days=1)
 # Growth is that of so many days, or of as many as there are.
@@ -35,7 +37,8 @@ COUNTED_SAMPLES = 2000
 class Status(NamedTuple):
     """How recording is doing.
 
-    *size_bytes*: the database with its write-ahead log. *growth_bytes*: a day; None: not known yet. *rows*: of each
+    *size_bytes*: the database with its write-ahead log, *log_bytes* of which are that, where these processes have it
+    open: *log_openers*. *growth_bytes*: a day; None: not known yet. *rows*: of each
     table; of process_sample an estimate where *rows_estimated*. *age_seconds*: of the newest sample; None: there is
     none. *usual_seconds* and *cost* are of the day before the newest sample, *day* is the last day before now.
     *is_late*: the newest sample is older than it should be, or there is none. *failures*: the newest first.
@@ -44,6 +47,8 @@ class Status(NamedTuple):
     database: str
     revision: str
     size_bytes: int
+    log_bytes: int
+    log_openers: list[Opener]
     growth_bytes: float | None
     rows: dict[str, int]
     rows_estimated: bool
@@ -66,11 +71,14 @@ def status(database: str, now: datetime | None = None) -> Status:
         newest = TimeRange((held.last or now) - DAY)
         usual = usual_seconds(connection, newest)
         age = None if held.last is None else (now - held.last).total_seconds()
-        size = sum(os.path.getsize(path) for path in (database, f"{database}-wal") if os.path.exists(path))
+        log = log_bytes(database)
+        size = os.path.getsize(database) + log
         return Status(
             database=database,
             revision=tick_sql.REVISION,
             size_bytes=size,
+            log_bytes=log,
+            log_openers=openers(database) if log else [],
             growth_bytes=_growth(connection, held, size),
             rows=_rows(connection, held),
             rows_estimated=held.samples > COUNTED_SAMPLES,

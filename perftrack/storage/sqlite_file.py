@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # An import of millions of rows holds the lock for some seconds; the next tick of a crontab is due in a minute.
 BUSY_TIMEOUT_SECONDS = 30.0
+# Beyond this a write-ahead log is emptied by force. SQLite itself begins it anew at 4 MiB, when nobody reads.
+LOG_BYTES_MAX = 16 * 1024 * 1024
 # "perf", by which file(1) and perftrack know such a file; PRAGMA application_id.
 APPLICATION_ID = 0x70657266
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
@@ -37,6 +39,11 @@ def failures_file(path: str) -> str:
 def side_files(path: str) -> tuple[str, ...]:
     """Return what SQLite and perftrack keep beside the database at *path*."""
     return f"{path}-wal", f"{path}-shm", f"{path}-journal", pending_folder(path), failures_file(path)
+
+
+def log_bytes(path: str) -> int:
+    """Return the size of the write-ahead log of the database at *path*."""
+    return _size(f"{path}-wal")
 
 
 def file_id(path: str) -> tuple[int, int] | None:
@@ -90,7 +97,7 @@ def is_immutable(path: str) -> bool:
         os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-shm")
     ):
         return False
-    if _size(f"{path}-wal"):
+    if log_bytes(path):
         raise PerftrackError(
             f"database {path} cannot be read in a folder that cannot be written to, for its newest samples are in "
             f"{path}-wal: copy both into a folder of your own, and read that one with --database"
@@ -104,7 +111,7 @@ def refuse_leftover_log(path: str) -> None:
     SQLite would delete it, or mix it into a new database.
     """
     # In this order: a first run of this moment has something in its database before it has something in its log.
-    if _size(f"{path}-wal") > 0 and _size(path) == 0:
+    if log_bytes(path) > 0 and _size(path) == 0:
         raise UnusableError(
             f"database {path} is {'empty' if os.path.lexists(path) else 'gone'}, but {path}-wal is still there and "
             "would be mixed into a new one: move it to where the database is now, under its new name with -wal, or "

@@ -111,10 +111,20 @@ class Store:
         assert self._connection is not None
         with sqlite_file.explained(self.path):
             insertion.insert_sample(self._connection, sample, self._known)
+        if sqlite_file.log_bytes(self.path) > sqlite_file.LOG_BYTES_MAX:
+            self._empty_log(self._connection)
         if _has_failed(self.path):
             from perftrack.storage import failures
 
             failures.note_success(self.path)
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        """Try to make the write-ahead log empty, without waiting for whoever reads: the sample is safe as it is."""
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        seconds = sqlite_file.BUSY_TIMEOUT_SECONDS if self._lock_seconds is None else self._lock_seconds
+        connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
     def _current_connection(self) -> sqlite3.Connection:
         if self._connection is not None and not (self._is_in_place() and self._is_current(self._connection)):
