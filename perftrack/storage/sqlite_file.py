@@ -165,6 +165,7 @@ def is_private(path: str) -> bool:
 
 def is_wal(connection: sqlite3.Connection) -> bool:
     """Return whether the database is in WAL mode, which SQLite keeps in the file, but not in each copy of it."""
+    connection.execute("PRAGMA schema_version")  # reads it: another connection may just have switched
     return bool(connection.execute("PRAGMA journal_mode").fetchone() == ("wal",))
 
 

@@ -77,6 +77,14 @@ class TestACopy:
         assert Path(path).read_bytes() == before
 
 
+def test_a_new_database_is_no_copy(perftrack: Run, path: str) -> None:
+    """Also where a first run was killed, or met a full disk, before it had written anything."""
+    os.makedirs(os.path.dirname(path))
+    Path(path).touch(mode=0o600)
+    assert perftrack("record").stderr == ""
+    assert query(path, "PRAGMA journal_mode") == ["wal"]
+
+
 def test_another_programs_tables_of_our_names_are_not_ours(perftrack: Run, path: str, tmp_path: Path) -> None:
     perftrack("record")
     query(path, "PRAGMA application_id = 7")
