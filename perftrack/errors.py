@@ -9,6 +9,7 @@ class PerftrackError(Exception):
     """Something failed; the message is the whole line that the user sees."""
 
     exit_code = 1
+    database: str | None = None  # the path of the one that was not recorded into, once it is known
 
 
 class UsageError(PerftrackError):
@@ -21,7 +22,7 @@ class UnusableError(PerftrackError):
     """The database takes no sample as it is; one that was taken is kept beside it (storage/pending.py)."""
 
     def __init__(self, message: str, *, database: str | None = None, kept: bool | None = None) -> None:
-        """*database*: its path, once a sample was taken for it; *kept*: whether that is kept, or else lost."""
+        """*kept*: whether the sample that was taken for the *database* is kept, or else lost; None: none was."""
         super().__init__(message)
         self.database = database
         self.kept = kept
@@ -49,7 +50,7 @@ _ADVICE = {
     3: "permission denied: run as its owner or change its permissions",
     8: "it is read-only for this user: run as its owner or change the permissions of the file and its folder",
     10: "the disk reported an error: check the disk and the system log",
-    11: "it is damaged: keep a copy, then try `sqlite3 FILE .recover`, or move it away to start a new one",
+    11: "it is damaged: keep it, and restore a copy, or move it away to start a new one",
     13: "the disk is full: make room and run again",
     14: "it cannot be opened: check that its folder exists and that this user may read and write there",
     26: "it is not a SQLite database: name another file, or move this one away",
@@ -61,5 +62,19 @@ def explain(error: sqlite3.Error, database: str) -> PerftrackError:
     code = getattr(error, "sqlite_errorcode", 1) & 0xFF
     if code in _BUSY:
         return BusyError(f"database {database} is locked by another program; try again later")
+    advice = _ADVICE.get(code, error)
+    if code == 11 and _recover_works():
+        advice = f"{advice}; `sqlite3 FILE .recover | sqlite3 NEW` may save what is in it"
     kind = PassingError if code in _PASSING else UnusableError if code in _UNUSABLE else PerftrackError
-    return kind(f"database {database}: {_ADVICE.get(code, error)}")
+    return kind(f"database {database}: {advice}")
+
+
+def _recover_works() -> bool:
+    """Return whether the sqlite3 shell here can `.recover`: that of Debian 12 is built without what it needs."""
+    import subprocess
+
+    asks = ["sqlite3", ":memory:", "SELECT count(*) FROM sqlite_dbpage"]
+    try:
+        return subprocess.run(asks, capture_output=True, timeout=5, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False

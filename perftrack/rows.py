@@ -1,4 +1,4 @@
-"""The rows of a sample, for the type checker alone.
+"""The rows of a sample, for the type checker, and to check a kept one by.
 
 Generated from models.py by `python -m perftrack.storage.statements`; do not edit.
 """
@@ -70,7 +70,7 @@ class ProcessRow(TypedDict, total=False):
     """Of process and process_sample; storage adds the ids."""
 
     filter: str  # the string that selected it; empty: another reason
-    named_itself: bool  # its name is a title, and it may be known by an earlier name
+    named_itself: bool | None  # its name is a title, and it may be known by an earlier name
     pid: int
     started_ticks: int | None
     started_at: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from perftrack.errors import PassingError, UsageError
+from perftrack.errors import PassingError, PerftrackError, UsageError
 from perftrack.settings import load
 from perftrack.text import printable
 
@@ -87,16 +87,24 @@ def record(
     )
     is_shown = sys.stdout.isatty()
     is_first = is_shown and not os.path.lexists(settings.database)
-    for outcome in _outcomes(settings, every, count):
-        if isinstance(outcome, PassingError):
-            from perftrack.storage import failures
+    try:
+        for outcome in _outcomes(settings, every, count):
+            if isinstance(outcome, PassingError):
+                from perftrack.storage import failures
 
-            if failures.note_error(outcome, on_a_terminal=sys.stderr.isatty()):
-                print(f"perftrack: {printable(str(outcome))}", file=sys.stderr)
-        elif is_shown:
-            for line in _lines(outcome, settings, is_first=is_first):
-                print(printable(line))
-            is_first = False
+                if failures.note_error(outcome, on_a_terminal=sys.stderr.isatty()):
+                    _tell(str(outcome))
+            elif is_shown:
+                for line in _lines(outcome, settings, is_first=is_first):
+                    print(printable(line))
+                is_first = False
+    except PerftrackError as error:
+        error.database = settings.database
+        raise
+
+
+def _tell(line: str) -> None:
+    print(f"perftrack: {printable(line)}", file=sys.stderr)
 
 
 def _outcomes(settings: Settings, every: str | None, count: int | None) -> Iterable[Sample | PassingError]:
@@ -105,7 +113,7 @@ def _outcomes(settings: Settings, every: str | None, count: int | None) -> Itera
     if every is None:
         if count is not None:
             raise UsageError("--count needs --every")
-        return [record_one(settings)]
+        return [record_one(settings, _tell)]
 
     from perftrack.timerange import parse_duration
 
@@ -115,7 +123,7 @@ def _outcomes(settings: Settings, every: str | None, count: int | None) -> Itera
             f"--every {every} leaves no time between samples that take {settings.cpu_window:g} s each; "
             "make it longer, or --cpu-window shorter"
         )
-    return record_every(settings, seconds, count)
+    return record_every(settings, seconds, count, _tell)
 
 
 def _lines(sample: Sample, settings: Settings, *, is_first: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 
 import typer
 
@@ -37,10 +38,14 @@ def upgrade(database: options.Database = None, config: options.Config = None) ->
 
     Where there is none, it is created. Recording does this by itself; use it to choose the moment.
     """
-    from perftrack.storage import tick_sql
-    from perftrack.storage.schema import upgrade as upgrade_database
+    from perftrack.storage import restoring, tick_sql
+    from perftrack.storage.opening import open_current
+    from perftrack.storage.sqlite_file import explained
 
     settings = load({"database": database}, config)
-    upgrade_database(settings.database)
+    with explained(settings.database), closing(open_current(settings.database)) as connection:
+        restoring.restore(
+            connection, settings.database, lambda line: print(f"perftrack: {printable(line)}", file=sys.stderr)
+        )
     if sys.stdout.isatty():
         print(printable(f"database {settings.database} is at revision {tick_sql.REVISION}"))

@@ -11,7 +11,7 @@ import typer
 from perftrack.cli import options
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.show import count, nothing_in_range
-from perftrack.errors import UsageError
+from perftrack.cli.targets import refuse_own_files
 from perftrack.settings import expand, load
 from perftrack.text import printable
 
@@ -67,8 +67,7 @@ def export(
         None if only_named and named is None else _target(setting, directory)
         for named, setting in ((system_csv, settings.system_csv), (process_csv, settings.process_csv))
     ]
-    if len({None if target is None else os.path.realpath(target) for target in targets}) == 1:
-        raise UsageError("both files would go to the same place; name two with --system-csv and --process-csv")
+    refuse_own_files(settings, *(target for target in targets if target is not None))
     first, last = options.instants(since, until)
 
     from perftrack.reading import export as exporting

@@ -9,6 +9,7 @@ import typer
 
 from perftrack.cli import options, show
 from perftrack.cli.progress import progress_bar
+from perftrack.cli.targets import refuse_own_files
 from perftrack.settings import expand, load
 from perftrack.text import printable
 
@@ -44,6 +45,7 @@ def plot(
     settings = load({"database": database}, config)
     first, last = options.recent(since, until)
     target = output if output == "-" else expand(output, "the file's name")
+    refuse_own_files(settings, target)
 
     from perftrack.reading.plot.draw import draw
     from perftrack.reading.queries import TimeRange

@@ -12,6 +12,7 @@ import typer
 from perftrack.cli import options, show
 from perftrack.errors import PerftrackError
 from perftrack.settings import SETTINGS, Settings, load
+from perftrack.storage.sqlite_file import LOG_BYTES_MAX
 
 if TYPE_CHECKING:
     from perftrack.reading.status import Status
@@ -70,6 +71,8 @@ def _document(found: Status, settings: Settings) -> dict[str, Any]:
         "revision": found.revision,
         "sqlite_version": sqlite3.sqlite_version,
         "size_bytes": found.size_bytes,
+        "log_bytes": found.log_bytes,
+        "log_opened_by": [opener._asdict() for opener in found.log_openers],
         "growth_bytes_per_day": found.growth_bytes and round(found.growth_bytes),
         "rows": found.rows,
         "process_rows_estimated": found.rows_estimated,
@@ -120,6 +123,8 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
         ("size", f"{show.size(found.size_bytes)}{_forecast(found)}"),
         ("rows", rows),
     ]
+    if found.log_bytes:
+        lines.insert(2, ("log", _log(found)))
     if _may_damage(sqlite3.sqlite_version_info):
         what = "may, very rarely, damage a database that several programs write at once, unless your system mended it"
         lines.append(("sqlite", f"{sqlite3.sqlite_version}: {what}; see https://sqlite.org/wal.html#walresetbug"))
@@ -162,6 +167,16 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
 def _may_damage(version: tuple[int, ...]) -> bool:
     """Return whether SQLite of that *version* has the bug of resetting a write-ahead log while it is checkpointed."""
     return version < (3, 51, 3) and not any(line <= version < (*line[:2], 99) for line in MENDED)
+
+
+def _log(found: Status) -> str:
+    """Return how long the write-ahead log is, and why it may be."""
+    text = f"{show.size(found.log_bytes)} of it are the write-ahead log"
+    if found.log_openers:
+        text += f", open in {', '.join(f'{opener.name} ({opener.pid})' for opener in found.log_openers)}"
+    if found.log_bytes > LOG_BYTES_MAX:
+        text += "; it cannot be emptied as long as a program goes on reading: end that"
+    return text
 
 
 def _forecast(found: Status) -> str:

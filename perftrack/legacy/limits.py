@@ -38,7 +38,10 @@ def cpu_seconds(size: int) -> int:
 
 
 def wall_seconds(size: int) -> int:
-    """Return how long reading may take in all, also where it waits for a disk, a pipe or other programs."""
+    """Return how long reading may take in all, also where it waits for a disk, a pipe or other programs.
+
+    While a person has stopped it, or both processes, no time passes.
+    """
     return 60 + 10 * cpu_seconds(size)
 
 

@@ -26,7 +26,8 @@ def unpickle(file: BufferedReader) -> Any:
 
     Raises: PerftrackError for anything else, a damaged or a truncated file, or data behind the end.
     """
-    beginning = file.peek()
+    if not file.peek().startswith(_BEGINNINGS):  # text can ask an unpickler for gigabytes, or for a name
+        raise PerftrackError(": neither a pickle nor one of the original's CSV files")
     try:
         data = _Unpickler(file, encoding="bytes").load()
     except _ForbiddenError as error:
@@ -34,9 +35,7 @@ def unpickle(file: BufferedReader) -> Any:
     except (MemoryError, OSError):
         raise
     except Exception:  # noqa: BLE001 - a hostile pickle can raise anything, and has done nothing else
-        if beginning.startswith(_BEGINNINGS):
-            raise PerftrackError(": a damaged or incomplete pickle") from None
-        raise PerftrackError(": neither a pickle nor one of the original's CSV files") from None
+        raise PerftrackError(": a damaged or incomplete pickle") from None
     if file.read(1):
         raise PerftrackError(": not the original's data: there is something behind the end of the pickle")
     return data

@@ -31,6 +31,7 @@ _COMMAND = (
     os.path.dirname(os.path.dirname(os.path.abspath(perftrack.__file__))),
 )
 _CHUNK_BYTES = 2**16
+_LOOK_SECONDS = 0.5
 _LONGEST_LINE_BYTES = 2**20
 _LONGEST_REASON_BYTES = 500
 
@@ -47,8 +48,8 @@ class Source:
 
     def entries(self) -> tuple[list[SystemEntry], list[ProcessEntry]]:
         """Wait for the system's and the processes' entries. Raises: PerftrackError where they cannot be."""
-        timer = threading.Timer(wall_seconds(self._size), self._stop)
-        timer.start()
+        read = threading.Event()
+        threading.Thread(target=self._watch, args=(read,), daemon=True).start()
         try:
             lines = self._lines()
             kind = next(lines, "")
@@ -56,7 +57,7 @@ class Source:
                 raise PerftrackError(f"{self.path}: refused, the process that reads it answers with nonsense")
             return read_csv(lines, self.path, numbered=kind == CSV)
         finally:
-            timer.cancel()
+            read.set()
 
     def _lines(self) -> Iterator[str]:
         """Yield the lines of the answer. Raises: PerftrackError where it is not whole, or larger than it can be."""
@@ -81,13 +82,22 @@ class Source:
         if exit_code:
             raise PerftrackError(self.path + (reason if exit_code == REFUSED else f": {self._failure(exit_code)}"))
 
-    def _stop(self) -> None:
-        self._too_late = True
-        self._process.kill()
+    def _watch(self, read: threading.Event) -> None:
+        """End the other process if it comes to no end, by what this one has seen pass: neither may run meanwhile."""
+        seconds = 0.0
+        while not read.wait(_LOOK_SECONDS):
+            if not _is_stopped(self._process.pid):
+                seconds += _LOOK_SECONDS
+            if seconds >= wall_seconds(self._size):
+                self._too_late = True
+                self._process.kill()
+                return
 
     def _failure(self, exit_code: int) -> str:
         if self._too_late:
-            return f"refused, reading it took more than {wall_seconds(self._size)} seconds"
+            return (
+                f"not read, for that took more than {wall_seconds(self._size)} seconds; does its disk or pipe hang?"
+            )
         if exit_code >= 0:
             return f"not readable, the process that reads it ended with exit code {exit_code}"
         name = next((known.name for known in signal.Signals if known == -exit_code), f"signal {-exit_code}")
@@ -96,6 +106,16 @@ class Source:
         if name == "SIGKILL":
             return "not read, the process that reads it was killed; is memory short?"
         return f"refused, the process that reads it crashed ({name})"
+
+
+def _is_stopped(pid: int) -> bool:
+    """Return whether a process is stopped, as Ctrl-Z does."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
 
 
 def _text_lines(content: bytes) -> Iterator[str]:

@@ -52,7 +52,8 @@ def export(
     escaped. *progress* is told how many samples are done, of how many. Raises: PerftrackError, ClosedPipeError; then
     both files are as before.
     """
-    with snapshot(database) as connection, output_files(system_csv, process_csv) as (system, process):
+    # in this order, so that nothing is published that is no snapshot
+    with output_files(system_csv, process_csv) as (system, process), snapshot(database) as connection:
         hosts = machines(connection, host)
         if host is not None or len(hosts) == 1:
             span = span._replace(hosts=tuple(hosts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -11,7 +12,10 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from perftrack.errors import ClosedPipeError, PerftrackError
-from perftrack.private import is_ours
+from perftrack.private import CAREFULLY, is_ours
+
+if sys.platform != "win32":
+    import fcntl
 
 STDOUT = "-"
 _STDOUT_NAMES = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -21,6 +25,7 @@ class OutputFile:
     """A text file that is written beside its target and takes its place in one step; '-' is stdout.
 
     Mode 0600. A symbolic link at the target is replaced, not followed; a device or a pipe is written to directly.
+    What is beside it is locked until then; by that, the next export knows what a killed one has left, and removes it.
     """
 
     stream: TextIO
@@ -29,6 +34,8 @@ class OutputFile:
         """Open for writing. Raises: PerftrackError where the folder does not allow it."""
         self.path = path
         self._temporary: str | None = None
+        self._former: str | None = None  # where what was at the target is until all files are published
+        self._is_new = False
         with self._explained():
             if path in _STDOUT_NAMES:
                 self.stream = open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False)
@@ -38,7 +45,8 @@ class OutputFile:
                 self.stream = open(path, "w", encoding="utf-8", newline="")
             else:
                 folder, name = os.path.split(os.path.abspath(path))
-                descriptor, self._temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
+                _remove_leftovers(folder, name)
+                descriptor, self._temporary = _new_file(folder, name)
                 self.stream = open(descriptor, "w", encoding="utf-8", newline="")
                 os.chmod(self._temporary, 0o600)
 
@@ -48,22 +56,43 @@ class OutputFile:
             self.stream.flush()
             if self._temporary is not None:
                 os.fsync(self.stream.fileno())
-            self.stream.close()
+            if self._temporary is None or sys.platform == "win32":  # which replaces no open file
+                self.stream.close()
 
-    def publish(self) -> None:
-        """Take the target's place."""
+    def publish(self, *, for_good: bool) -> None:
+        """Take the target's place; not *for_good*: as long as it is not taken back."""
         if self._temporary is not None:
             with self._explained():
+                if not for_good:
+                    self._keep_former(self._temporary.removesuffix(".tmp") + "-former.tmp")
                 os.replace(self._temporary, self.path)
                 self._temporary = None
 
+    def take_back(self) -> None:
+        """Put what was there before into the target's place again, where the file system allows it."""
+        with suppress(OSError):
+            if self._former is not None:
+                os.replace(self._former, self.path)
+            elif self._is_new:
+                os.unlink(self.path)
+
     def discard(self) -> None:
-        """Drop what is not published."""
+        """Drop what is not published, and what was there before."""
         with suppress(OSError):
             self.stream.close()
-        if self._temporary is not None:
-            with suppress(OSError):
-                os.unlink(self._temporary)
+        for file in (self._temporary, self._former):
+            if file is not None:
+                with suppress(OSError):
+                    os.unlink(file)
+
+    def _keep_former(self, name: str) -> None:
+        try:
+            os.link(self.path, name, follow_symlinks=False)
+            self._former = name
+        except FileNotFoundError:
+            self._is_new = True
+        except (OSError, NotImplementedError):  # no such links here: it cannot be taken back
+            pass
 
     @contextmanager
     def _explained(self) -> Generator[None]:
@@ -79,6 +108,7 @@ class OutputFile:
 def output_files(*paths: str | None) -> Generator[list[TextIO | None]]:
     """Yield a stream for each path (None for None); at the end all take their targets' places, or on failure none.
 
+    None does before all are whole on the disk, and where one then may not, those before it are taken back.
     Raises: PerftrackError; ClosedPipeError where stdout alone was written to, and its reader has seen enough.
     """
     files: list[OutputFile | None] = []
@@ -94,8 +124,7 @@ def output_files(*paths: str | None) -> Generator[list[TextIO | None]]:
         opened = [file for file in files if file is not None]
         for file in opened:
             file.sync()
-        for file in opened:
-            file.publish()
+        _publish(opened)
     except ClosedPipeError:
         unwritten = [path for path in paths if path not in {None, *_STDOUT_NAMES}]
         if unwritten:
@@ -105,6 +134,48 @@ def output_files(*paths: str | None) -> Generator[list[TextIO | None]]:
         for leftover in files:
             if leftover is not None:
                 leftover.discard()
+
+
+def _publish(files: list[OutputFile]) -> None:
+    published: list[OutputFile] = []
+    try:
+        for file in files:
+            file.publish(for_good=file is files[-1])
+            published.append(file)
+    except BaseException:
+        for file in published:
+            file.take_back()
+        raise
+
+
+def _new_file(folder: str, name: str) -> tuple[int, str]:
+    """Return the descriptor and the path of a new file in *folder*, locked as long as it is open."""
+    while True:
+        descriptor, path = tempfile.mkstemp(prefix=f".{name}.perftrack-", suffix=".tmp", dir=folder)
+        if sys.platform != "win32":
+            with suppress(OSError):  # no locks here
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return descriptor, path
+        os.close(descriptor)  # another export came before the lock, and took it for a leftover
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Remove what killed exports to *name* have left: files named like ours, of this user, that nobody holds."""
+    if sys.platform == "win32":
+        return
+    pattern = re.compile(rf"\.{re.escape(name)}\.perftrack-\w{{8}}(-former)?\.tmp", re.ASCII)
+    for file in filter(pattern.fullmatch, os.listdir(folder)):
+        path = os.path.join(folder, file)
+        with suppress(OSError):  # another export was quicker, or it is no file of ours
+            descriptor = os.open(path, os.O_RDWR | CAREFULLY)
+            try:
+                found = os.fstat(descriptor)
+                if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(path)
+            finally:
+                os.close(descriptor)
 
 
 def _is_special(path: str) -> bool:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
+from perftrack.errors import BusyError
 from perftrack.storage.opening import current_engine
-from perftrack.storage.sqlite_file import explained
+from perftrack.storage.sqlite_file import explained, is_immutable
 
 
 @contextmanager
 def snapshot(database: str) -> Generator[Connection]:
-    """Yield a connection in one read transaction. Raises: PerftrackError."""
-    with explained(database), current_engine(database).connect() as connection, connection.begin():
-        yield connection
+    """Yield a connection in one read transaction. Raises: PerftrackError.
+
+    One in a folder where this user cannot write, of which SQLite makes no snapshot, may change: BusyError at the end.
+    """
+    before = _state(database) if os.path.exists(database) and is_immutable(database) else None
+    try:
+        with explained(database), current_engine(database).connect() as connection, connection.begin():
+            yield connection
+    finally:
+        if before is not None and _state(database) != before:
+            raise BusyError(f"database {database} was written while it was read; try again")
+
+
+def _state(database: str) -> list[int]:
+    found = os.stat(database)
+    return [found.st_ino, found.st_size, found.st_mtime_ns, os.path.exists(f"{database}-wal")]

@@ -14,6 +14,7 @@ from perftrack.reading import queries
 from perftrack.reading.coverage import FUTURE, Coverage, coverage, recent_seconds
 from perftrack.reading.machines import machines
 from perftrack.reading.metrics import RECORDER_CPU
+from perftrack.reading.openers import Opener, openers
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.reading.report import Statistics, statistics
 from perftrack.reading.schedules import Schedule, schedules
@@ -22,6 +23,7 @@ from perftrack.settings import default_database
 from perftrack.storage import pending, tick_sql
 from perftrack.storage.failures import Failure, failures
 from perftrack.storage.models import Base, ProcessSample, SystemSample
+from perftrack.storage.sqlite_file import log_bytes
 
 DAY = timedelta(days=1)
 # Growth is that of so many days, or of as many as there are.
@@ -36,7 +38,8 @@ COUNTED_SAMPLES = 2000
 class Status(NamedTuple):
     """How recording is doing.
 
-    *size_bytes*: the database with its write-ahead log. *growth_bytes*: a day; None: not known yet. *rows*: of each
+    *size_bytes*: the database with its write-ahead log, *log_bytes* of which are that, where these processes have it
+    open: *log_openers*. *growth_bytes*: a day; None: not known yet. *rows*: of each
     table; of process_sample an estimate where *rows_estimated*. *age_seconds*: of the newest sample; None: there is
     none. *usual_seconds* and *cost* are of the day before the newest sample, *day* is the last day before now.
     *is_late*: the newest sample is older than it should be, or there is none. *failures*: the newest first.
@@ -49,6 +52,8 @@ class Status(NamedTuple):
     revision: str
     hosts: list[str]
     size_bytes: int
+    log_bytes: int
+    log_openers: list[Opener]
     growth_bytes: float | None
     rows: dict[str, int]
     rows_estimated: bool
@@ -77,12 +82,15 @@ def status(database: str, host: str | None = None, now: datetime | None = None) 
         recently = recent_seconds(connection, before)
         usual = max((each for each in (lately.usual_seconds, recently) if each is not None), default=None)
         age = None if newest_at is None else (now - newest_at).total_seconds()
-        size = sum(os.path.getsize(path) for path in (database, f"{database}-wal") if os.path.exists(path))
+        log = log_bytes(database)
+        size = os.path.getsize(database) + log
         return Status(
             database=database,
             revision=tick_sql.REVISION,
             hosts=hosts,
             size_bytes=size,
+            log_bytes=log,
+            log_openers=openers(database) if log else [],
             growth_bytes=_growth(connection, held, size),
             rows=_rows(connection, held),
             rows_estimated=held.samples > COUNTED_SAMPLES,
@@ -108,10 +116,10 @@ def _newest_recorded(connection: Connection, span: TimeRange) -> datetime | None
 
 def failures_of(database: str) -> list[Failure]:
     """Return the newest failures of recording into *database*, the newest first, and those before one was known."""
-    files = {database}
+    found = [failure for failure in reversed(failures(database)) if failure.database in {None, "", database}]
     with suppress(PerftrackError):  # this user has no home folder
-        files.add(default_database())
-    found = [failure for file in files for failure in reversed(failures(file))]
+        if (default := default_database()) != database:
+            found += [failure for failure in reversed(failures(default)) if failure.database in {"", database}]
     return sorted(found, key=lambda failure: failure.last_at, reverse=True)
 
 

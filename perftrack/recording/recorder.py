@@ -21,32 +21,36 @@ HUNG_SECONDS = 60
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from perftrack.recording.sampler import Descriptions
     from perftrack.sample import Sample
     from perftrack.settings import Settings
 
 
-def record_one(settings: Settings) -> Sample:
-    """Record one sample and return it.
+def record_one(settings: Settings, tell: Callable[[str], None] = lambda line: None) -> Sample:
+    """Record one sample and return it. *tell* is given lines about what was put right.
 
     Raises: PerftrackError, and then nothing is recorded; of UnusableError, the text says whether the sample is kept.
     """
-    store = Store(settings.database, settings.disk_floor_mib)
+    store = Store(settings.database, settings.disk_floor_mib, tell=tell)
     with closing(store), closing(_watchdog(settings)) as watchdog:
         return _tick(store, settings, watchdog)
 
 
-def record_every(settings: Settings, seconds: float, count: int | None) -> Iterator[Sample | PassingError]:
+def record_every(
+    settings: Settings, seconds: float, count: int | None, tell: Callable[[str], None] = lambda line: None
+) -> Iterator[Sample | PassingError]:
     """Record a sample every *seconds*, *count* times or until SIGTERM or SIGINT; yield each.
 
     Intervals are counted from the first sample, so they do not drift; one that ends while a sample is still being
     taken is skipped. While a database is locked, or a disk is full, samples are kept beside it: the error is yielded.
+    A lock is waited for until half of the time to the next beat is over, so that none is missed.
     One that was moved, replaced or upgraded meanwhile is opened anew. Raises: PerftrackError where that fails.
     """
     gc.enable()  # which __main__ has turned off for a single tick
-    store = Store(settings.database, settings.disk_floor_mib, insertion.KnownIds())
+    lock_seconds = min(sqlite_file.BUSY_TIMEOUT_SECONDS, (seconds - settings.cpu_window) / 2)
+    store = Store(settings.database, settings.disk_floor_mib, insertion.KnownIds(), lock_seconds, tell)
     with _stop_event() as stop, closing(store), closing(_watchdog(settings)) as watchdog:
         first_at = time.monotonic()
         samples = intervals = 0

@@ -21,7 +21,7 @@ REPORT_AGAIN_SECONDS = 3600
 # One block of a disk: written at once, so never in part, and where it is once, there is room for it for ever.
 FILE_BYTES = 4096
 MESSAGE_LETTERS = 500
-_TYPES = [str, int, int, int]
+_TYPES = [str, int, int, int, str]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Failure:
     count: int
     kept: int  # so many samples wait, or waited, beside the database
     lost: int  # so many samples could not be kept either
+    database: str | None = None  # that it is of; None: that which it is noted beside; empty: none was known yet
     recovered_at: str | None = None  # when a sample was recorded again; None: not since (store.py looks for this)
 
 
@@ -50,7 +51,8 @@ def failures(path: str) -> list[Failure]:
             failure = Failure(**json.loads(line))
             for instant in (failure.first_at, failure.last_at, failure.reported_at, failure.recovered_at):
                 _age_seconds(instant or failure.last_at)
-            if [type(value) for value in (failure.message, failure.count, failure.kept, failure.lost)] == _TYPES:
+            values = failure.message, failure.count, failure.kept, failure.lost, failure.database or ""
+            if [type(value) for value in values] == _TYPES:
                 found.append(failure)
     return found
 
@@ -61,7 +63,7 @@ def note_error(error: PerftrackError, *, on_a_terminal: bool) -> bool:
     One that came before the database was known, or that is not to be noted beside it, is noted in the user's data
     folder, beside the database that would be used by default, unless somebody has just typed it on a terminal.
     """
-    if isinstance(error, UnusableError) and error.database is not None:
+    if isinstance(error, UnusableError) and error.database is not None and error.kept is not None:
         return note(error.database, str(error), kept=error.kept) or on_a_terminal
     if on_a_terminal:
         return True
@@ -70,21 +72,22 @@ def note_error(error: PerftrackError, *, on_a_terminal: bool) -> bool:
         private.make_folder(os.path.dirname(path))
     except (PerftrackError, OSError):  # this user has no such folder
         return True
-    return note(path, str(error))
+    return note(path, str(error), database=None if error.database == path else error.database or "")
 
 
-def note(path: str, line: str, *, kept: bool | None = None) -> bool:
+def note(path: str, line: str, *, kept: bool | None = None, database: str | None = None) -> bool:
     """Note a failure to record into the database at *path*; return whether it is news, and so to be printed.
 
     It is no news where the same line, whatever the numbers in it, was printed within the hour. What cannot be noted
     is always news. *kept*: whether a sample was kept, or else lost; None: there was none. Ticks that fail at the very
-    same instant may count as one.
+    same instant may count as one. *database*: as Failure has it.
     """
     noted = failures(path)
     message = line[:MESSAGE_LETTERS]
-    before = next((failure for failure in reversed(noted) if _words(failure.message) == _words(message)), None)
+    same = (each for each in reversed(noted) if (_words(each.message), each.database) == (_words(message), database))
+    before = next(same, None)
     now = _now()
-    failure = Failure(message, now, now, now, 1, int(kept is True), int(kept is False))
+    failure = Failure(message, now, now, now, 1, int(kept is True), int(kept is False), database)
     is_news = before is None or not _is_recent(before.reported_at)
     if before is not None:
         if not is_news:
@@ -106,10 +109,15 @@ def note(path: str, line: str, *, kept: bool | None = None) -> bool:
 
 
 def note_success(path: str) -> None:
-    """Note that a sample was recorded: whatever failed before is over."""
+    """Note that a sample was recorded: whatever failed before is over, and of other databases is soon forgotten."""
     now = _now()
+    noted = [
+        failure if failure.database else replace(failure, recovered_at=failure.recovered_at or now)
+        for failure in failures(path)
+        if not failure.database or _is_recent(failure.last_at)
+    ]
     with suppress(OSError):
-        _write(path, [replace(failure, recovered_at=failure.recovered_at or now) for failure in failures(path)])
+        _write(path, noted)
 
 
 def _now() -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from datetime import datetime
+from typing import Any, get_args, get_type_hints
 
-from perftrack import private
+from perftrack import private, rows
 from perftrack.errors import UnusableError
 from perftrack.sample import Sample
-from perftrack.storage import tick_sql
 from perftrack.storage.insertion import KnownIds, add_sample
 from perftrack.storage.sqlite_file import explained, pending_folder, transaction
 
@@ -24,9 +26,16 @@ from perftrack.storage.sqlite_file import explained, pending_folder, transaction
 SAMPLES_MAX = 1440
 BYTES_MAX = 16 * 1024 * 1024
 _SUFFIX = ".json"
+_NAME = re.compile(r"(\d{8,})-\w+\.json", re.ASCII)
 _UNFINISHED_SECONDS = 600
 # What a file raises that holds no sample, or one that no database takes.
 _REFUSED = (OSError, ValueError, OverflowError, RecursionError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
+
+# What each column may hold: in JSON, a float may have no decimals.
+_TYPES: dict[type, dict[str, Any]] = {
+    kind: {column: types | int if isinstance(1.0, types) else types for column, types in get_type_hints(kind).items()}
+    for kind in (rows.HostRow, rows.BootRow, rows.RecorderRow, rows.SystemRow, rows.ProcessRow)
+}
 
 
 def count(path: str) -> int:
@@ -54,15 +63,17 @@ def keep(path: str, sample: Sample, problem: UnusableError) -> UnusableError:
     return type(problem)(f"{problem}; {outcome}", database=path, kept=kept)
 
 
-def insert(connection: sqlite3.Connection, path: str) -> None:
+def insert(connection: sqlite3.Connection, path: str, tell: Callable[[str], None] = lambda line: None) -> None:
     """Insert all samples that wait for the database at *path*, in order and each once, and remove their files.
 
     They are removed when they are safely in the database. A tick that is killed in between leaves the next one
-    samples that are there already, which `add_sample` recognises. Raises: UnusableError, and then all stay.
+    samples that are there already, which `add_sample` recognises. *tell* is given a line for each file that holds no
+    sample, which is set aside. Raises: UnusableError, and then all stay.
     """
     folder = pending_folder(path)
-    done, refused = [], []
+    done = []
     try:
+        refused = [name for name in os.listdir(folder) if name.endswith(_SUFFIX) and not _NAME.fullmatch(name)]
         if _names(folder):
             with explained(path), transaction(connection):
                 for name in _names(folder):
@@ -83,6 +94,7 @@ def insert(connection: sqlite3.Connection, path: str) -> None:
             os.unlink(os.path.join(folder, name))
         for name in refused:  # not ours to throw away: it stays for a person to look at
             os.rename(os.path.join(folder, name), os.path.join(folder, f"{name}.refused"))
+            tell(f"{os.path.join(folder, name)} holds no sample, and is set aside as {name}.refused")
         _clean(folder)
         os.rmdir(folder)  # unless something is in it
 
@@ -100,7 +112,12 @@ def _insert(connection: sqlite3.Connection, file: str) -> None:
 
 
 def _names(folder: str) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if name.endswith(_SUFFIX) and name[:1].isdigit())
+    """Return the names of the samples, in order."""
+    return sorted(filter(_NAME.fullmatch, os.listdir(folder)), key=lambda name: (_number(name), name))
+
+
+def _number(name: str) -> int:
+    return int(name.partition("-")[0])
 
 
 def _write(path: str, folder: str, text: bytes) -> None:
@@ -113,7 +130,7 @@ def _write(path: str, folder: str, text: bytes) -> None:
     if len(files) >= SAMPLES_MAX or sum(file.stat().st_size for file in files) + len(text) > BYTES_MAX:
         raise OSError(28, f"{len(files)} are there already, which is the limit")
     names = _names(folder)
-    number = int(names[-1].partition("-")[0]) + 1 if names else 1
+    number = _number(names[-1]) + 1 if names else 1
     final = os.path.join(folder, f"{number:08d}-{os.urandom(4).hex()}{_SUFFIX}")
     unfinished = f"{final}.new"
     descriptor = private.create(unfinished)
@@ -146,30 +163,44 @@ def _clean(folder: str) -> None:
 
 
 def _text(sample: Sample) -> bytes:
-    rows = {name: getattr(sample, name) for name in Sample.__slots__}
-    return json.dumps(rows, ensure_ascii=False, allow_nan=False).encode()
+    held = {name: getattr(sample, name) for name in Sample.__slots__}
+    return json.dumps(held, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _sample(text: bytes) -> Sample:
     """Return the sample that `_text` made *text* of. Raises: ValueError where it is none."""
-    rows = json.loads(text)
-    if not isinstance(rows, dict) or not isinstance(rows.get("processes"), list):
+    held = json.loads(text, parse_constant=_no_number)
+    if not isinstance(held, dict) or not isinstance(held.get("processes"), list):
         raise ValueError("no sample")
-    process = ["filter", "named_itself", *tick_sql.PROCESS_COLUMNS, *tick_sql.PROCESS_SAMPLE_COLUMNS]
+    recorder = held.get("recorder")
     return Sample(
-        _row(rows.get("host"), tick_sql.HOST_COLUMNS),
-        _row(rows.get("boot"), tick_sql.BOOT_COLUMNS),
-        _row(rows["recorder"], tick_sql.RECORDER_COLUMNS) if rows.get("recorder") else None,
-        _row(rows.get("system"), tick_sql.SYSTEM_SAMPLE_COLUMNS),
-        [_row(row, process) for row in rows["processes"]],
+        _row(held.get("host"), rows.HostRow),
+        _row(held.get("boot"), rows.BootRow),
+        None if recorder is None else _row(recorder, rows.RecorderRow),
+        _row(held.get("system"), rows.SystemRow),
+        [_row(row, rows.ProcessRow) for row in held["processes"]],
     )
 
 
-def _row(row: Any, columns: list[str]) -> Any:
-    """Return *columns* of *row*; None for one that an earlier perftrack did not have. Raises: ValueError."""
+def _row(row: Any, kind: type) -> Any:
+    """Return the columns of a *kind* of row, None for one that an earlier perftrack lacked. Raises: ValueError."""
     if not isinstance(row, dict):
         raise ValueError("no row")
-    found = {column: row.get(column) for column in columns}
-    if any(isinstance(value, dict | list) for value in found.values()):
-        raise ValueError("no value of a column")
+    found = {}
+    for column, types in _TYPES[kind].items():
+        value = found[column] = row.get(column)
+        if (isinstance(value, bool) and bool not in get_args(types)) or not isinstance(value, types):
+            raise ValueError(f"no value of {column}")
+        if isinstance(value, str) and column.endswith(("_at", "_at_local")):
+            _refuse_other_instant(value)
     return found
+
+
+def _refuse_other_instant(text: str) -> None:
+    """Raise ValueError where *text* is not as the database keeps an instant."""
+    if datetime.fromisoformat(text).isoformat(" ", "microseconds") != text:
+        raise ValueError("no instant")
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")

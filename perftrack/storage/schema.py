@@ -21,6 +21,9 @@ from perftrack.storage import backup, sqlite_file
 from perftrack.storage.engine import engine_for
 from perftrack.storage.sqlite_file import APPLICATION_ID, connect, explained, refuse_leftover_log, refuse_others_files
 
+# What each revision has.
+_TABLES = {"host", "boot", "system_sample", "process", "name_filter", "process_sample"}
+
 
 def migrations_folder() -> Path:
     """Return where the migrations are: inside the installed package, or beside it in the repository."""
@@ -80,6 +83,8 @@ def migrating(path: str) -> Generator[Connection]:
     engine = engine_for(path, write=True, foreign_keys=False)
     with explained(path), engine.connect() as connection, connection.begin():
         revision = _known_revision(connection, path)
+        if revision is not None:  # a copy by `.dump` has lost it
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
         with backup.nothing_lost(connection, path, revision):
             yield connection
 
@@ -129,8 +134,9 @@ def _known_revision(connection: Connection, path: str) -> str | None:
     Raises: PerftrackError for a database that is somebody else's or a newer perftrack's.
     """
     tables = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master")}
-    ours = connection.exec_driver_sql("PRAGMA application_id").scalar_one() == APPLICATION_ID
-    if tables and not (ours and "alembic_version" in tables):
+    application_id = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    is_ours = application_id == APPLICATION_ID or (application_id == 0 and tables >= _TABLES)
+    if tables and not (is_ours and "alembic_version" in tables):
         raise PerftrackError(f"{path} is the database of another program; name another with --database")
     if not tables:
         return None

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 # An import of millions of rows holds the lock for some seconds; the next tick of a crontab is due in a minute.
 BUSY_TIMEOUT_SECONDS = 30.0
+# Beyond this a write-ahead log is emptied by force. SQLite itself begins it anew at 4 MiB, when nobody reads.
+LOG_BYTES_MAX = 16 * 1024 * 1024
 # "perf", by which file(1) and perftrack know such a file; PRAGMA application_id.
 APPLICATION_ID = 0x70657266
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
-_ANYBODY_WRITES = 0o002  # S_IWOTH
+_ANYBODY_WRITES, _ANYBODY, _GROUP_AND_ANYBODY = 0o002, 0o007, 0o077  # S_IWOTH; S_IRWXO; S_IRWXG | S_IRWXO
+_MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 
 
 def pending_folder(path: str) -> str:
@@ -31,6 +34,16 @@ def pending_folder(path: str) -> str:
 def failures_file(path: str) -> str:
     """Return the file of the failures to record into the database at *path* (storage/failures.py)."""
     return f"{path}-failures"
+
+
+def side_files(path: str) -> tuple[str, ...]:
+    """Return what SQLite and perftrack keep beside the database at *path*."""
+    return f"{path}-wal", f"{path}-shm", f"{path}-journal", pending_folder(path), failures_file(path)
+
+
+def log_bytes(path: str) -> int:
+    """Return the size of the write-ahead log of the database at *path*."""
+    return _size(f"{path}-wal")
 
 
 def file_id(path: str) -> tuple[int, int] | None:
@@ -63,8 +76,9 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
         refuse_leftover_log(path)
     if not read_only:
         refuse_others_files(path)
+    mode = ("ro&immutable=1" if is_immutable(path) else "ro") if read_only else "rw"
     location = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace(os.sep, "/")
-    uri = f"file:{'/' if os.name == 'nt' else ''}{location}?mode={'ro' if read_only else 'rw'}"
+    uri = f"file:{'/' if os.name == 'nt' else ''}{location}?mode={mode}"
     with explained(path):
         connection = sqlite3.connect(uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=True)
         # What SQLite does not keep in the file, as it does WAL mode: commits survive a power cut, keys are checked.
@@ -73,13 +87,31 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def is_immutable(path: str) -> bool:
+    """Return whether the database is to be read as one that nobody writes to, without SQLite's files beside it.
+
+    In WAL mode SQLite reads none where it cannot make these: on a read-only disk, or in a folder of somebody else.
+    There all is in the database itself if there is no log. Raises: PerftrackError where there is one.
+    """
+    if os.access(os.path.dirname(path) or ".", os.W_OK) or all(
+        os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-shm")
+    ):
+        return False
+    if log_bytes(path):
+        raise PerftrackError(
+            f"database {path} cannot be read in a folder that cannot be written to, for its newest samples are in "
+            f"{path}-wal: copy both into a folder of your own, and read that one with --database"
+        )
+    return True
+
+
 def refuse_leftover_log(path: str) -> None:
     """Raise UnusableError where a write-ahead log holds something and its database is gone or empty.
 
     SQLite would delete it, or mix it into a new database.
     """
     # In this order: a first run of this moment has something in its database before it has something in its log.
-    if _size(f"{path}-wal") > 0 and _size(path) == 0:
+    if log_bytes(path) > 0 and _size(path) == 0:
         raise UnusableError(
             f"database {path} is {'empty' if os.path.lexists(path) else 'gone'}, but {path}-wal is still there and "
             "would be mixed into a new one: move it to where the database is now, under its new name with -wal, or "
@@ -103,12 +135,42 @@ def refuse_others_files(path: str) -> None:
         return
     from perftrack.private import is_ours
 
-    for file in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal", pending_folder(path), failures_file(path)):
+    for file in (path, *side_files(path)):
         if os.path.lexists(file) and not is_ours(file):
             raise PerftrackError(
                 f"database {path}: {file} belongs to another user, and anybody can write to its folder; keep the "
                 "database in a folder of your own"
             )
+
+
+def may_be_ours(path: str) -> bool:
+    """Return whether a file that cannot be used may be a database of ours, and no file that was named by mistake.
+
+    A damaged one has files beside it, begins as SQLite's do (or with the zeros that a crash leaves), or is private.
+    """
+    if any(os.path.lexists(file) for file in side_files(path)):
+        return True
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(len(_MAGIC))
+    except OSError:  # it is not there, or not readable: nothing speaks against it
+        return True
+    return (
+        beginning == _MAGIC
+        or not beginning.strip(b"\0")
+        or (os.name == "posix" and not os.stat(path).st_mode & _GROUP_AND_ANYBODY)
+    )
+
+
+def is_private(path: str) -> bool:
+    """Return whether not just anybody may do something with the file, which only POSIX knows. A group may be let."""
+    return os.name != "posix" or not os.stat(path).st_mode & _ANYBODY
+
+
+def is_wal(connection: sqlite3.Connection) -> bool:
+    """Return whether the database is in WAL mode, which SQLite keeps in the file, but not in each copy of it."""
+    connection.execute("PRAGMA schema_version")  # reads it: another connection may just have switched
+    return bool(connection.execute("PRAGMA journal_mode").fetchone() == ("wal",))
 
 
 def data_version(connection: sqlite3.Connection) -> int:

@@ -158,7 +158,7 @@ def _tick_sql() -> str:
 
 def _rows() -> str:
     text = (
-        f'"""The rows of a sample, for the type checker alone.\n\n{_GENERATED}\n"""\n\n'
+        f'"""The rows of a sample, for the type checker, and to check a kept one by.\n\n{_GENERATED}\n"""\n\n'
         "from __future__ import annotations\n\nfrom typing import TypedDict\n"
     )
     for name, models in ROWS_OF.items():
@@ -166,7 +166,7 @@ def _rows() -> str:
         text += f'\n\nclass {name}(TypedDict, total=False):\n    """Of {tables}; storage adds the ids."""\n\n'
         if ProcessSample in models:
             text += "    filter: str  # the string that selected it; empty: another reason\n"
-            text += "    named_itself: bool  # its name is a title, and it may be known by an earlier name\n"
+            text += "    named_itself: bool | None  # its name is a title, and it may be known by an earlier name\n"
         if SystemSample in models:
             text += "    disk_set: str | None  # device_set.names of the disks\n"
             text += "    net_set: str | None  # and of the network interfaces\n"

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
-from perftrack.errors import PassingError, UnusableError
+from perftrack.errors import PassingError, PerftrackError, UnusableError
 from perftrack.storage import insertion, opening, sqlite_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from perftrack.rows import BootRow, HostRow, RecorderRow
     from perftrack.sample import Baseline, Sample
 
@@ -24,11 +26,23 @@ _NOT_OVER = b'"recovered_at": null'
 class Store:
     """Takes one sample after the other: `prepare`, `baseline` where it is needed, `insert`."""
 
-    def __init__(self, path: str, disk_floor_mib: int, known: insertion.KnownIds | None = None) -> None:
-        """*known*: where a loop keeps what its last sample needed."""
+    def __init__(
+        self,
+        path: str,
+        disk_floor_mib: int,
+        known: insertion.KnownIds | None = None,
+        lock_seconds: float | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """*known*: where a loop keeps what its last sample needed. *tell* is given lines about what was put right.
+
+        *lock_seconds*: how long a loop waits for a lock once it has taken a sample; before that it does not.
+        """
         self.path = path
         self._disk_floor_mib = disk_floor_mib
         self._known = known
+        self._lock_seconds = lock_seconds
+        self._tell = tell
         self._problem: UnusableError | None = None  # why the next sample cannot be inserted
         self._connection: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None
@@ -37,7 +51,7 @@ class Store:
     def prepare(self) -> None:
         """Make ready for a sample: open, and insert what could not be inserted before.
 
-        Raises: PerftrackError, but for an UnusableError, which `insert` will raise.
+        Raises: PerftrackError, but for an UnusableError of a database that may be ours, which `insert` will raise.
         """
         self._problem = None
         try:
@@ -46,8 +60,11 @@ class Store:
                 from perftrack.storage import pending
 
                 refuse_nearly_full_disk(self.path, self._disk_floor_mib)
-                pending.insert(connection, self.path)
+                with self._not_waiting(connection):
+                    pending.insert(connection, self.path, self._tell)
         except UnusableError as error:
+            if not sqlite_file.may_be_ours(self.path):
+                raise PerftrackError(str(error)) from error
             self._problem = error
 
     def baseline(
@@ -96,10 +113,20 @@ class Store:
         assert self._connection is not None
         with sqlite_file.explained(self.path):
             insertion.insert_sample(self._connection, sample, self._known)
+        if sqlite_file.log_bytes(self.path) > sqlite_file.LOG_BYTES_MAX:
+            self._empty_log(self._connection)
         if _has_failed(self.path):
             from perftrack.storage import failures
 
             failures.note_success(self.path)
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        """Try to make the write-ahead log empty, without waiting for whoever reads: the sample is safe as it is."""
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        seconds = sqlite_file.BUSY_TIMEOUT_SECONDS if self._lock_seconds is None else self._lock_seconds
+        connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
     def _current_connection(self) -> sqlite3.Connection:
         if self._connection is not None and not (self._is_in_place() and self._is_current(self._connection)):
@@ -111,9 +138,28 @@ class Store:
             refuse_nearly_full_disk(self.path, self._disk_floor_mib)
         self._connection = opening.open_current(self.path)
         self._file_id = sqlite_file.file_id(self.path)
+        self._wait_for_locks(self._connection, self._lock_seconds)
+        with sqlite_file.explained(self.path):
+            if not (sqlite_file.is_private(self.path) and sqlite_file.is_wal(self._connection)):
+                from perftrack.storage import restoring
+
+                restoring.restore(self._connection, self.path, self._tell)
         if self._known is not None:
             self._known.forget()
         return self._connection
+
+    @contextmanager
+    def _not_waiting(self, connection: sqlite3.Connection) -> Generator[None]:
+        """Let a loop not wait for a lock, so that its sample is taken in time; a single tick goes on waiting."""
+        self._wait_for_locks(connection, 0)
+        try:
+            yield
+        finally:
+            self._wait_for_locks(connection, self._lock_seconds)
+
+    def _wait_for_locks(self, connection: sqlite3.Connection, seconds: float | None) -> None:
+        if self._lock_seconds is not None and seconds is not None:
+            connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
     def _is_in_place(self) -> bool:
         return sqlite_file.file_id(self.path) == self._file_id

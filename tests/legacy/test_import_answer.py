@@ -286,9 +286,9 @@ class TestAReader:
     @pytest.mark.parametrize(
         ("then", "said"),
         [
-            ("time.sleep(60)", r"reading it took more than 0\.3 seconds"),
-            ("os.close(1); time.sleep(60)", r"reading it took more than 0\.3 seconds"),
-            ("os.write(2, b'x' * 10**6)", r"reading it took more than 0\.3 seconds"),
+            ("time.sleep(60)", r"not read, for that took more than 0\.3 seconds"),
+            ("os.close(1); time.sleep(60)", r"not read, for that took more than 0\.3 seconds"),
+            ("os.write(2, b'x' * 10**6)", r"not read, for that took more than 0\.3 seconds"),
             ("os._exit(3)", "ended with exit code 3"),
             ("os.write(2, b'no reason'); os._exit(1)", "ended with exit code 1"),
             ("os.kill(os.getpid(), 9)", "was killed"),

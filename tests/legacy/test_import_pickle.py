@@ -208,6 +208,22 @@ class TestADamagedPickle:
         done = perftrack("import", "/etc/passwd", expect=1)
         assert done.stderr == f"perftrack: /etc/passwd{NEITHER}\n"
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"This is no pickle at all",
+            b"config\nfile\nof mine\n",
+            b"Xylophones\n",
+            b"Bring it\n",
+            b"N.",
+            b"x,y\n1,2\n",
+        ],
+    )
+    def test_of_text_is_no_pickle_whatever_an_unpickler_would_make_of_it(
+        self, refused: Refused, content: bytes
+    ) -> None:
+        assert refused(content) == NEITHER
+
     def test_never_raises_anything_else(self) -> None:
         content = data_pik((system(),), (process(),), 4)
         for position in range(len(content)):

@@ -151,10 +151,36 @@ class TestTheProcess:
             waiting[0].entries()
 
     def test_that_hangs_is_stopped(self, waiting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It waits for what never comes out of the pipe."""
         monkeypatch.setattr(source, "wall_seconds", lambda size: 0.2)
-        waiting[1].suspend()
-        with pytest.raises(PerftrackError, match=r"refused, reading it took more than 0\.2 seconds"):
+        with pytest.raises(PerftrackError, match=r"/pipe: not read, for that took more than 0\.2 seconds"):
             waiting[0].entries()
+
+    @pytest.mark.parametrize("who", ["the one that reads", "both"])
+    def test_that_is_stopped_for_long_goes_on(self, tmp_path: Path, path: str, who: str) -> None:
+        """Ctrl-Z stops the program and the process that reads its file, and `fg` lets them go on."""
+        os.mkfifo(tmp_path / "pipe")
+        program = (
+            "from perftrack.legacy import source; source.wall_seconds = lambda size: 2\n"
+            "from perftrack.__main__ import main; main()"
+        )
+        command = [sys.executable, "-c", program, "import", str(tmp_path / "pipe"), "--database", path]
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as importing,
+            open(tmp_path / "pipe", "wb") as pipe,
+        ):
+            parent = psutil.Process(importing.pid)
+            until(lambda: parent.children() and parent.num_threads() > 1)
+            stopped = [*parent.children(), parent][: 1 if who == "the one that reads" else 2]
+            for process in stopped:
+                process.suspend()
+            time.sleep(3)
+            for process in stopped:
+                process.resume()
+            pipe.write(Path(DATA_PIK).read_bytes())
+            pipe.close()
+            assert ": imported " in importing.communicate(timeout=60)[0]
+        assert importing.returncode == 0
 
     def test_has_imported_neither_sqlalchemy_nor_site_packages(self, waiting: Any) -> None:
         # it has imported what it needs, and waits; which of that are shared libraries differs from Python to Python

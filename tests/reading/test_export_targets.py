@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Run, process_row, sample
+from conftest import Run, process_row, sample, until
 from exported import PROCESS_HEADER, minute, record_minutes
 
 from perftrack.errors import PerftrackError
@@ -150,6 +150,49 @@ class TestFailure:
             export.terminate()
             assert export.wait(timeout=60) == 128 + signal.SIGTERM
         assert self.found(tmp_path / "work") == earlier
+
+    @pytest.mark.usefixtures("three_samples", "earlier")
+    @pytest.mark.parametrize("is_first", [True, False], ids=["none were there", "earlier ones were there"])
+    def test_a_target_that_does_not_let_itself_be_replaced(
+        self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool
+    ) -> None:
+        """When the other one has been already."""
+        monkeypatch.chdir(tmp_path / "work")
+        if is_first:
+            os.unlink("system_log.csv")
+
+        def becomes_a_folder(done: int, total: int) -> None:
+            if os.path.isfile("process_log.csv"):
+                os.unlink("process_log.csv")
+                os.mkdir("process_log.csv")
+
+        with pytest.raises(PerftrackError, match=r"^cannot write process_log.csv: Is a directory$"):
+            exporting.export(path, "system_log.csv", "process_log.csv", TimeRange(), progress=becomes_a_folder)
+        os.rmdir("process_log.csv")
+        assert self.found(tmp_path / "work") == ({} if is_first else {"system_log.csv": "earlier\n"})
+
+    def test_being_killed_leaves_something_until_the_next_export(
+        self, perftrack: Run, path: str, tmp_path: Path, earlier: dict[str, str]
+    ) -> None:
+        work, fifo = tmp_path / "work", tmp_path / "fifo"
+        os.mkfifo(fifo)  # nobody reads it, so that the export waits
+        opening.open_current(path).close()
+        command = [sys.executable, "-m", "perftrack", "export", "--process-csv", str(fifo), "--database", path]
+        for is_killed in (True, False):
+            before = set(os.listdir(work))
+            with subprocess.Popen(command, cwd=work, stderr=subprocess.DEVNULL) as export:
+                until(lambda: set(os.listdir(work)) - before)  # noqa: B023
+                (leftover,) = set(os.listdir(work)) - before
+                if is_killed:
+                    export.kill()
+                    continue
+                stranger = work / leftover.replace(".tmp", ".tmp.mine")
+                stranger.write_text("mine")
+                perftrack("export")  # while that one is still being written
+                found = set(os.listdir(work))
+                export.terminate()
+        assert found == {*earlier, leftover, stranger.name}
+        assert set(os.listdir(work)) == {*earlier, stranger.name}
 
     @pytest.mark.usefixtures("three_samples", "earlier")
     def test_a_folder_that_is_not_there(self, perftrack: Run, tmp_path: Path) -> None:

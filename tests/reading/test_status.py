@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 import typer
 from conftest import Run
@@ -69,6 +74,35 @@ class TestItTells:
         assert found["growth_bytes_per_day"] == pytest.approx(found["size_bytes"] * 12, rel=0.01)
         assert found["recorder_cpu_ms"] == {"mean": pytest.approx(40.5, abs=0.01), "p95": 41, "max": 41}
         assert "in 365 days" in perftrack("status").stdout
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    def test_of_the_log_and_who_may_keep_it_from_being_emptied(
+        self, machine: Machine, perftrack: Run, path: str, python: Callable[..., subprocess.Popen[bytes]]
+    ) -> None:
+        minutes_of(machine, 1, 0)
+        program = (
+            "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN')\n"
+            "c.execute('SELECT count(*) FROM host').fetchall(); print('reads', flush=True); time.sleep(1000)"
+        )
+        reader = python(program, path)
+        name = psutil.Process(reader.pid).name()
+        found = json.loads(perftrack("status", "--format", "json", expect=None).stdout)
+        assert found["log_bytes"] == os.path.getsize(f"{path}-wal") > 0
+        assert {"pid": reader.pid, "name": name} in found["log_opened_by"]
+        out = perftrack("status", expect=None).stdout
+        assert " of it are the write-ahead log, open in " in out
+        assert f"{name} ({reader.pid})" in out
+        assert "cannot be emptied" not in out
+        machine.connection.execute("CREATE TABLE padding AS SELECT zeroblob(17000000)")
+        out = perftrack("status", expect=None).stdout
+        assert re.search(
+            r"\nlog       16\.\d MiB of it are the write-ahead log, open in .*; it cannot be emptied", out
+        )
+
+    def test_of_no_log_where_there_is_none(self, machine: Machine, perftrack: Run) -> None:
+        minutes_of(machine, 1, 0)
+        machine.connection.close()
+        assert "\nlog " not in perftrack("status", expect=None).stdout
 
     def test_of_one_sample(self, machine: Machine, perftrack: Run) -> None:
         minutes_of(machine, 1, 0)

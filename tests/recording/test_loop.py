@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from perftrack.recording import recorder
 from perftrack.recording.recorder import record_every
 from perftrack.sample import Sample
 from perftrack.settings import Settings
-from perftrack.storage import sqlite_file
+from perftrack.storage import pending, sqlite_file
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
 
@@ -132,6 +132,26 @@ class TestTheLoop:
         assert isinstance(next(loop), Sample)
         assert list(loop) == []
         assert count(path) == 2
+
+    @pytest.mark.usefixtures("connection")
+    def test_goes_on_at_every_beat_while_the_database_is_locked(self, path: str) -> None:
+        """However long SQLite would wait for a lock; in time for each sample to be kept before the next."""
+        with (
+            closing(sqlite3.connect(path, isolation_level=None)) as other,
+            recording(path, "--every", "1s", "--count", "6", "--cpu-window", "0.05") as loop,
+        ):
+            until(lambda: count(path) == 1)
+            other.execute("BEGIN EXCLUSIVE")
+            until(lambda: pending.count(path) == 4)
+            other.execute("ROLLBACK")
+            printed = loop.communicate(timeout=60)
+        assert (printed[0], loop.returncode) == ("", 0)
+        assert printed[1].startswith(f"perftrack: database {path} is locked by another program; ")
+        assert printed[1].count("\n") == 1
+        uptimes = query(path, "SELECT uptime_seconds FROM system_sample ORDER BY id")
+        assert len(uptimes) == 6
+        assert uptimes == sorted(uptimes)
+        assert pending.count(path) == 0
 
     @pytest.mark.parametrize("mishap", ["moved", "removed"])
     def test_opens_a_database_anew_that_is_no_longer_where_it_was(

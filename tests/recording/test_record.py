@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -291,6 +292,21 @@ time.sleep(1000)
         shown = sqlite3_shell("SELECT name, length(command) AS length FROM process", "-json")
         assert {row["name"] for row in json.loads(shown)} == stored
         assert all(4090 < row["length"] <= 4110 for row in json.loads(shown))
+
+    def test_empties_a_log_that_a_reader_let_grow_as_soon_as_it_can(
+        self, settings: Callable[..., Settings], path: str, connection: sqlite3.Connection
+    ) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM host").fetchall()
+            connection.execute("CREATE TABLE padding AS SELECT zeroblob(17000000)")
+            record_one(settings())
+            assert os.path.getsize(f"{path}-wal") > 17_000_000
+            assert count(path) == 1
+            reader.execute("COMMIT")  # and it stays open, so that nobody is the last to close
+            record_one(settings())
+            assert os.path.getsize(f"{path}-wal") == 0
+        assert count(path) == 2
 
     def test_survives_whatever_runs_on_this_machine(self, settings: Callable[..., Settings], path: str) -> None:
         record_one(settings(all=True, memory_detail=True))

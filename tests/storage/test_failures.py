@@ -318,6 +318,36 @@ class TestWhatFailsBeforeTheDatabaseIsKnown:
         assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
         assert failures.failures(default)[0].count == 2
 
+    def test_of_one_database_is_not_told_of_another(self, perftrack: Run, default: str, path: str) -> None:
+        """The default one's own failures are noted where those are that are of none of ours."""
+        os.makedirs(os.path.dirname(path))
+        with sqlite3.connect(path) as other:
+            other.execute("CREATE TABLE bookmarks (url TEXT)")
+        perftrack("record", expect=1)
+        os.mkdir(f"{default}-pending")
+        Path(default).write_bytes(b"no database at all" * 100)
+        perftrack("record", expect=1, env={"PERFTRACK_DATABASE": default})
+        third = {"PERFTRACK_DATABASE": f"{path}.third"}
+        perftrack("record", "--every", "soon", expect=2, env=third)
+        perftrack("record", env=third)
+
+        def told(**env: str) -> list[str]:
+            document = json.loads(perftrack("status", "--format", "json", expect=None, env=env).stdout)
+            return [failure["message"] for failure in document["failures"]]
+
+        assert ["another program" in line for line in told()] == [True]
+        assert ["not a SQLite database" in line for line in told(PERFTRACK_DATABASE=default)] == [True]
+        assert ["'soon' is no duration" in line for line in told(**third)] == [True]
+
+    def test_of_another_database_is_forgotten_after_an_hour(self, perftrack: Run, default: str) -> None:
+        """It would never be over, and each tick would look it up."""
+        perftrack("record", "--every", "soon", expect=2)
+        perftrack("record", "--every", "later", expect=2, env={"PERFTRACK_DATABASE": default})
+        for left in (["'soon' is", "'later' is"], ["'later' is"]):
+            perftrack("record", env={"PERFTRACK_DATABASE": default})
+            assert [failure.message.partition(" no ")[0] for failure in failures.failures(default)] == left
+            earlier(default, hours=1)
+
     def test_where_there_is_no_such_folder_it_is_told_always(self, perftrack: Run) -> None:
         for _ in range(2):
             done = perftrack("record", expect=2, env={"PERFTRACK_TOP": "many", "XDG_DATA_HOME": "/dev/null"})

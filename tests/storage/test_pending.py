@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Run, process_row, query, sample
+from conftest import Run, process_row, query, sample, system_row
 
 from perftrack import private
 from perftrack.errors import BusyError, PassingError, UnusableError
@@ -183,6 +183,41 @@ class TestWhatCannotBeWritten:
         assert "another program" in perftrack("record", expect=1).stderr
         assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
 
+    @pytest.mark.parametrize("text", ["root:x:0:0:root:/root:/bin/bash\n", "x" * 10_000])
+    def test_because_another_file_was_named_is_not_kept_beside_that(
+        self, perftrack: Run, path: str, text: str
+    ) -> None:
+        os.makedirs(os.path.dirname(path))
+        Path(path).write_text(text)
+        os.chmod(path, 0o644)
+        for arguments in (["record"], ["record", "--every", "0.1s", "--count", "2"]):
+            done = perftrack(*arguments, expect=1, env={"XDG_DATA_HOME": os.path.join(path, arguments[-1])})
+            assert done.stderr == (
+                f"perftrack: database {path}: it is not a SQLite database: name another file, or move this one away\n"
+            )
+        assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
+        assert Path(path).read_text() == text
+
+    @pytest.mark.parametrize(
+        ("beginning", "mode", "beside"),
+        [
+            (b"SQLite format 3\0", 0o644, ""),
+            (bytes(4096), 0o644, ""),
+            (b"", 0o600, ""),
+            (b"", 0o644, "-wal"),
+            (b"", 0o644, "-failures"),
+        ],
+    )
+    def test_because_a_database_of_ours_is_damaged_is_kept(
+        self, perftrack: Run, path: str, beginning: bytes, mode: int, beside: str
+    ) -> None:
+        os.makedirs(os.path.dirname(path))
+        Path(path).write_bytes(beginning + b"no database at all" * 100)
+        os.chmod(path, mode)
+        if beside:
+            Path(f"{path}{beside}").write_text("x")
+        assert "the sample is kept" in perftrack("record", expect=1).stderr
+
 
 class TestTheDiskFloor:
     @pytest.fixture
@@ -303,6 +338,35 @@ class TestTheFile:
             b'{"host": {"name": "x"}, "boot": {}, "system": {}, "processes": []}',
             b'{"host": {"name": []}, "boot": {}, "system": {}, "processes": []}',
             b'{"host": {"name": "x"}, "boot": {"key": 99999999999999999999999}, "system": {}, "processes": []}',
+            *(
+                json.dumps(
+                    {
+                        "host": {"name": "x"},
+                        "boot": {"key": "x", "booted_at": None} | boot,
+                        "recorder": recorder,
+                        "system": system_row() | system,
+                        "processes": [process_row() | process],
+                    }
+                ).encode()
+                for boot, recorder, system, process in (
+                    ({}, None, {"taken_at": "garbage"}, {}),
+                    ({}, None, {"taken_at": 5}, {}),
+                    ({}, None, {"taken_at_local": "2026-11-20T12:00:00Z"}, {}),
+                    ({}, None, {"cpu_percent": "12.5"}, {}),
+                    ({}, None, {"cpu_percent": float("nan")}, {}),
+                    ({}, None, {"mem_total_bytes": 1.5}, {}),
+                    ({}, None, {"mem_total_bytes": True}, {}),
+                    ({}, None, {}, {"pid": "7"}),
+                    ({}, None, {}, {"pid": None}),
+                    ({}, None, {}, {"name": 7}),
+                    ({}, None, {}, {"started_at": "yesterday"}),
+                    ({"booted_at": "garbage"}, None, {}, {}),
+                    ({"key": 7}, None, {}, {}),
+                    ({}, 7, {}, {}),
+                    ({}, [], {}, {}),
+                    ({}, {"username": 7, "selection": ""}, {}, {}),
+                )
+            ),
         ],
     )
     @pytest.mark.usefixtures("connection")
@@ -313,10 +377,37 @@ class TestTheFile:
         pending.keep(path, sample(taken_at=minute(3)), PROBLEM)
         file = Path(f"{path}-pending") / "00000001-zz.json"  # after the first
         file.write_bytes(text)
-        record_one(settings())
+        told: list[str] = []
+        record_one(settings(), told.append)
+        assert told == [f"{file} holds no sample, and is set aside as 00000001-zz.json.refused"]
         assert instants(path)[:2] == [minute(1), minute(3)]
         assert kept(path) == ["00000001-zz.json.refused"]
         assert query(path, "SELECT name FROM host WHERE name = 'x'") == []
+
+    @pytest.mark.usefixtures("connection")
+    @pytest.mark.parametrize("name", ["9backup.json", "00000001.json", "²2345678-zz.json", "notes.json"])
+    def test_that_is_not_named_as_a_sample_is_set_aside_and_stops_none(
+        self, perftrack: Run, path: str, name: str
+    ) -> None:
+        pending.keep(path, sample(taken_at=minute(1)), PROBLEM)
+        file = Path(f"{path}-pending") / name
+        file.write_bytes(pending._text(sample(taken_at=minute(2))))
+        assert pending.count(path) == 1
+        assert "is kept" in str(pending.keep(path, sample(taken_at=minute(3)), PROBLEM))
+        done = perftrack("record")
+        assert done.stderr == f"perftrack: {file} holds no sample, and is set aside as {name}.refused\n"
+        assert instants(path)[:2] == [minute(1), minute(3)]
+        assert len(instants(path)) == 3
+        assert kept(path) == [f"{name}.refused"]
+        assert perftrack("record").stderr == ""
+
+    def test_is_in_order_after_however_many(self, path: str, connection: sqlite3.Connection) -> None:
+        folder = Path(f"{path}-pending")
+        folder.mkdir()
+        (folder / "99999999-zz.json").write_bytes(pending._text(sample(taken_at=minute(1))))
+        pending.keep(path, sample(taken_at=minute(2)), PROBLEM)
+        pending.insert(connection, path)
+        assert instants(path) == [minute(1), minute(2)]
 
     @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
     @pytest.mark.usefixtures("connection")
