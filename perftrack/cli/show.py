@@ -162,8 +162,7 @@ def short(instant: datetime | None, covered: Coverage) -> str:
     """Return an instant of a range: the time, with the day where the range is longer than one."""
     if instant is None:
         return UNKNOWN
-    span = covered.span
-    ends = (span.since or covered.held.first, span.until or covered.held.last)
+    ends = (covered.span.since or covered.held.first, covered.until)
     is_long = None in ends or ends[1] - ends[0] > timedelta(days=1, minutes=1)  # type: ignore[operator]
     return f"{instant.astimezone():{'%m-%d %H:%M' if is_long else '%H:%M:%S'}}"
 
@@ -215,7 +214,7 @@ def coverage_lines(covered: Coverage) -> list[str]:
     held = covered.held
     assert held.first is not None
     assert held.last is not None
-    until = covered.span.until or held.last
+    until = covered.until or held.last
     several = f"{len(covered.hosts)} machines, " if len(covered.hosts) > 1 else ""
     lines = [
         f"{several}{', '.join(covered.hosts)}: {_ends(covered.span.since or held.first, until)[0]} to {zoned(until)}",
@@ -264,7 +263,7 @@ def coverage_document(covered: Coverage) -> dict[str, Any]:
     return {
         "hosts": covered.hosts,
         "since": iso(covered.span.since or covered.held.first),
-        "until": iso(covered.span.until),
+        "until": None if covered.is_open else iso(covered.span.until),
         "samples": covered.held.samples,
         "samples_expected": covered.expected,
         "samples_without_counters": covered.without_counters,

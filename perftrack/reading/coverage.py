@@ -36,7 +36,7 @@ class Gap(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """What was recorded of a range. *usual_seconds*: see `usual_seconds`.
+    """What was recorded of a range. *is_open*: it has no end but now. *usual_seconds*: see `usual_seconds`.
 
     *expected*: how many samples there would be without the gaps. *without_counters*: samples of imported data.
     *everything*: all that the database holds, where the range holds nothing; else as *held*. *hosts*: by name.
@@ -45,6 +45,7 @@ class Coverage(NamedTuple):
     """
 
     span: TimeRange
+    is_open: bool
     held: Extent
     usual_seconds: float | None
     expected: int
@@ -55,15 +56,25 @@ class Coverage(NamedTuple):
     selections: list[str]
     future: Extent
 
+    @property
+    def until(self) -> datetime | None:
+        """The end of the range, or where it is open the last sample."""
+        return self.held.last if self.is_open else self.span.until
+
 
 def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage:
-    """Return what the database holds of *span*; its end is *now* where it is not bounded, or in the future."""
+    """Return what the database holds of *span*; its end is *now* where it is not bounded, or in the future.
+
+    Where it is not bounded, samples that were taken under a clock that is ahead of *now* are not in it.
+    """
+    is_open = span.until is None
+    if span.until is None:
+        span = span._replace(until=now + FUTURE)
     held = queries.extent(connection, span)
     gaps = _gaps(connection, span)
     usual = usual_seconds(connection, span, gaps)
     if usual is not None and held.last is not None:
-        end = now if span.until is None else min(span.until, now)
-        rest = (end - held.last).total_seconds()
+        rest = (min(span.until or now, now) - held.last).total_seconds()
         if rest > GAP_FACTOR * usual:
             gaps.append(Gap(None, "", "gap", held.last, None, rest, usual))
     intervals = ((gap.seconds, gap.usual_seconds or usual) for gap in gaps)
@@ -72,6 +83,7 @@ def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage
     imported = select(func.count()).where(*span.holds(table), table.uptime_seconds.is_(None))
     return Coverage(
         span,
+        is_open,
         held,
         usual,
         held.samples + missing,

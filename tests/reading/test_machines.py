@@ -135,6 +135,7 @@ class TestTheMonitor:
         assert re.search(r"^clock +ERROR: 1 sample is in the future, up to 20", done.stdout, re.MULTILINE)
         for command in ("top", "report"):
             assert "ERROR: 1 sample is in the future" in perftrack(command).stdout
+            assert "2027" not in perftrack(command).stdout.splitlines()[0]
         assert json.loads(perftrack("status", "--format", "json", expect=1).stdout)["samples_in_the_future"] == 1
 
     def test_is_not_blinded_by_imported_data(self, connection: sqlite3.Connection, perftrack: Run) -> None:

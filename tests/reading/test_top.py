@@ -345,7 +345,7 @@ def test_reads_no_more_than_its_range(machine: Machine, path: str) -> None:
         event.listen(reader, "before_cursor_execute", explain)
         span = TimeRange((NOON + timedelta(minutes=2)).replace(tzinfo=UTC), None)
         for group in get_args(usage.Group):
-            covered = coverage(reader, span, NOON.replace(tzinfo=UTC))
+            covered = coverage(reader, span, (NOON + timedelta(hours=1)).replace(tzinfo=UTC))
             reading.rankings(reader, covered, ["cpu"], group, 5)
     scans = {step for step in steps if step.startswith("SCAN") and "(subquery" not in step and "anon" not in step}
     made = {"SCAN used", "SCAN interval", "SCAN new LEFT-JOIN", "SCAN CONSTANT ROW"}
