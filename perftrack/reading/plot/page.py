@@ -54,7 +54,7 @@ def _data(plot: Plot) -> dict[str, Any]:
 
     gaps = sorted(covered.gaps, key=lambda gap: -gap.seconds)[:GAPS_DRAWN]
     first = covered.span.since or covered.held.first
-    last = covered.until
+    last = covered.until or covered.held.last
     slack = max((covered.held.last - covered.held.first) / 200, timedelta(seconds=1))
     first, last = max(first, covered.held.first - slack), min(last, covered.held.last + slack)
     return {
