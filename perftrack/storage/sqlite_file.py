@@ -19,7 +19,7 @@ LOG_BYTES_MAX = 16 * 1024 * 1024
 # "perf", by which file(1) and perftrack know such a file; PRAGMA application_id.
 APPLICATION_ID = 0x70657266
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
-_ANYBODY_WRITES, _ANYBODY, _GROUP_AND_ANYBODY = 0o002, 0o007, 0o077  # S_IWOTH; S_IRWXO; S_IRWXG | S_IRWXO
+_ANYBODY_WRITES, _ANYBODY_READS, _GROUP_AND_ANYBODY = 0o002, 0o004, 0o077  # S_IWOTH; S_IROTH; S_IRWXG | S_IRWXO
 _MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 
 
@@ -163,8 +163,11 @@ def may_be_ours(path: str) -> bool:
 
 
 def is_private(path: str) -> bool:
-    """Return whether not just anybody may do something with the file, which only POSIX knows. A group may be let."""
-    return os.name != "posix" or not os.stat(path).st_mode & _ANYBODY
+    """Return whether the file is not one that anybody may read, as copies are; only POSIX knows.
+
+    That a group may read it, or anybody write it, is no program's default: somebody wants it so.
+    """
+    return os.name != "posix" or os.stat(path).st_mode & (_ANYBODY_READS | _ANYBODY_WRITES) != _ANYBODY_READS
 
 
 def is_wal(connection: sqlite3.Connection) -> bool:

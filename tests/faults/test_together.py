@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def test_a_tick_does_not_wait_for_an_export(place: Place) -> None:
     connection = opening.open_current(place.path)
     for number in range(3000):
         instant = f"2026-11-20 {number // 60 % 24:02d}:{number % 60:02d}:{number // 1440:02d}.000000"
-        insertion.insert_sample(connection, sample(process_row(), taken_at=instant))
+        insertion.insert_sample(connection, sample(process_row(), host=socket.gethostname(), taken_at=instant))
     connection.close()
     place.watched = 1
     command = [sys.executable, "-m", "perftrack", "export", "--process-csv", "-"]
