@@ -81,11 +81,15 @@ class ProcessRow(TypedDict, total=False):
     cpu_percent: float | None
     cpu_user_ms: int | None
     cpu_system_ms: int | None
+    children_user_ms: int | None
+    children_system_ms: int | None
     rss_bytes: int | None
     vms_bytes: int | None
     num_threads: int | None
     read_bytes: int | None
     write_bytes: int | None
+    own_read_bytes: int | None
+    own_write_bytes: int | None
     uss_bytes: int | None
     pss_bytes: int | None
     swap_bytes: int | None

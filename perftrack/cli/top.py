@@ -110,7 +110,8 @@ def top(
 _FIELDS = (
     "host",
     *("cpu_seconds", "cpu_estimated_seconds", "cpu_percent_mean", "cpu_percent_max", "cpu_percent_max_at"),
-    *("rss_max_bytes", "rss_mean_bytes", "read_bytes", "write_bytes", "num_threads_max", "last_seen_at"),
+    *("rss_max_bytes", "rss_mean_bytes", "read_bytes", "write_bytes", "own_read_bytes", "own_write_bytes"),
+    *("num_threads_max", "last_seen_at"),
     *("pid", "name", "username", "command", "started_at"),
 )
 _GROUP_FIELD = {"name": "name", "command": "command", "user": "username"}
@@ -134,6 +135,8 @@ def document(ranked: Ranked, group: str) -> dict[str, Any]:
         "rss_mean_bytes": used.rss_mean_bytes,
         "read_bytes": used.read_bytes and round(used.read_bytes),
         "write_bytes": used.write_bytes and round(used.write_bytes),
+        "own_read_bytes": used.own_read_bytes and round(used.own_read_bytes),
+        "own_write_bytes": used.own_write_bytes and round(used.own_write_bytes),
         "num_threads_max": used.num_threads_max,
         "last_seen_at": show.iso(used.last_seen_at),
     }
@@ -183,6 +186,8 @@ def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -
             "written": show.size(used.write_bytes),
             "threads": show.number(used.num_threads_max, 0),
         }
+        if by == "io":
+            shown |= {"own read": show.size(used.own_read_bytes), "own written": show.size(used.own_write_bytes)}
         machine = {"host": ranked.host} if len(found.coverage.hosts) > 1 else {}
         lines.append(machine | shown | processes.texts(document(ranked, group)))
     if lines:
@@ -191,7 +196,7 @@ def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -
         print(nothing)
     print()
     if by == "io":
-        show.line("read and written are a process's own and those of its children that have ended", wide=wide)
+        show.line("read and written: with those of its children that have ended; own: certainly its own", wide=wide)
     if found.is_of_all:
         show.line(unattributed_line(found), wide=wide)
 

@@ -55,11 +55,12 @@ _RANKED_BY: dict[str, str] = {
 # pair is one number, so that the largest tells both.
 _CREATE = f"""
 CREATE TEMPORARY TABLE used (
-  key PRIMARY KEY, newest, peak, cpu_ms, cpu_estimated_ms, seconds, read_bytes, write_bytes,
-  rss_max_bytes, rss_sum_bytes, rss_samples, num_threads_max{_FURTHER_NAMES})
+  key PRIMARY KEY, newest, peak, cpu_ms, cpu_estimated_ms, seconds, read_bytes, write_bytes, own_read_bytes,
+  own_write_bytes, rss_max_bytes, rss_sum_bytes, rss_samples, num_threads_max{_FURTHER_NAMES})
 """
 _SUMS = (
-    *("cpu_ms", "cpu_estimated_ms", "seconds", "read_bytes", "write_bytes", "rss_sum_bytes", "rss_samples"),
+    *("cpu_ms", "cpu_estimated_ms", "seconds", "rss_sum_bytes", "rss_samples"),
+    *("read_bytes", "write_bytes", "own_read_bytes", "own_write_bytes"),
     *(metric.name for metric in _FURTHER if metric.per_second is not None),
 )
 _LARGEST = (
@@ -77,6 +78,7 @@ _ADD_UP = """
 INSERT INTO used
 SELECT {one}, max(sample_id << 32 | process_id), max(CAST(cpu_percent * 100 AS INTEGER) << 32 | sample_id),
   sum(cpu_ms), sum(cpu_estimated_ms), sum(seconds), sum(read_bytes), sum(write_bytes),
+  sum(own_read_bytes), sum(own_write_bytes),
   max(rss_bytes), sum(rss_bytes), count(rss_bytes), max(num_threads){further}
 FROM (
   SELECT key, {any}(process_id) AS process_id, CASE WHEN :is_seen THEN sample_id END AS sample_id,
@@ -86,11 +88,13 @@ FROM (
     {any}(CASE WHEN cpu_ms IS NOT NULL THEN seconds * share END) AS seconds,
     {sum}(read_bytes * share) AS read_bytes,
     {sum}(write_bytes * share) AS write_bytes,
+    {sum}(own_read_bytes * share) AS own_read_bytes,
+    {sum}(own_write_bytes * share) AS own_write_bytes,
     {sum}(CASE WHEN :is_seen THEN rss_bytes END) AS rss_bytes,
     {sum}(CASE WHEN :is_seen THEN num_threads END) AS num_threads{further_of_sample}
   FROM (
-    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, cpu_percent, read_bytes, write_bytes, rss_bytes,
-      num_threads{columns}, {share} AS share
+    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, cpu_percent, read_bytes, write_bytes, own_read_bytes,
+      own_write_bytes, rss_bytes, num_threads{columns}, {share} AS share
     FROM process_interval
     WHERE {in_part} AND (:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid)
       AND (:user IS NULL OR username = :user)
@@ -134,6 +138,7 @@ class Usage(NamedTuple):
     *cpu_estimated_ms*: so much of cpu_ms is shares of intervals that are not in the range as a whole.
     *cpu_percent_mean*: percent of one CPU over the time that is known; *cpu_percent_max*: of the interval that ended
     at *cpu_percent_max_at* (UTC). Memory and threads: of a group, those of all its processes in a sample together.
+    *read_bytes*, *write_bytes*: with those of children that have ended; *own_*: what of them is certainly its own.
     *further*: of the further metrics of the list, the total of a counter and the peak of a gauge.
     """
 
@@ -146,6 +151,8 @@ class Usage(NamedTuple):
     rss_mean_bytes: int | None
     read_bytes: float | None
     write_bytes: float | None
+    own_read_bytes: float | None
+    own_write_bytes: float | None
     num_threads_max: int | None
     last_seen_at: datetime | None
     further: dict[str, float | None]
@@ -293,6 +300,8 @@ def _ranked(row: Row[Any], host: str, group: Group) -> Ranked:
         round(row.rss_sum_bytes / row.rss_samples) if row.rss_samples else None,
         row.read_bytes,
         row.write_bytes,
+        row.own_read_bytes,
+        row.own_write_bytes,
         row.num_threads_max,
         row.last_seen_at and row.last_seen_at.replace(tzinfo=UTC),
         {metric.name: getattr(row, metric.name) for metric in _FURTHER},

@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perftrack.rows import ProcessRow
+
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _MS_PER_TICK = 1000 // _TICKS_PER_SECOND
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -75,6 +77,8 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
             "ppid": int(fields[1]),
             "cpu_user_ms": int(fields[11]) * _MS_PER_TICK,
             "cpu_system_ms": int(fields[12]) * _MS_PER_TICK,
+            "children_user_ms": int(fields[13]) * _MS_PER_TICK,
+            "children_system_ms": int(fields[14]) * _MS_PER_TICK,
             "rss_bytes": int(fields[21]) * _PAGE_BYTES,
             "vms_bytes": int(fields[20]),
             "num_threads": int(fields[17]),
@@ -96,10 +100,19 @@ def read_memory_and_io(candidate: Candidate) -> None:
         row["vms_bytes"], row["rss_bytes"] = int(size) * _PAGE_BYTES, int(resident) * _PAGE_BYTES
         io = proc_files.read(row["pid"], "io", 512)
         row["read_bytes"], row["write_bytes"] = number(io, b"\nread_bytes:"), number(io, b"\nwrite_bytes:")
+        if row["children_user_ms"] or row["children_system_ms"]:  # which have read and written too
+            _read_own_io(row)
     except PermissionError:
         candidate.denied = True
     except OSError:
         pass
+
+
+def _read_own_io(row: ProcessRow) -> None:
+    """Add what a process has read and written by itself, where its only thread tells. Raises: OSError."""
+    if row["num_threads"] == 1:
+        io = proc_files.read_once(row["pid"], f"task/{row['pid']}/io", 512)
+        row["own_read_bytes"], row["own_write_bytes"] = number(io, b"\nread_bytes:"), number(io, b"\nwrite_bytes:")
 
 
 def read_owner_and_command(candidate: Candidate, record_command: str = redaction.FULL) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 
 import psutil
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TICKS_PER_SECOND = 100
+
+
+def _children_ms(cpu: Any, name: str) -> int | None:
+    """Return CPU time of children that have ended; psutil has 0 where the system does not count it."""
+    return None if cpu is None or sys.platform in {"darwin", "win32"} else round(getattr(cpu, name) * 1000)
 
 
 def own_username() -> str:
@@ -48,6 +54,8 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
                 "ppid": _allowed(candidate, process.ppid),
                 "cpu_user_ms": None if cpu is None else round(cpu.user * 1000),
                 "cpu_system_ms": None if cpu is None else round(cpu.system * 1000),
+                "children_user_ms": _children_ms(cpu, "children_user"),
+                "children_system_ms": _children_ms(cpu, "children_system"),
                 "rss_bytes": None if memory is None else memory.rss,
                 "vms_bytes": None if memory is None else memory.vms,
                 "num_threads": _allowed(candidate, process.num_threads),

@@ -135,7 +135,23 @@ _process_ends = [
         "How long the sample's interval is, as in system_interval. NULL: the first one of a boot.",
     ),
 ]
-_process_grown = [_grown(each, f"coalesce(before.{each.name}, new.counter)") for each in counters(ProcessSample)]
+
+
+def _grown_of_process(counter: Column[Any]) -> Column[Any]:
+    """Return what a counter of a process grew by. What is its own is all, as long as no child of it has ended."""
+    of_all = counter.info.get("own_of")
+    if of_all is None:
+        return _grown(counter, f"coalesce(before.{counter.name}, new.counter)")
+    now, then = (
+        f"iif({of}.children_user_ms + {of}.children_system_ms = 0, {of}.{of_all}, {of}.{counter.name})"
+        for of in ("own", "before")
+    )
+    grown = f"{now} - coalesce(\n    {then},\n    new.counter)"
+    doc = f"What of {of_all} is certainly its own. NULL: not known."
+    return column(counter.name, f"nullif(max(\n    {grown}, -1), -1)", Integer, doc)
+
+
+_process_grown = [_grown_of_process(each) for each in counters(ProcessSample)]
 _gauges = [
     shown(each, table="own")
     for each in columns_of(ProcessSample)

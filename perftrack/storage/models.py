@@ -290,6 +290,13 @@ class ProcessSample(Base):
     )
     cpu_user_ms: Mapped[CounterMilliseconds | None] = mapped_column(doc="Counter: user time. NULL: refused.")
     cpu_system_ms: Mapped[CounterMilliseconds | None] = mapped_column(doc="Counter: kernel time. NULL: refused.")
+    children_user_ms: Mapped[CounterMilliseconds | None] = mapped_column(
+        doc="Counter: user time of its children that have ended and that it has waited for, and of theirs "
+        "(proc_pid_stat(5), cutime). NULL: refused or not on this system."
+    )
+    children_system_ms: Mapped[CounterMilliseconds | None] = mapped_column(
+        doc="Counter: their kernel time (cstime). NULL: refused or not on this system."
+    )
     rss_bytes: Mapped[Bytes | None] = mapped_column(doc="Resident memory (psutil: rss). NULL: refused.")
     vms_bytes: Mapped[Bytes | None] = mapped_column(doc="Address space (psutil: vms). NULL: refused.")
     num_threads: Mapped[Count | None] = mapped_column(doc="Threads. NULL: refused.")
@@ -299,6 +306,15 @@ class ProcessSample(Base):
     )
     write_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: written to disks, by such children too. NULL: refused or not on this system."
+    )
+    own_read_bytes: Mapped[CounterBytes | None] = mapped_column(
+        info={"unit": "bytes", "counter": True, "own_of": "read_bytes"},
+        doc="Counter: what of read_bytes is certainly its own (/proc/PID/task/PID/io). NULL: all of it, where it has "
+        "no such children (children_user_ms and children_system_ms are 0); else not known, it has several threads.",
+    )
+    own_write_bytes: Mapped[CounterBytes | None] = mapped_column(
+        info={"unit": "bytes", "counter": True, "own_of": "write_bytes"},
+        doc="Counter: what of write_bytes is certainly its own. NULL: as own_read_bytes.",
     )
     uss_bytes: Mapped[Bytes | None] = mapped_column(
         doc="Memory of its own that would be freed if it ended (psutil: uss). "

@@ -1,7 +1,7 @@
 """The tick's SQL. Generated from models.py by `python -m perftrack.storage.statements`; do not edit."""
 
 # The newest revision in migrations/, which the INSERTs fit.
-REVISION = "0004"
+REVISION = "0005"
 SELECT_HOST = """
 SELECT host.id FROM host WHERE host.name = :name
 """
@@ -103,8 +103,9 @@ INSERT INTO name_filter (text, rank) VALUES (:text, 0)
 """
 INSERT_PROCESS_SAMPLE = """
 INSERT INTO process_sample (sample_id, process_id, filter_id, cpu_percent, cpu_user_ms, cpu_system_ms,
-rss_bytes, vms_bytes, num_threads, read_bytes, write_bytes, uss_bytes, pss_bytes, swap_bytes) VALUES (?, ?, ?,
-?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+children_user_ms, children_system_ms, rss_bytes, vms_bytes, num_threads, read_bytes, write_bytes,
+own_read_bytes, own_write_bytes, uss_bytes, pss_bytes, swap_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+?, ?, ?, ?, ?, ?)
 """
 # What recording fills of each table: all but the ids.
 HOST_COLUMNS = [
@@ -164,11 +165,15 @@ PROCESS_SAMPLE_COLUMNS = [
     "cpu_percent",
     "cpu_user_ms",
     "cpu_system_ms",
+    "children_user_ms",
+    "children_system_ms",
     "rss_bytes",
     "vms_bytes",
     "num_threads",
     "read_bytes",
     "write_bytes",
+    "own_read_bytes",
+    "own_write_bytes",
     "uss_bytes",
     "pss_bytes",
     "swap_bytes",

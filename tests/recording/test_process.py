@@ -62,7 +62,8 @@ class TestAProcesssRow:
         row = row_of(spawn("pt-sleeper"), take("pt-sleeper"))
         assert set(row) == PROCESS_COLUMNS == set(ProcessRow.__annotations__)
         not_asked_for = {"uss_bytes", "pss_bytes", "swap_bytes"}
-        assert {name for name in PROCESS_COLUMNS if row[name] is None} == not_asked_for
+        not_apart = {"own_read_bytes", "own_write_bytes"}  # it has had no children
+        assert {name for name in PROCESS_COLUMNS if row[name] is None} == not_asked_for | not_apart
 
     def test_says_who_it_is(self, spawn: Spawn) -> None:
         process = spawn("pt-sleeper", "1000", "0")
@@ -249,6 +250,7 @@ print(json.dumps([sample.system, sample.processes]))
         assert {row["pid"] for row in rows} == {process.pid for process in processes}
         for row in rows:
             refused = {"read_bytes", "write_bytes", "uss_bytes", "pss_bytes", "swap_bytes"}
+            refused |= {"own_read_bytes", "own_write_bytes"}
             assert {name for name in PROCESS_COLUMNS if row[name] is None} == refused
             assert row["username"] == "root"
         names = (OWN + "one", f"{OWN}another-with-a-long-name"[:15], OWN + "third-with-a-long-name")
@@ -335,3 +337,21 @@ class TestOddNames:
         row = row_of(process, take("pt-"))
         assert row["name"] == "pt-\\ud800"
         assert row["command"].encode().endswith(b" x")
+
+
+def test_what_an_ended_child_wrote_is_told_from_what_a_process_wrote_itself(tmp_path: Path) -> None:
+    """The kernel adds both up: without that, a shell would have written what dd did."""
+    script = f"dd if=/dev/urandom of={tmp_path}/of-child bs=1M count=32 2>&1 >&-; echo; sleep 1000"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as shell:
+        while shell.stdout.readline().strip():
+            pass
+        candidate = linux.read_process(shell.pid)
+        linux.read_memory_and_io(candidate)
+        subprocess.run(["pkill", "-P", str(shell.pid)], check=True)
+        shell.kill()
+    row = candidate.row
+    if row["write_bytes"] == 0:
+        pytest.skip("files here are on no disk")
+    assert row["children_user_ms"] + row["children_system_ms"] > 0
+    assert row["write_bytes"] >= 32 << 20
+    assert row["own_write_bytes"] < 1 << 20

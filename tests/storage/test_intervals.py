@@ -225,6 +225,27 @@ class TestProcessInterval:
         assert rows(connection, "process_interval", "seconds, cpu_ms, rss_bytes") == [(None, None, 4096)]
 
 
+class TestItsOwnInput:
+    """What a process has read by itself, beside what its children had that have ended."""
+
+    def read(self, machine: Machine, *samples: tuple[int, int | None, int]) -> list[tuple[int | None, int | None]]:
+        """Record what it has read in all, by itself, and how much CPU its children took; return both growths."""
+        for in_all, own, children in samples:
+            row = process(0, read_bytes=in_all, own_read_bytes=own, children_user_ms=children)
+            machine.tick(row)
+        return rows(machine.connection, "process_interval", "read_bytes, own_read_bytes")[1:]
+
+    def test_is_all_where_it_has_had_none(self, machine: Machine) -> None:
+        assert self.read(machine, (100, None, 0), (700, None, 0)) == [(600, 600)]
+
+    def test_is_what_its_thread_says_when_one_has_ended(self, machine: Machine) -> None:
+        """A shell has read 10 more, and dd 600."""
+        assert self.read(machine, (100, None, 0), (710, 110, 50), (720, 115, 50)) == [(610, 10), (10, 5)]
+
+    def test_is_not_known_of_several_threads(self, machine: Machine) -> None:
+        assert self.read(machine, (100, None, 0), (700, None, 50), (800, None, 50)) == [(600, None), (100, None)]
+
+
 class TestGap:
     def test_is_none_where_ticks_are_regular(self, machine: Machine, connection: sqlite3.Connection) -> None:
         for seconds in (60, 61, 59, 60, 5, 55, 60, 62, 100):
