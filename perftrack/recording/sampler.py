@@ -74,8 +74,9 @@ def take_sample(
             for candidate in candidates:
                 _read_again(candidate)
         else:
-            baseline = stored_baseline(host, boot, recorder, listed_uptime - SHORTEST_SECONDS)
             ranking = _ranking_baseline(pids, booted_at) if selection.top else None
+            latest = system.platform.uptime_seconds() - SHORTEST_SECONDS
+            baseline = stored_baseline(host, boot, recorder, latest)
             cpu, uptime, taken_at = system.cpu_counters(), system.platform.uptime_seconds(), time.time()
             candidates, unreadable = _read_candidates(pids, selection, booted_at, described, record_command)
         read_uptime = system.platform.uptime_seconds()

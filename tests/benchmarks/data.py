@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +14,8 @@ from pathlib import Path
 from perftrack.storage import opening, sqlite_file, tick_sql
 from perftrack.storage.models import Base, ProcessSample, SystemSample
 
+BOOT = "bench"
+_MADE = "boot_id = (SELECT id FROM boot WHERE key = ?)"
 PROCESSES = 50
 LIFE_MINUTES = 10  # so often one of them is replaced
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
@@ -32,8 +35,9 @@ def recorded(path: Path, process_rows: int, progress: Callable[[float], None], f
     samples = process_rows // PROCESSES
     with closing(opening.open_current(str(unfinished))) as connection:
         connection.execute("PRAGMA synchronous=OFF")  # only the making is in a hurry
-        host = connection.execute(tick_sql.INSERT_HOST, {"name": "bench"}).lastrowid
-        boot = {"host_id": host, "key": "bench", "booted_at": "2026-01-01 00:00:00.000000"}
+        # this machine, as a database is about it where it is in it, and ticks that are measured add it
+        host = connection.execute(tick_sql.INSERT_HOST, {"name": socket.gethostname()}).lastrowid
+        boot = {"host_id": host, "key": BOOT, "booted_at": "2026-01-01 00:00:00.000000"}
         boot_id = connection.execute(tick_sql.INSERT_BOOT, boot).lastrowid
         connection.execute(tick_sql.INSERT_NAME_FILTER, {"text": "python"})
         _insert_processes(connection, boot_id, samples, random.Random(first_minute))
@@ -49,29 +53,28 @@ def recorded(path: Path, process_rows: int, progress: Callable[[float], None], f
 
 
 def last_hour(path: Path) -> str:
-    """Return what --since takes for the last hour that the database holds."""
+    """Return what --since takes for the last hour that was made; ticks that were measured are later."""
     with closing(sqlite_file.connect(str(path))) as connection:
-        (newest,) = connection.execute("SELECT max(taken_at) FROM system_sample").fetchone()
+        (newest,) = connection.execute(f"SELECT max(taken_at) FROM system_sample WHERE {_MADE}", (BOOT,)).fetchone()
     return (datetime.fromisoformat(newest) - timedelta(minutes=60)).isoformat() + "Z"
 
 
 def one_hour_of(path: Path, since: str, target: Path) -> Path:
-    """Return a database that holds the samples of *path* from *since* on, and nothing else."""
+    """Return a database that holds the samples that were made in *path* from *since* on, and nothing else."""
     if not target.exists():
         opening.open_current(str(target)).close()
         with closing(sqlite_file.connect(str(target))) as connection:
             connection.execute("ATTACH ? AS whole", (str(path),))
             connection.execute("BEGIN")
-            newer = "SELECT id FROM whole.system_sample WHERE taken_at >= ?"
-            since_text = since.replace("T", " ").removesuffix("Z")
+            newer = f"whole.system_sample WHERE {_MADE} AND taken_at >= ?"
+            values = BOOT, since.replace("T", " ").removesuffix("Z")
             for table in ("host", "boot", "name_filter", "process"):
                 connection.execute(f"INSERT INTO main.{table} SELECT * FROM whole.{table}")
+            connection.execute(f"INSERT INTO main.system_sample SELECT * FROM {newer}", values)
             connection.execute(
-                "INSERT INTO main.system_sample SELECT * FROM whole.system_sample WHERE taken_at >= ?", (since_text,)
-            )
-            connection.execute(
-                f"INSERT INTO main.process_sample SELECT * FROM whole.process_sample WHERE sample_id IN ({newer})",
-                (since_text,),
+                "INSERT INTO main.process_sample SELECT * FROM whole.process_sample "
+                f"WHERE sample_id IN (SELECT id FROM {newer})",
+                values,
             )
             connection.execute("COMMIT")
     return target

@@ -108,7 +108,8 @@ class TestTheLoop:
         perftrack("record", "--every", "0.5s", "--count", "3", "--cpu-window", "0", "--top", "0")
         windows = query(path, "SELECT window_seconds FROM system_sample ORDER BY id")
         assert windows[0] is None
-        assert windows[1:] == pytest.approx([0.5, 0.5], abs=0.4)
+        assert windows[1] > 0  # the first sample also starts the program, which takes a part of the interval
+        assert windows[2] == pytest.approx(0.5, abs=0.3)
 
     @pytest.mark.usefixtures("connection")
     def test_never_records_itself(self, path: str) -> None:
