@@ -42,7 +42,8 @@ class Checkout:
         if not path.exists():
             command = [self._bin / "python", "-c", MAKE_DATABASE, path, str(rows)]
             env = {**os.environ, "PYTHONPATH": str(self._tests)}
-            subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+            # in its folder: the folder that a program is run in comes first where Python looks for perftrack
+            subprocess.run(command, env=env, cwd=self._tests.parent, check=True, capture_output=True, text=True)
         return path
 
     def new(self) -> Path:
