@@ -71,10 +71,6 @@ def explain(error: sqlite3.Error, database: str) -> PerftrackError:
 
 def _recover_works() -> bool:
     """Return whether the sqlite3 shell here can `.recover`: that of Debian 12 is built without what it needs."""
-    import subprocess
+    from perftrack.programs import output_of
 
-    asks = ["sqlite3", ":memory:", "SELECT count(*) FROM sqlite_dbpage"]
-    try:
-        return subprocess.run(asks, capture_output=True, timeout=5, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+    return output_of("sqlite3", ":memory:", "SELECT count(*) FROM sqlite_dbpage") is not None

@@ -5,11 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import re
-import subprocess
 from typing import NamedTuple
 
-# Not looked up in PATH: who can write to a folder of it would say what is run here.
-CRONTAB_PROGRAMS = ("/usr/bin/crontab", "/bin/crontab")
+from perftrack.programs import output_of
+
 CRONTABS = ("/etc/crontab", "/etc/cron.d/*")
 UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "~/.config/systemd/user")
 # The original PerformanceTrack's script records too.
@@ -46,14 +45,7 @@ def _records(text: str) -> list[str]:
 
 
 def _own_crontab() -> str:
-    program = next(filter(os.path.exists, CRONTAB_PROGRAMS), None)
-    if program is None:
-        return ""
-    try:
-        done = subprocess.run([program, "-l"], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace")
+    return (output_of("crontab", "-l") or b"").decode("utf-8", "replace")
 
 
 def _read(path: str) -> str:

@@ -18,6 +18,7 @@ import typer
 from conftest import Run
 from machine import Machine, process
 
+from perftrack import programs
 from perftrack.cli import status as cli_status
 from perftrack.reading import schedules, status
 from perftrack.storage import failures
@@ -182,7 +183,7 @@ class TestAnOldSqlite:
 class TestTheSchedule:
     @pytest.fixture(autouse=True)
     def nothing_of_this_system(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(schedules, "CRONTAB_PROGRAMS", (str(tmp_path / "bin" / "crontab"),))
+        monkeypatch.setattr(programs, "FOLDERS", (str(tmp_path / "bin"),))
         monkeypatch.setattr(schedules, "CRONTABS", (str(tmp_path / "cron.d" / "*"),))
         monkeypatch.setattr(schedules, "UNITS", (str(tmp_path / "units"),))
         for name in ("bin", "cron.d", "units"):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Run, process_row, query, sample
 
-from perftrack import errors
+from perftrack import errors, programs
 from perftrack.errors import BusyError
 from perftrack.reading.snapshot import snapshot
 from perftrack.storage import insertion, opening, sqlite_file
@@ -159,9 +159,16 @@ def test_recovering_is_advised_only_where_the_shell_can(
 ) -> None:
     error = sqlite3.DatabaseError("malformed")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    (tmp_path / "system").mkdir()
+    monkeypatch.setattr(programs, "FOLDERS", (str(tmp_path / "system"),))
+    planted = tmp_path / "sqlite3"  # in PATH, which is not asked
+    planted.write_text(f"#!/bin/sh\ntouch {tmp_path}/was-run\n")
+    planted.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    assert ".recover" not in str(errors.explain(error, path))
+    assert not (tmp_path / "was-run").exists()
     for works in (0, 1):
-        shell = tmp_path / "sqlite3"
+        shell = tmp_path / "system" / "sqlite3"
         shell.write_text(f"#!/bin/sh\nexit {1 - works}\n")
         shell.chmod(0o755)
         said = str(errors.explain(error, path))
