@@ -93,7 +93,7 @@ def record(
                 from perftrack.storage import failures
 
                 if failures.note_error(outcome, on_a_terminal=sys.stderr.isatty()):
-                    _tell(str(outcome))
+                    tell(str(outcome))
             elif is_shown:
                 for line in _lines(outcome, settings, is_first=is_first):
                     print(printable(line))
@@ -103,7 +103,8 @@ def record(
         raise
 
 
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
+    """Print a line about what is being done, where output would be in the way."""
     print(f"perftrack: {printable(line)}", file=sys.stderr)
 
 
@@ -113,7 +114,7 @@ def _outcomes(settings: Settings, every: str | None, count: int | None) -> Itera
     if every is None:
         if count is not None:
             raise UsageError("--count needs --every")
-        return [record_one(settings, _tell)]
+        return [record_one(settings, tell)]
 
     from perftrack.timerange import parse_duration
 
@@ -123,7 +124,7 @@ def _outcomes(settings: Settings, every: str | None, count: int | None) -> Itera
             f"--every {every} leaves no time between samples that take {settings.cpu_window:g} s each; "
             "make it longer, or --cpu-window shorter"
         )
-    return record_every(settings, seconds, count, _tell)
+    return record_every(settings, seconds, count, tell)
 
 
 def _lines(sample: Sample, settings: Settings, *, is_first: bool) -> list[str]:

@@ -8,6 +8,7 @@ from contextlib import closing
 import typer
 
 from perftrack.cli import options
+from perftrack.cli.cron_line import tell
 from perftrack.settings import load
 from perftrack.text import printable
 
@@ -44,8 +45,6 @@ def upgrade(database: options.Database = None, config: options.Config = None) ->
 
     settings = load({"database": database}, config)
     with explained(settings.database), closing(open_current(settings.database)) as connection:
-        restoring.restore(
-            connection, settings.database, lambda line: print(f"perftrack: {printable(line)}", file=sys.stderr)
-        )
+        restoring.restore(connection, settings.database, tell)
     if sys.stdout.isatty():
         print(printable(f"database {settings.database} is at revision {tick_sql.REVISION}"))

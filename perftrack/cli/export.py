@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from perftrack.cli import options
+from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.show import count, nothing_in_range
 from perftrack.cli.targets import refuse_own_files
@@ -87,10 +88,9 @@ def export(
             progress=progress,
         )
     if len(done.hosts) > 1 and not wide:
-        names = printable(", ".join(done.hosts))
-        print(f"perftrack: the rows are of {names}; --host chooses, --wide has a column of it", file=sys.stderr)
+        tell(f"the rows are of {', '.join(done.hosts)}; --host chooses, --wide has a column of it")
     if done.in_range.samples == 0:
-        print(f"perftrack: {printable(nothing_in_range(done.everything, settings.database))}", file=sys.stderr)
+        tell(nothing_in_range(done.everything, settings.database))
     elif sys.stdout.isatty() and "-" not in targets:
         written = zip((done.system_rows, done.process_rows), targets, strict=True)
         wrote = " and ".join(f"{count(rows, 'row')} to {target}" for rows, target in written if rows is not None)

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from perftrack.cli import options, show
+from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.targets import refuse_own_files
 from perftrack.settings import expand, load
-from perftrack.text import printable
 
 
 def plot(
@@ -64,6 +64,6 @@ def plot(
         )
     show.require_samples(drawn.coverage, settings.database)
     for message in drawn.messages:
-        print(f"perftrack: {printable(message)}", file=sys.stderr)
+        tell(message)
     if sys.stdout.isatty() and output != "-":
         print(f"wrote {target}, of {show.count(drawn.coverage.held.samples, 'sample')}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from perftrack.cli import options, processes, show
+from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.top import cpu_text, totals, unattributed_line
 from perftrack.cli.top import document as process_document
@@ -63,7 +63,7 @@ def report(
     if output == "json":
         for each in found:
             if not _has_processes(each):
-                print(f"perftrack: {show.nothing_recorded(each.coverage)}", file=sys.stderr)
+                tell(show.nothing_recorded(each.coverage))
         documents = [_document(each) for each in found]
         print(json.dumps(documents[0] if len(documents) == 1 else {"machines": documents}, indent=2))
     else:

@@ -59,12 +59,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[s
     for number, row in enumerate(cells):
         parts = []
         for place, (name, cell) in enumerate(zip(header, row, strict=True)):
-            text = Text(cell)
             if name in texts:
                 text = _cut(cell, widths[place])
                 text.pad_right(widths[place] - text.cell_len if place < len(header) - 1 else 0)
             else:
-                text.pad_left(widths[place] - cell_len(cell))
+                text = Text(cell)
+                text.pad_left(widths[place] - text.cell_len)
             parts.append(text.plain)
         print((bold if number == 0 else Style()).render("  ".join(parts).rstrip()))
 

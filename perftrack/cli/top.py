@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from perftrack.cli import options, processes
+from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import load
@@ -94,7 +94,7 @@ def top(
         raise PerftrackError("no process that was recorded in this range matches --name, --pid and --user")
     nothing = "" if found.rows else show.nothing_recorded(found.coverage)
     if nothing and output != "table":
-        print(f"perftrack: {nothing}", file=sys.stderr)
+        tell(nothing)
     rows = [document(row, group) for row in found.rows]
     if output == "json":
         described = show.coverage_document(found.coverage) | {"by": by, "group": group, "rows": rows}

@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median_low
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from perftrack.reading import queries
 from perftrack.reading.queries import Extent, TimeRange
@@ -123,26 +123,29 @@ def usual_seconds(connection: Connection, span: TimeRange, gaps: list[Gap]) -> f
     return None if found is None else round(found, 3)
 
 
-def recent_seconds(connection: Connection, newest: TimeRange) -> float | None:
-    """Return the median of the latest intervals of the recorder of the last sample of *newest*, as `gap` has it.
+def newest_recorded(connection: Connection, span: TimeRange) -> Row[Any, Any, Any, Any] | None:
+    """Return taken_at, boot_id, recorder_id and uptime_seconds of the newest sample that was not imported."""
+    table = SystemSample.__table__.c
+    return connection.execute(
+        select(table.taken_at, table.boot_id, table.recorder_id, table.uptime_seconds)
+        .where(*span.holds(table), table.uptime_seconds.is_not(None))
+        .order_by(table.taken_at.desc())
+        .limit(1)
+    ).first()
+
+
+def recent_seconds(connection: Connection, newest: Row[Any, Any, Any, Any]) -> float | None:
+    """Return the median of the latest intervals of the recorder of *newest*, a sample, until then, as `gap` has it.
 
     None: it has no sample before that one in its boot.
     """
     table = SystemSample.__table__.c
-    last = connection.execute(
-        select(table.boot_id, table.recorder_id, table.uptime_seconds)
-        .where(*newest.holds(table), table.uptime_seconds.is_not(None))
-        .order_by(table.taken_at.desc())
-        .limit(1)
-    ).first()
-    if last is None:
-        return None
     uptimes = connection.execute(
         select(table.uptime_seconds)
         .where(
-            table.boot_id == last.boot_id,
-            table.recorder_id.is_not_distinct_from(last.recorder_id),
-            table.uptime_seconds <= last.uptime_seconds,
+            table.boot_id == newest.boot_id,
+            table.recorder_id.is_not_distinct_from(newest.recorder_id),
+            table.uptime_seconds <= newest.uptime_seconds,
         )
         .order_by(table.uptime_seconds.desc())
         .limit(NEIGHBOURS + 1)

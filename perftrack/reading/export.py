@@ -55,8 +55,7 @@ def export(
     # in this order, so that nothing is published that is no snapshot
     with output_files(system_csv, process_csv) as (system, process), snapshot(database) as connection:
         hosts = machines(connection, host)
-        if host is not None or len(hosts) == 1:
-            span = span._replace(hosts=tuple(hosts))
+        span = span._replace(hosts=tuple(hosts))
         in_range = queries.extent(connection, span)
         # counting all samples of a year would take longer than exporting an hour of it
         everything = in_range if in_range.samples else queries.extent(connection, TimeRange())

@@ -63,7 +63,7 @@ def reports(
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Report]:
-    """Return what happened in *span*, of each machine; none: it holds nothing, and then of all of them together.
+    """Return what happened in *span*, a report of each machine that it holds samples of, or one that has none.
 
     Maxima are of *parts* parts. *host*: see `machines`. *progress*: see `top`. Raises: PerftrackError.
     """

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from perftrack.errors import PerftrackError
 from perftrack.reading import queries
-from perftrack.reading.coverage import FUTURE, Coverage, coverage, recent_seconds
+from perftrack.reading.coverage import FUTURE, Coverage, coverage, newest_recorded, recent_seconds
 from perftrack.reading.machines import machines
 from perftrack.reading.metrics import RECORDER_CPU
 from perftrack.reading.openers import Opener, openers
@@ -39,13 +39,13 @@ class Status(NamedTuple):
     """How recording is doing.
 
     *size_bytes*: the database with its write-ahead log, *log_bytes* of which are that, where these processes have it
-    open: *log_openers*. *growth_bytes*: a day; None: not known yet. *rows*: of each
-    table; of process_sample an estimate where *rows_estimated*. *age_seconds*: of the newest sample; None: there is
-    none. *usual_seconds* and *cost* are of the day before the newest sample, *day* is the last day before now.
-    *is_late*: the newest sample is older than it should be, or there is none. *failures*: the newest first.
+    open: *log_openers*. *growth_bytes*: a day; None: not known yet. *rows*: of each table; of process_sample an
+    estimate where *rows_estimated*. *age_seconds*: of the newest sample; None: there is none. *usual_seconds* and
+    *cost* are of the day before the newest sample, *day* is the last day before now. *is_late*: the newest sample is
+    older than it should be, or there is none. *failures*: the newest first.
 
-    All but size and rows is of *hosts*. The newest sample is one that was recorded, and not under a clock that is
-    ahead of now: what was imported, or is in the future, tells nothing of how recording is doing.
+    All but size, rows and *held* is of *hosts*. The newest sample is one that was recorded, and not under a clock
+    that is ahead of now: what was imported, or is in the future, tells nothing of how recording is doing.
     """
 
     database: str
@@ -75,11 +75,12 @@ def status(database: str, host: str | None = None, now: datetime | None = None) 
     with snapshot(database) as connection:
         hosts = machines(connection, host)
         held = queries.extent(connection, TimeRange())
-        newest_at = _newest_recorded(connection, TimeRange(None, now + FUTURE, tuple(hosts)))
+        newest = newest_recorded(connection, TimeRange(None, now + FUTURE, tuple(hosts)))
+        newest_at = newest and newest.taken_at.replace(tzinfo=UTC)
         end = newest_at or now
         before = TimeRange(end - DAY, end + timedelta(microseconds=1), tuple(hosts))
         lately = coverage(connection, before, end)
-        recently = recent_seconds(connection, before)
+        recently = newest and recent_seconds(connection, newest)
         usual = max((each for each in (lately.usual_seconds, recently) if each is not None), default=None)
         age = None if newest_at is None else (now - newest_at).total_seconds()
         log = log_bytes(database)
@@ -105,13 +106,6 @@ def status(database: str, host: str | None = None, now: datetime | None = None) 
             failures=failures_of(database),
             schedules=schedules(),
         )
-
-
-def _newest_recorded(connection: Connection, span: TimeRange) -> datetime | None:
-    table = SystemSample.__table__.c
-    recorded = select(table.taken_at).where(*span.holds(table), table.uptime_seconds.is_not(None))
-    newest: datetime | None = connection.execute(recorded.order_by(table.taken_at.desc()).limit(1)).scalar()
-    return newest and newest.replace(tzinfo=UTC)
 
 
 def failures_of(database: str) -> list[Failure]:

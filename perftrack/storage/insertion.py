@@ -128,15 +128,12 @@ def stored_baseline(
     boot_id = _find_boot(connection, host, boot)
     if boot_id is None:
         return None
-    parameters = {"boot_id": boot_id, "until_uptime_seconds": until_uptime_seconds}
     newest = None
-    for recorder_id in (_id(connection, tick_sql.SELECT_RECORDER, recorder), None):
-        newest = (
-            newest
-            or connection.execute(
-                tick_sql.SELECT_NEWEST_SAMPLE, {**parameters, "recorder_id": recorder_id}
-            ).fetchone()
-        )
+    for recorder_id in dict.fromkeys((_id(connection, tick_sql.SELECT_RECORDER, recorder), None)):
+        values = {"boot_id": boot_id, "until_uptime_seconds": until_uptime_seconds, "recorder_id": recorder_id}
+        newest = connection.execute(tick_sql.SELECT_NEWEST_SAMPLE, values).fetchone()
+        if newest is not None:
+            break
     if newest is None:
         return None
     sample_id, uptime_seconds, *counters = newest

@@ -24,10 +24,7 @@ _MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 
 
 def pending_folder(path: str) -> str:
-    """Return the folder of what cannot be in the database at *path* (storage/pending.py).
-
-    It is there while a failure is not over, too: by that, and nothing else, a tick knows.
-    """
+    """Return the folder of what cannot be in the database at *path* (storage/pending.py)."""
     return f"{path}-pending"
 
 
