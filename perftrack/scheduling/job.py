@@ -73,6 +73,12 @@ def job(settings: Settings, every: str) -> Job:
     return Job(name(settings.database), command, int(seconds), settings.database)
 
 
+def require_text(words: list[str], scheduler: str) -> None:
+    """Raise UsageError where one of *words* is no valid text: a path may be any bytes."""
+    if any(0xD800 <= ord(char) <= 0xDFFF for word in words for char in word):
+        raise UsageError(f"a path is no valid UTF-8, which {scheduler} needs; cron does not: --using cron")
+
+
 def name(database: str) -> str:
     """Return what the files and units of the schedule for *database* are called: one name for each."""
     with suppress(UsageError):  # this user has no home folder

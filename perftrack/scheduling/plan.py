@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from perftrack.errors import PerftrackError
-from perftrack.scheduling import crontab, systemd
+from perftrack.scheduling import crontab, launchd, systemd, windows
 from perftrack.scheduling.job import Job
 from perftrack.scheduling.schedule import Schedule
 
@@ -37,7 +37,12 @@ class Mechanism(Protocol):
         """Return when *schedule* records next, in the zone of *now*; None: not known."""
 
 
-MECHANISMS: dict[str, Mechanism] = {"cron": crontab, "systemd": systemd}
+MECHANISMS: dict[str, Mechanism] = {
+    "cron": crontab,
+    "systemd": systemd,
+    "launchd": launchd,
+    "schtasks": windows,
+}
 
 
 def schedules() -> list[Schedule]:

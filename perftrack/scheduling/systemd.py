@@ -13,7 +13,7 @@ from perftrack.errors import PerftrackError
 from perftrack.private import make_folder
 from perftrack.programs import run
 from perftrack.scheduling import files
-from perftrack.scheduling.job import MINUTE, Job
+from perftrack.scheduling.job import MINUTE, Job, require_text
 from perftrack.scheduling.schedule import NOTE, Schedule, one_line, records, target
 
 SYSTEM = "/etc/systemd/system"
@@ -85,7 +85,8 @@ def _schedules(path: str, text: str) -> list[Schedule]:
 
 
 def contents(job: Job) -> list[tuple[str, str]]:
-    """Return the files of *job*, each with its text."""
+    """Return the files of *job*, each with its text. Raises: UsageError."""
+    require_text(job.command, "systemd")
     is_system = _is_system()
     folders = _words(dict.fromkeys([os.path.dirname(job.database), os.path.dirname(os.path.realpath(job.database))]))
     unit = f"Description=Record a sample of this machine {job.beat} (perftrack)\n"
@@ -166,21 +167,25 @@ def remove(schedule: Schedule) -> None:
 def next_run(schedule: Schedule, now: datetime) -> datetime | None:
     """Return when the timer elapses next, in the zone of *now*; None: not known."""
     unit = os.path.basename(schedule.where)
-    asked = ("show", unit, "--property=NextElapseUSecRealtime", "--value", "--timestamp=unix")
-    told = re.fullmatch(rb"@(\d+)\s*", run("systemctl", *_scope(), *asked).output)
-    return datetime.fromtimestamp(int(told[1]), now.tzinfo) if told else None
+    told = run("systemctl", *_scope(), "show", unit, "--property=NextElapseUSecRealtime", TZ="UTC").output.decode()
+    at = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", told)  # nothing while the service runs
+    return datetime.strptime(f"{at[0]}+0000", "%Y-%m-%d %H:%M:%S UTC%z").astimezone(now.tzinfo) if at else None
 
 
 def _change(before: dict[str, str | None], after: dict[str, str | None]) -> None:
     """Let the files be as *after* and their unit be started, where there is one. Raises: PerftrackError."""
     if before != after:
         old = [os.path.basename(path) for path, text in before.items() if text]
-        if old and os.path.isdir(RUNS):
+        is_reached = obstacle() is None
+        if old and is_reached:
             _systemctl("disable", "--now", *old)
         for path, text in after.items():
             files.replace(path, text)
-        if os.path.isdir(RUNS):
+        if is_reached:
             _systemctl("daemon-reload")
+        else:  # nothing runs that could be stopped; what enabled it are links
+            for link in (link for name in old for link in glob.glob(f"{glob.escape(_folder())}/*.wants/{name}")):
+                files.replace(link, None)
     new = [os.path.basename(path) for path, text in after.items() if text and "[Install]" in text]
     if new:
         _systemctl("enable", "--now", *new)
@@ -222,6 +227,8 @@ def _clone(program: str) -> str:
 
 def _command(words: list[str]) -> str:
     """Return *words* as ExecStart has them; in the first one no variable is looked for."""
+    if re.search(r"[\\'\"]", words[0]):  # which systemd takes for no program
+        words = ["/bin/sh", "-c", 'exec "$0" "$@"', *words]
     return " ".join([_words(words[:1]), _words(words[1:]).replace("$", "$$")])
 
 
