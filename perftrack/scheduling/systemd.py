@@ -139,10 +139,13 @@ def install(job: Job) -> None:
     files.refuse_what_is_not_ours(*paths)
     before = {path: files.read(path) or None for path in paths}
     after = {path: wanted.get(path) for path in paths}
+    folder = os.path.dirname(job.database)
     try:
-        make_folder(os.path.dirname(job.database))  # ReadWritePaths has to be there
+        make_folder(folder)  # ReadWritePaths has to be there
     except OSError as error:
-        raise PerftrackError(f"{os.path.dirname(job.database)}: {error.strerror}; nothing was changed") from None
+        raise PerftrackError(f"{folder}: {error.strerror}; nothing was changed") from None
+    if not os.path.isdir(folder):
+        raise PerftrackError(f"{folder} is no folder for a database; nothing was changed")
     try:
         _change(before, after)
     except PerftrackError as error:

@@ -220,11 +220,12 @@ class TestARealSystemd:
         database = f"/srv/{HOSTILE}/perftrack.db"
         where = ("--database", database)
         before = inside("find", "/etc/systemd", "/root", "/srv", "-ls").stdout
-        said = perftrack_inside("schedule", "install", *where)
+        inside("systemd-run", "--uid=nobody", "sleep", "1000")
+        said = perftrack_inside("schedule", "install", *where, PERFTRACK_ALL="true")
         assert "records every minute now: /etc/systemd/system/perftrack-" in said.stdout
         assert said.stderr == ""
         units = inside("sh", "-c", "cat /etc/systemd/system/perftrack-*").stdout
-        perftrack_inside("schedule", "install", *where)
+        perftrack_inside("schedule", "install", *where, PERFTRACK_ALL="true")
         assert inside("sh", "-c", "cat /etc/systemd/system/perftrack-*").stdout == units
         shown = arrived(perftrack_inside, *where)
         assert (shown["is_late"], shown["problem"]) == (False, None)
@@ -232,8 +233,7 @@ class TestARealSystemd:
         assert (schedule["kind"], schedule["missing"], schedule["is_own"]) == ("systemd timer", [], True)
         assert schedule["next_run_at"] is not None
         # as root, it reads what the kernel tells of all processes
-        denied = inside("/opt/python/bin/python", "-c", READ, database).stdout
-        assert denied == "[0, True]\n"
+        assert inside("/opt/python/bin/python", "-c", READ, database).stdout == "(0, 'nobody', 1)\n"
 
         refused = perftrack_inside("schedule", "install", "--using", "cron", *where, expect=1)
         assert "`perftrack schedule remove` first" in refused.stderr
@@ -248,10 +248,54 @@ class TestARealSystemd:
         after = inside("find", "/etc/systemd", "/root", "/srv", "-ls").stdout
         assert names(after) == names(before)
 
-    def test_that_cannot_start_it_leaves_nothing(self, inside: Inside, perftrack_inside: Inside) -> None:
-        """What systemd itself refuses: that unit is masked."""
+    def test_that_cannot_start_it_leaves_nothing_of_it(self, inside: Inside, perftrack_inside: Inside) -> None:
+        """Nobody can write into a folder that is a file."""
+        inside("sh", "-c", "echo kept >/srv/file")
+        refused = perftrack_inside("schedule", "install", "--database", "/srv/file/p.db", expect=1)
+        assert refused.stderr.count("\n") == 1
+        assert inside("sh", "-c", "ls /etc/systemd/system | grep perftrack", expect=1).stdout == ""
+
+    def test_that_refuses_the_timer_has_nothing_left_behind(self, inside: Inside, perftrack_inside: Inside) -> None:
+        """A drop-in, for units of any name that begins so, breaks it: systemd.unit(5)."""
+        drop_in = "/etc/systemd/system/perftrack-.timer.d"
+        inside("sh", "-c", f"mkdir {drop_in} && printf '[Timer]\\nOnCalendar=\\n' >{drop_in}/broken.conf")
+        refused = perftrack_inside("schedule", "install", "--database", "/srv/broken.db", expect=1)
+        assert refused.stderr.count("\n") == 1
+        assert "all was left as it was" in refused.stderr
+        left = inside("sh", "-c", "find /etc/systemd/system -name 'perftrack*' -not -path '*.d*'").stdout
+        assert left == ""
+        inside("rm", "-r", drop_in)
+
+    def test_runs_a_users_own_timer_and_says_that_lingering_is_off(
+        self, inside: Inside, perftrack_inside: Inside
+    ) -> None:
+        inside("sh", "-c", "chmod 711 /root; useradd --create-home --uid 4711 perf && systemctl start user@4711")
+        options = {
+            "user": ("runuser", "-u", "perf", "--"),
+            "HOME": "/home/perf",
+            "XDG_RUNTIME_DIR": "/run/user/4711",
+        }
+        if inside("runuser", "-u", "perf", "--", "/opt/python/bin/python", "-c", "", expect=None).returncode:
+            pytest.skip("only root may run the Python that runs the tests")
+        before = inside("find", "/home/perf").stdout
+        said = perftrack_inside("schedule", "install", **options)
+        assert "/home/perf/.config/systemd/user/perftrack.timer" in said.stdout
+        assert "loginctl enable-linger" in said.stderr
+        (schedule,) = arrived(perftrack_inside, **options)["schedules"]
+        assert len(schedule["missing"]) == 1
+        inside("systemctl", "stop", "user@4711")
+        assert (
+            "cannot be reached"
+            in perftrack_inside("schedule", "install", "--using", "systemd", expect=1, **options).stderr
+        )
+        perftrack_inside("schedule", "remove", **options)
+        left = set(inside("find", "/home/perf", "-type", "f", "-o", "-type", "l").stdout.split()) - set(
+            before.split()
+        )
+        assert all(path.startswith("/home/perf/.local/share/perftrack/") for path in left)
+
+    def test_leaves_a_unit_alone_that_somebody_masked(self, inside: Inside, perftrack_inside: Inside) -> None:
         where = ("--database", "/srv/other.db")
-        inside("mkdir", "-p", "/run/systemd/system")
         masked = job.name("/srv/other.db")
         inside("ln", "-sf", "/dev/null", f"/etc/systemd/system/{masked}.timer")
         refused = perftrack_inside("schedule", "install", *where, expect=1)
@@ -263,8 +307,8 @@ class TestARealSystemd:
 
 READ = """
 import sqlite3, sys
-row = sqlite3.connect(sys.argv[1]).execute("SELECT processes_denied, processes_seen FROM system_sample").fetchone()
-print([row[0], row[1] > 3])
+sql = "SELECT processes_denied, username, read_bytes IS NOT NULL FROM system_sample, process_log WHERE name = 'sleep'"
+print(sqlite3.connect(sys.argv[1]).execute(sql).fetchone())
 """
 
 

@@ -92,7 +92,7 @@ def test_the_task_names_all_in_full() -> None:
 
 
 def test_the_task_is_found_among_all() -> None:
-    other = task(database="/srv/o.db").replace("perftrack record", "notepad")
+    other = task(database="/srv/o.db").replace("/opt/perftrack/bin/perftrack", "notepad.exe")
     by_hand = task(database="/srv/h.db").replace("schedule install", "hand").replace("InteractiveToken", "S4U")
     own, hand = windows.schedules(f"<Tasks><!-- \\ -->{other}{task(database='/srv/a b.db')}{by_hand}</Tasks>")
     assert (own.database, own.is_own, own.where) == ("/srv/a b.db", True, job.name("/srv/a b.db"))
