@@ -313,6 +313,17 @@ def test_a_crontab_that_refuses_says_why(tmp_path: Path, monkeypatch: pytest.Mon
         plan.install(job.job(load({"database": str(tmp_path / "p.db")}), "1m"), "cron")
 
 
+def test_a_crontab_that_something_else_writes_at_the_same_time_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "crontab"
+    program.write_text('#!/bin/sh\n[ "$1" = - ] && cat >/dev/null\n[ "$1" = -l ] && echo "# of somebody else"\n:\n')
+    program.chmod(0o755)
+    monkeypatch.setattr("perftrack.programs.FOLDERS", (str(tmp_path),))
+    with pytest.raises(plan.PerftrackError, match="at the same time"):
+        crontab.install(job.job(load({"database": str(tmp_path / "p.db")}), "1m"))
+
+
 @pytest.mark.slow
 def test_debians_cron_runs_the_line_and_samples_arrive(
     prefix: list[str], perftrack: Perftrack, spool: Path, install_text: Callable, tmp_path: Path

@@ -87,7 +87,9 @@ def test_installing_twice_is_once_and_removing_leaves_nothing(folder: Path, tmp_
     folder.mkdir(parents=True)
     (folder / "other.plist").write_text("what is this")
     launchd.install(wanted())
+    loaded_at = (tmp_path / "loaded" / wanted().name).stat().st_mtime_ns
     launchd.install(wanted())
+    assert (tmp_path / "loaded" / wanted().name).stat().st_mtime_ns == loaded_at  # what runs goes on
     (found,) = launchd.found()
     assert (found.database, found.is_own, launchd.missing(found)) == ("/srv/p.db", True, [])
     launchd.install(wanted("5m"))
