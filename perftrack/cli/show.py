@@ -109,6 +109,12 @@ def entry(label: str, text: str) -> None:
         print(f"{label if number == 0 else '':<10}{part}")
 
 
+def paragraph(text: str) -> None:
+    """Print *text* on as many lines as it takes."""
+    for part in textwrap.wrap(printable(text), width(), break_long_words=False, break_on_hyphens=False):
+        print(part)
+
+
 def number(value: float | None, decimals: int = 1) -> str:
     """Return a figure with thousands apart."""
     return UNKNOWN if value is None else f"{value:,.{decimals}f}"

@@ -188,10 +188,12 @@ def add_up(
     group: Group,
     filters: Filters,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    look_ahead: timedelta = LOOK_AHEAD,
 ) -> None:
     """Add up what was used in *span* of one machine, for `largest` and `recorded` on the same *connection*.
 
-    *progress*: is told how many parts of the range are done, of how many.
+    *progress*: is told how many parts of the range are done, of how many. *look_ahead*: an interval that ends after
+    the range is looked for in the samples of so long after it.
     """
     connection.execute(text("DROP TABLE IF EXISTS used"))
     connection.execute(text(_CREATE))
@@ -211,7 +213,7 @@ def add_up(
             merged=_MERGED,
         )
     )
-    parts = _parts(connection, span)
+    parts = _parts(connection, span, look_ahead)
     for number, part in enumerate(parts, 1):
         connection.execute(statement, _parameters(span, part) | filters._asdict())
         progress(number, len(parts))
@@ -252,7 +254,7 @@ def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None
     return sum(known) if known else None, sum(estimated or 0 for _, estimated in found)
 
 
-def _parts(connection: Connection, span: TimeRange) -> list[_Part]:
+def _parts(connection: Connection, span: TimeRange, look_ahead: timedelta = LOOK_AHEAD) -> list[_Part]:
     """Return the parts of *span*, and the time after it in which its last intervals end."""
     table = SystemSample.__table__.c
     held = select(func.min(table.taken_at), func.max(table.taken_at)).where(*TimeRange(span.since).holds(table))
@@ -268,7 +270,7 @@ def _parts(connection: Connection, span: TimeRange) -> list[_Part]:
         parts.append(_Part(begin, min(begin + length, until, span.until or until), True, inside))
         begin, length = begin + length, PART
     if span.until is not None:
-        parts.append(_Part(span.until, span.until + LOOK_AHEAD, False, -1.0))
+        parts.append(_Part(span.until, span.until + look_ahead, False, -1.0))
     return parts
 
 

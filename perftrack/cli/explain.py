@@ -1,0 +1,88 @@
+"""`perftrack explain`: what was unusual, and who did it, in a few sentences."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+import typer
+
+from perftrack.cli import options
+from perftrack.cli.progress import progress_bar
+from perftrack.errors import UsageError
+from perftrack.settings import load
+from perftrack.timerange import parse_instant
+
+
+def explain(
+    since: options.Since = None,
+    until: options.Until = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T",
+            help="Explain the stretch that contains this time, or is nearest to it: of 12 hours before and after.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
+    ] = "text",
+    host: options.Host = None,
+    database: options.Database = None,
+    config: options.Config = None,
+) -> None:
+    """Explain what was unusual, and who did it: by default, in the last 24 hours.
+
+    Usual is what the same machine did at the same time of day in the two weeks before, so that a job of every night
+    is not unusual; with fewer than 3 days, what it did at all hours that were recorded. The answer says which.
+    Looked at are CPU, memory, pressure on I/O and on CPUs (where there is none, iowait and load). A stretch is
+    unusual when it is far above the highest value that is usual at that time, and by some percent of the machine.
+
+    Who did it: whose use grew most over what they usually use in the same time, with their share of the excess. What
+    nobody that is known used has no known owner: other processes than those that were recorded, or the kernel.
+    The three most unusual stretches are told; with --format json, every figure is there too.
+    """
+    settings = load({"database": database}, config)
+    first, last, instant = _range(since, until, at)
+
+    from perftrack.cli import show
+    from perftrack.cli.sentences import document, told
+    from perftrack.reading import explain as reading
+    from perftrack.reading.queries import TimeRange
+
+    with progress_bar("comparing with other days") as progress:
+        found = reading.explanations(
+            settings.database, TimeRange(first, last), at=instant, host=host, progress=progress
+        )
+    show.require_samples(found[0].coverage, settings.database)
+    if output == "json":
+        documents = [document(each) for each in found]
+        print(json.dumps(documents[0] if len(documents) == 1 else {"machines": documents}, indent=2))
+        return
+    for number, each in enumerate(found):
+        if number:
+            print()
+        for text in told(each, of_host=len(found) > 1):
+            show.paragraph(text)
+
+
+def _range(since: str | None, until: str | None, at: str | None) -> tuple[datetime, datetime | None, datetime | None]:
+    """Return the ends of what is looked at, and the instant that is asked for. Raises: UsageError."""
+    from perftrack.reading.explain import AROUND
+    from perftrack.reading.usual import HISTORY
+
+    now = datetime.now(UTC)
+    if at is not None:
+        if since is not None or until is not None:
+            raise UsageError("--at looks at the hours around that time: leave --since and --until away")
+        instant = parse_instant(at, now)
+        return instant - AROUND, instant + AROUND, instant
+    first, last = options.recent(since, until)
+    if (last or now) - first > HISTORY + timedelta(hours=1):  # of a clock change
+        raise UsageError(
+            f"explain compares with the {HISTORY.days} days before, and looks at no more than as many; "
+            "for a longer range see perftrack report, top and compare"
+        )
+    return first, last, None

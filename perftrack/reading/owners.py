@@ -1,0 +1,220 @@
+"""Who used more than usual in a stretch of time: how much more, what share of the excess it is, who started it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from statistics import median
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Connection, Row, select
+
+from perftrack.reading.consumption import (
+    NOTHING,
+    UNKNOWN,
+    Consumption,
+    Used,
+    consumption,
+    processes_of,
+    used_by_command,
+)
+from perftrack.reading.queries import TimeRange
+from perftrack.reading.usual import DAYS_MIN, HISTORY, Resource
+from perftrack.storage.models import Process
+
+# Who explains less of an excess is not named, and no more than so many are.
+SHARE_MIN, NAMED = 0.1, 3
+DAY = timedelta(days=1)
+
+
+class Grown(NamedTuple):
+    """A process that used more than its command usually does: by *grown*, of what is looked at.
+
+    *parents*: those that are known, its own parent first; *unknown_parent*: the PID of the next one, which was not
+    recorded.
+    """
+
+    process: Row[Any]
+    used: Used
+    usual: Used
+    grown: float
+    parents: list[Row[Any]]
+    unknown_parent: int | None
+
+
+class Owner(NamedTuple):
+    """Somebody who used more of a resource than usual. *kind*: what *key* is: a name. *share*: of the excess, 0 to 1.
+
+    *used*: in the time of the stretch, and *usual*: in comparable ones. *processes*: how many of its processes grew;
+    *largest*: the one that grew most.
+    """
+
+    kind: Literal["name"]
+    key: str
+    used: Used
+    usual: Used
+    share: float
+    processes: int
+    largest: Grown | None
+
+
+class Excess(NamedTuple):
+    """What was used of a resource above the usual, in ms or bytes; None: not known.
+
+    *owners*: those who used much more than they usually do, the largest first. *others_share*: what all others did;
+    *unknown_share*: what has no known owner. *compared*: with so many times of the same length; *is_of_hour*: they
+    were at the same hour of other days.
+    """
+
+    resource: Resource
+    used: float | None
+    usual: float | None
+    owners: list[Owner]
+    others_share: float | None
+    unknown_share: float | None
+    compared: int
+    is_of_hour: bool
+
+
+def excess(connection: Connection, span: TimeRange, resource: Resource, within: TimeRange) -> Excess:
+    """Return who used more of *resource* in *span* of one machine than in comparable times.
+
+    *within*: the range that is looked at. Where it has too few days before it, what is around *span* is comparable.
+    """
+    now = consumption(connection, span)
+    others, is_of_hour = _comparable(connection, span, within)
+    used = now.system.of(resource)
+    usual = _median(_usually(now, others, [each.system for each in others])).of(resource)
+    nobody = Excess(resource, used, usual, [], None, None, len(others), is_of_hour)
+    if used is None or usual is None or used <= usual:
+        return nobody
+    whole = used - usual
+    grown: list[tuple[float, str, Used]] = []
+    for key, of_key in now.by_name.items():
+        usually = _usually(now, others, [each.by_name.get(key) for each in others])
+        more = _more(of_key, _median(usually), resource)
+        if more >= SHARE_MIN * whole and _is_seldom(of_key, usually, resource):
+            grown.append((more, key, _median(usually)))
+    grown.sort(key=lambda each: -each[0])
+    usually = _usually(now, others, [each.recorded for each in others])
+    unknown = _share(whole - _more(now.recorded, _median(usually), resource), whole)
+    owners = []
+    for more, key, of_usual in grown[:NAMED]:
+        found = _processes(connection, span, resource, now, others, key, of_usual, more)
+        owners.append(Owner("name", key, now.by_name[key], of_usual, _share(more, whole), *found))
+    rest = max(0.0, 1 - unknown - sum(owner.share for owner in owners))
+    return nobody._replace(owners=owners, others_share=rest, unknown_share=unknown)
+
+
+def _comparable(connection: Connection, span: TimeRange, within: TimeRange) -> tuple[list[Consumption], bool]:
+    """Return what was used at the same hour of the days before, and True; or if those are too few, around *span*."""
+    assert span.since is not None
+    assert span.until is not None
+    assert within.since is not None
+    assert within.until is not None
+    begin, length = within.since - HISTORY, span.until - span.since
+
+    def of(moved: timedelta) -> Consumption:
+        assert span.since is not None
+        assert span.until is not None
+        return consumption(
+            connection, TimeRange(span.since + moved, span.until + moved, span.hosts), look_ahead=False
+        )
+
+    def known(moves: Sequence[timedelta]) -> list[Consumption]:
+        return [found for found in map(of, moves) if found.seconds * 2 >= length.total_seconds()]
+
+    days = HISTORY // DAY
+    first = length // DAY + 1  # not the stretch itself
+    found = known([-number * DAY for number in range(first, days + 1)])
+    if len(found) >= DAYS_MIN:
+        return found, True
+    before = min((span.since - begin) // length, days)
+    after = min((within.until - span.until) // length, days)
+    moves = [-number * length for number in range(1, before + 1)] + [
+        number * length for number in range(1, after + 1)
+    ]
+    return known(moves), False
+
+
+def _usually(now: Consumption, others: list[Consumption], used: Sequence[Used | None]) -> list[Used]:
+    """Return what somebody used in each of *others*, for as long as *now* is. None: it was not there."""
+    return [
+        (each or NOTHING).in_proportion(now.seconds / other.seconds) for other, each in zip(others, used, strict=True)
+    ]
+
+
+def _median(of: list[Used]) -> Used:
+    known = [[amount for amount in amounts if amount is not None] for amounts in zip(*of, strict=True)]
+    return Used(*(median(amounts) if amounts else None for amounts in known)) if known else UNKNOWN
+
+
+def _is_seldom(used: Used, usually: list[Used], resource: Resource) -> bool:
+    """Return whether it used more than in nine of ten comparable times: else it does that now and then."""
+    amounts = sorted(each.of(resource) or 0.0 for each in usually)
+    return not amounts or (used.of(resource) or 0.0) > amounts[len(amounts) * 9 // 10]
+
+
+def _more(used: Used, usual: Used, resource: Resource) -> float:
+    return (used.of(resource) or 0.0) - (usual.of(resource) or 0.0)
+
+
+def _share(part: float, whole: float) -> float:
+    return min(max(part / whole, 0.0), 1.0)
+
+
+def _processes(
+    connection: Connection,
+    span: TimeRange,
+    resource: Resource,
+    now: Consumption,
+    others: list[Consumption],
+    name: str,
+    of_name: Used,
+    more: float,
+) -> tuple[int, Grown | None]:
+    """Return how many processes of *name* grew much, and the one that grew most; by *more* at most, as *name* did.
+
+    *of_name*: what is usual of all of them.
+    """
+    ranked = processes_of(connection, span, name, resource)
+    commands = {row.command for row, _ in ranked}
+    usually: dict[str | None, Used] = dict.fromkeys(commands, of_name)
+    if len(commands) > 1:
+        of_commands = [used_by_command(connection, other.span, name) for other in others]
+        usually = {each: _median(_usually(now, others, [of.get(each) for of in of_commands])) for each in commands}
+    grown = [
+        Grown(row, used, usually[row.command], min(above, more), [], None)
+        for row, usage in ranked
+        if (above := _more(used := Used.made(usage), usually[row.command], resource)) >= SHARE_MIN * more
+    ]
+    if not grown:
+        return 0, None
+    largest = max(grown, key=lambda each: each.grown)
+    parents, unknown_parent = parents_of(connection, largest.process.process_id)
+    return len(grown), largest._replace(parents=parents, unknown_parent=unknown_parent)
+
+
+def parents_of(connection: Connection, process_id: int) -> tuple[list[Row[Any]], int | None]:
+    """Return the recorded ancestors of a process, its parent first, without PID 1, and the PID of one that was not.
+
+    A parent is the latest process of its PID that had begun when the child did.
+    """
+    table = Process.__table__.c
+    columns = (table.id, table.boot_id, table.pid, table.ppid, table.name, table.command, table.started_ticks)
+    child = connection.execute(select(*columns).where(table.id == process_id)).one()
+    parents: list[Any] = []
+    while child.ppid is not None and child.ppid > 1 and child.started_ticks is not None:
+        parent = connection.execute(
+            select(*columns)
+            .where(
+                table.boot_id == child.boot_id, table.pid == child.ppid, table.started_ticks <= child.started_ticks
+            )
+            .order_by(table.started_ticks.desc(), table.id.desc())
+            .limit(1)
+        ).first()
+        if parent is None or parent.pid in {each.pid for each in parents}:
+            return parents, child.ppid
+        parents.append(parent)
+        child = parent
+    return parents, None
