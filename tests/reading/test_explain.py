@@ -36,7 +36,7 @@ def fortnight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def night(fortnight: Path, tmp_path: Path) -> Callable[..., tuple[str, set[str]]]:
-    """Return what records the night of a seed, on the machine of the fortnight: the database, and who the culprits are."""
+    """Return what records the night of a seed on the machine of the fortnight: the database, and the culprits."""
 
     def record(seed: int, *culprits: Culprit) -> tuple[str, set[str]]:
         path = str(tmp_path / f"{seed}.db")
