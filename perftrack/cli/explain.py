@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from perftrack.cli import options
+from perftrack.cli import options, show
+from perftrack.cli.processes import identity
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import UsageError
 from perftrack.settings import load
 from perftrack.timerange import parse_instant
+
+if TYPE_CHECKING:
+    from perftrack.reading.consumption import Used
+    from perftrack.reading.explain import Explanation, Story
+    from perftrack.reading.owners import Excess, Owner
+    from perftrack.reading.stretches import Stretch
 
 
 def explain(
@@ -47,8 +54,7 @@ def explain(
     settings = load({"database": database}, config)
     first, last, instant = _range(since, until, at)
 
-    from perftrack.cli import show
-    from perftrack.cli.sentences import document, told
+    from perftrack.cli.sentences import told
     from perftrack.reading import explain as reading
     from perftrack.reading.queries import TimeRange
 
@@ -58,7 +64,7 @@ def explain(
         )
     show.require_samples(found[0].coverage, settings.database)
     if output == "json":
-        documents = [document(each) for each in found]
+        documents = [_document(each) for each in found]
         print(json.dumps(documents[0] if len(documents) == 1 else {"machines": documents}, indent=2))
         return
     for number, each in enumerate(found):
@@ -86,3 +92,89 @@ def _range(since: str | None, until: str | None, at: str | None) -> tuple[dateti
             "for a longer range see perftrack report, top and compare"
         )
     return first, last, None
+
+
+def _document(found: Explanation) -> dict[str, Any]:
+    """Return everything for scripts."""
+    return show.coverage_document(found.coverage) | {
+        "at": show.iso(found.at),
+        "usual": {
+            "days": found.norm.days,
+            "since": show.iso(found.norm.since),
+            "samples": found.norm.samples,
+        },
+        "stories": [_story_document(story) for story in found.stories],
+        "further_stretches": found.further,
+        "reboots": [
+            {
+                "booted_at": show.iso(each.booted_at),
+                "since": show.iso(each.gap.since),
+                "until": show.iso(each.gap.until),
+            }
+            for each in found.reboots
+        ],
+    }
+
+
+def _story_document(story: Story) -> dict[str, Any]:
+    return {
+        "since": show.iso(story.stretches[0].since),
+        "until": show.iso(story.stretches[0].until),
+        "stretches": [_stretch_document(stretch) for stretch in story.stretches],
+        "excesses": [_excess_document(excess) for excess in story.excesses],
+    }
+
+
+def _stretch_document(stretch: Stretch) -> dict[str, Any]:
+    return {
+        "metric": stretch.measure.metric.name,
+        "unit": stretch.measure.metric.unit,
+        "resource": stretch.measure.resource,
+        "since": show.iso(stretch.since),
+        "until": show.iso(stretch.until),
+        "samples": stretch.samples,
+        "mean": round(stretch.mean, 3),
+        "last": round(stretch.last, 3),
+        "peak": round(stretch.peak, 3),
+        "peak_at": show.iso(stretch.peak_at),
+        "usual": round(stretch.usual, 3),
+        "usual_days": stretch.usual_days,
+        "score": round(stretch.score, 3),
+    }
+
+
+def _excess_document(excess: Excess) -> dict[str, Any]:
+    return {
+        "resource": excess.resource,
+        "used": excess.used,
+        "usual": excess.usual,
+        "unit": "ms" if excess.resource == "cpu" else "bytes",
+        "compared_with": excess.compared,
+        "compared_at_the_same_hour": excess.is_of_hour,
+        "owners": [_owner_document(owner) for owner in excess.owners],
+        "others_share": excess.others_share and round(excess.others_share, 4),
+        "unknown_share": excess.unknown_share and round(excess.unknown_share, 4),
+    }
+
+
+def _owner_document(owner: Owner) -> dict[str, Any]:
+    largest = owner.largest
+    return {
+        "kind": owner.kind,
+        "key": owner.key,
+        "share": round(owner.share, 4),
+        "used": _rounded(owner.used),
+        "usual": _rounded(owner.usual),
+        "processes": owner.processes,
+        "largest": largest
+        and identity(largest.process)
+        | {
+            "grown": round(largest.grown),
+            "parents": [{"pid": each.pid, "name": each.name, "command": each.command} for each in largest.parents],
+            "unknown_parent_pid": largest.unknown_parent,
+        },
+    }
+
+
+def _rounded(used: Used) -> dict[str, int | None]:
+    return {name: None if value is None else round(value) for name, value in used._asdict().items()}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perftrack.cli import show
-from perftrack.cli.processes import identity
+from perftrack.reading.usual import DAYS_MIN, SAMPLES_MIN
 
 if TYPE_CHECKING:
     from perftrack.reading.consumption import Used
@@ -25,28 +25,30 @@ _RESOURCES = {"cpu": "CPU time", "memory": "memory", "io": "I/O"}
 def told(found: Explanation, *, of_host: bool) -> list[str]:
     """Return sentences, a paragraph each. *of_host*: they say of which machine."""
     of = f"{found.coverage.hosts[0]}: " if of_host else ""
-    paragraphs = [f"{of}{_story(story, found)}" for story in found.stories]
-    if found.at is not None and not any(_holds(story, found.at) for story in found.stories):
-        nearest = " The nearest that was:" if found.stories else ""
-        paragraphs.insert(0, f"{of}Nothing unusual at {show.local(found.at)}.{nearest}")
-    elif not found.stories:
-        paragraphs.append(f"{of}{_nothing(found)}")
-    elif found.further:
+    paragraphs = [f"{of}{text}" for text in (*_nothing(found), *(_story(story, found) for story in found.stories))]
+    if found.further and found.at is None:
         paragraphs.append(f"Less unusual: {show.count(found.further, 'further stretch')}.")
     paragraphs += [_gap(gap.since, gap.until, found) for gap in found.gaps[-show.GAPS_SHOWN :]]
     paragraphs += [_reboot(reboot, found) for reboot in found.reboots[-show.GAPS_SHOWN :]]
     return [*paragraphs, _compared(found), *show.future_lines(found.coverage)]
 
 
-def _holds(story: Story, at: datetime) -> bool:
-    return any(stretch.since <= at <= stretch.until for stretch in story.stretches)
-
-
-def _nothing(found: Explanation) -> str:
+def _nothing(found: Explanation) -> list[str]:
+    """Return a sentence where nothing unusual is known of what was asked for."""
     first, last = found.coverage.held.first, found.coverage.held.last
     assert first is not None
     assert last is not None
-    return f"Nothing unusual from {show.local(first)} to {show.local(last)}."
+    if found.at is None:
+        is_known = found.norm.samples >= SAMPLES_MIN and not found.stories
+        return [f"Nothing unusual from {show.local(first)} to {show.local(last)}."] if is_known else []
+    nearest = " The nearest that is unusual:" if found.stories else ""
+    missing = [*found.gaps, *(reboot.gap for reboot in found.reboots)]
+    if not first <= found.at <= last or any(gap.since < found.at < (gap.until or found.at) for gap in missing):
+        return [f"What was at {show.local(found.at)} was not recorded.{nearest}"]
+    stretches = [stretch for story in found.stories for stretch in story.stretches]
+    if found.norm.samples < SAMPLES_MIN or any(each.since <= found.at <= each.until for each in stretches):
+        return []
+    return [f"Nothing unusual at {show.local(found.at)}.{nearest}"]
 
 
 def _story(story: Story, found: Explanation) -> str:
@@ -60,9 +62,7 @@ def _story(story: Story, found: Explanation) -> str:
     )
     figures = [_figure(stretch, is_first=stretch is main) for stretch in story.stretches]
     sentences = [f"{when} {', '.join(figures)}."]
-    for excess in story.excesses:
-        sentences += _who(excess, main)
-    return " ".join(sentences)
+    return " ".join([*sentences, *_who(story.excesses, main)])
 
 
 def _figure(stretch: Stretch, *, is_first: bool) -> str:
@@ -84,22 +84,28 @@ def _percent(value: float) -> str:
     return f"{value:.0f}" if value >= 9.95 or value < 0.05 else f"{value:.1f}"
 
 
-def _who(excess: Excess, main: Stretch) -> list[str]:
-    of = _RESOURCES[excess.resource]
-    if excess.used is None:
-        return [f"Who used the {of} is not known: it was not counted."]
-    if excess.usual is None:
-        return [f"Who used more {of} than usual is not known: there is nothing to compare with."]
-    if excess.unknown_share is None or excess.others_share is None:
-        return [f"No more {of} than usual was used."]
-    sentences = [
-        f"{100 * owner.share:.0f} % of the excess {of} was {_owner(owner, main)}." for owner in excess.owners
-    ]
-    if excess.others_share >= WORTH_SHARE:
-        sentences.append(f"{100 * excess.others_share:.0f} % was of others.")
-    if excess.unknown_share >= WORTH_SHARE:
-        sentences.append(f"{100 * excess.unknown_share:.0f} % of the excess {of} has no known owner.")
-    return sentences
+def _who(excesses: list[Excess], main: Stretch) -> list[str]:
+    """Return who used what is unusual, a sentence each, and what has no known owner."""
+    shares: dict[str, list[str]] = {}
+    sentences: dict[str, str] = {}
+    rest = []
+    for excess in excesses:
+        of = _RESOURCES[excess.resource]
+        if excess.usual is None or excess.used is None:
+            rest.append(f"Who used the {of} is not known.")
+        elif excess.unknown_share is None or excess.others_share is None:
+            rest.append(f"No more {of} than usual was used.")
+        else:
+            for owner in excess.owners:
+                shares.setdefault(owner.key, []).append(f"{100 * owner.share:.0f} % of the excess {of}")
+                sentences.setdefault(owner.key, _owner(owner, main))
+            for share, what in (
+                (excess.others_share, "was of others"),
+                (excess.unknown_share, "has no known owner"),
+            ):
+                if share >= WORTH_SHARE:
+                    rest.append(f"{100 * share:.0f} % of the excess {of} {what}.")
+    return [f"{' and '.join(shares[key])} was {text}." for key, text in sentences.items()] + rest
 
 
 def _owner(owner: Owner, main: Stretch) -> str:
@@ -168,11 +174,9 @@ def _compared(found: Explanation) -> str:
     norm = found.norm
     if found.coverage.without_counters == found.coverage.held.samples:
         return "The samples are imported, without counters: CPU and I/O are not looked at."
-    if norm.since is None or found.coverage.held.last is None:
-        return "There is nothing to compare with."
+    if norm.since is None or found.coverage.held.last is None or norm.samples < SAMPLES_MIN:
+        return f"There is nothing to compare with, only {show.count(norm.samples, 'sample')} recorded."
     recorded = show.span((found.coverage.held.last - norm.since).total_seconds())
-    from perftrack.reading.usual import DAYS_MIN
-
     if norm.days >= DAYS_MIN:
         return f"Usual is what {norm.days} days before were at the same hour."
     if norm.days:
@@ -185,89 +189,3 @@ def _time(instant: datetime, found: Explanation, *, seconds: bool = False) -> st
     since, until = found.coverage.span.since, found.coverage.until
     is_long = since is None or until is None or until - since > timedelta(days=1, minutes=2)
     return f"{instant.astimezone():{'%m-%d ' if is_long else ''}%H:%M{':%S' if seconds else ''}}"
-
-
-def document(found: Explanation) -> dict[str, Any]:
-    """Return everything for scripts."""
-    return show.coverage_document(found.coverage) | {
-        "at": show.iso(found.at),
-        "usual": {
-            "days": found.norm.days,
-            "since": show.iso(found.norm.since),
-            "samples": found.norm.samples,
-        },
-        "stories": [_story_document(story) for story in found.stories],
-        "further_stretches": found.further,
-        "reboots": [
-            {
-                "booted_at": show.iso(each.booted_at),
-                "since": show.iso(each.gap.since),
-                "until": show.iso(each.gap.until),
-            }
-            for each in found.reboots
-        ],
-    }
-
-
-def _story_document(story: Story) -> dict[str, Any]:
-    return {
-        "since": show.iso(story.stretches[0].since),
-        "until": show.iso(story.stretches[0].until),
-        "stretches": [_stretch_document(stretch) for stretch in story.stretches],
-        "excesses": [_excess_document(excess) for excess in story.excesses],
-    }
-
-
-def _stretch_document(stretch: Stretch) -> dict[str, Any]:
-    return {
-        "metric": stretch.measure.metric.name,
-        "unit": stretch.measure.metric.unit,
-        "resource": stretch.measure.resource,
-        "since": show.iso(stretch.since),
-        "until": show.iso(stretch.until),
-        "samples": stretch.samples,
-        "mean": round(stretch.mean, 3),
-        "last": round(stretch.last, 3),
-        "peak": round(stretch.peak, 3),
-        "peak_at": show.iso(stretch.peak_at),
-        "usual": round(stretch.usual, 3),
-        "usual_days": stretch.usual_days,
-        "score": round(stretch.score, 3),
-    }
-
-
-def _excess_document(excess: Excess) -> dict[str, Any]:
-    return {
-        "resource": excess.resource,
-        "used": excess.used,
-        "usual": excess.usual,
-        "unit": "ms" if excess.resource == "cpu" else "bytes",
-        "compared_with": excess.compared,
-        "compared_at_the_same_hour": excess.is_of_hour,
-        "owners": [_owner_document(owner) for owner in excess.owners],
-        "others_share": excess.others_share and round(excess.others_share, 4),
-        "unknown_share": excess.unknown_share and round(excess.unknown_share, 4),
-    }
-
-
-def _owner_document(owner: Owner) -> dict[str, Any]:
-    largest = owner.largest
-    return {
-        "kind": owner.kind,
-        "key": owner.key,
-        "share": round(owner.share, 4),
-        "used": _rounded(owner.used),
-        "usual": _rounded(owner.usual),
-        "processes": owner.processes,
-        "largest": largest
-        and identity(largest.process)
-        | {
-            "grown": round(largest.grown),
-            "parents": [{"pid": each.pid, "name": each.name, "command": each.command} for each in largest.parents],
-            "unknown_parent_pid": largest.unknown_parent,
-        },
-    }
-
-
-def _rounded(used: Used) -> dict[str, int | None]:
-    return {name: None if value is None else round(value) for name, value in used._asdict().items()}

@@ -19,12 +19,13 @@ from perftrack.reading.consumption import (
     used_by_command,
 )
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.usual import DAYS_MIN, HISTORY, Resource
+from perftrack.reading.usual import DAYS_MIN, HISTORY, PART_SECONDS, Resource
 from perftrack.storage.models import Process
 
 # Who explains less of an excess is not named, and no more than so many are.
 SHARE_MIN, NAMED = 0.1, 3
 DAY = timedelta(days=1)
+BESIDE = timedelta(seconds=PART_SECONDS)
 
 
 class Grown(NamedTuple):
@@ -89,21 +90,23 @@ def excess(connection: Connection, span: TimeRange, resource: Resource, within: 
     if used is None or usual is None or used <= usual:
         return nobody
     whole = used - usual
-    grown: list[tuple[float, str, Used]] = []
-    for key, of_key in now.by_name.items():
-        usually = _usually(now, others, [each.by_name.get(key) for each in others])
-        more = _more(of_key, _median(usually), resource)
-        if more >= SHARE_MIN * whole and _is_seldom(of_key, usually, resource):
-            grown.append((more, key, _median(usually)))
-    grown.sort(key=lambda each: -each[0])
-    usually = _usually(now, others, [each.recorded for each in others])
-    unknown = _share(whole - _more(now.recorded, _median(usually), resource), whole)
+    usuals = {key: _median(_of_name(now, others, key)) for key in now.by_name}
+    more = {key: _more(of_key, usuals[key], resource) for key, of_key in now.by_name.items()}
+    grown = [key for key in more if more[key] >= SHARE_MIN * whole]
+    # what somebody does a little earlier or later on other days is not unusual; of a long stretch that is little
+    is_short = is_of_hour and now.seconds <= 4 * PART_SECONDS
+    for beside in (timedelta(0), -BESIDE, BESIDE) if is_short else (timedelta(0),):
+        moved = _moved(connection, others, beside) if grown and beside else others
+        grown = [key for key in grown if _is_seldom(now.by_name[key], _of_name(now, moved, key), resource)]
+    grown.sort(key=lambda key: -more[key])
+    recorded = _median(_usually(now, others, [each.recorded for each in others]))
     owners = []
-    for more, key, of_usual in grown[:NAMED]:
-        found = _processes(connection, span, resource, now, others, key, of_usual, more)
-        owners.append(Owner("name", key, now.by_name[key], of_usual, _share(more, whole), *found))
-    rest = max(0.0, 1 - unknown - sum(owner.share for owner in owners))
-    return nobody._replace(owners=owners, others_share=rest, unknown_share=unknown)
+    for key in grown[:NAMED]:
+        found = _processes(connection, span, resource, now, others, key, usuals[key], more[key])
+        owners.append(Owner("name", key, now.by_name[key], usuals[key], _share(more[key], whole), *found))
+    rest = max(0.0, 1 - sum(owner.share for owner in owners))
+    unknown = min(_share(whole - _more(now.recorded, recorded, resource), whole), rest)
+    return nobody._replace(owners=owners, others_share=rest - unknown, unknown_share=unknown)
 
 
 def _comparable(connection: Connection, span: TimeRange, within: TimeRange) -> tuple[list[Consumption], bool]:
@@ -112,29 +115,34 @@ def _comparable(connection: Connection, span: TimeRange, within: TimeRange) -> t
     assert span.until is not None
     assert within.since is not None
     assert within.until is not None
-    begin, length = within.since - HISTORY, span.until - span.since
+    length, days = span.until - span.since, HISTORY // DAY
 
-    def of(moved: timedelta) -> Consumption:
-        assert span.since is not None
-        assert span.until is not None
-        return consumption(
-            connection, TimeRange(span.since + moved, span.until + moved, span.hosts), look_ahead=False
-        )
+    def known(moves: list[timedelta]) -> list[Consumption]:
+        found = (consumption(connection, _later(span, move), look_ahead=False) for move in moves)
+        return [each for each in found if each.seconds * 2 >= length.total_seconds()]
 
-    def known(moves: Sequence[timedelta]) -> list[Consumption]:
-        return [found for found in map(of, moves) if found.seconds * 2 >= length.total_seconds()]
-
-    days = HISTORY // DAY
-    first = length // DAY + 1  # not the stretch itself
-    found = known([-number * DAY for number in range(first, days + 1)])
+    # a stretch of more than a day is not compared with a part of itself
+    found = known([-number * DAY for number in range(length // DAY + 1, days + 1)])
     if len(found) >= DAYS_MIN:
         return found, True
-    before = min((span.since - begin) // length, days)
+    before = min((span.since - within.since + HISTORY) // length, days)
     after = min((within.until - span.until) // length, days)
-    moves = [-number * length for number in range(1, before + 1)] + [
-        number * length for number in range(1, after + 1)
-    ]
-    return known(moves), False
+    return known([number * length for number in range(-before, after + 1) if number]), False
+
+
+def _later(span: TimeRange, by: timedelta) -> TimeRange:
+    assert span.since is not None
+    assert span.until is not None
+    return TimeRange(span.since + by, span.until + by, span.hosts)
+
+
+def _moved(connection: Connection, others: list[Consumption], by: timedelta) -> list[Consumption]:
+    moved = (consumption(connection, _later(other.span, by), look_ahead=False) for other in others)
+    return [each for each in moved if each.seconds]
+
+
+def _of_name(now: Consumption, others: list[Consumption], name: str) -> list[Used]:
+    return _usually(now, others, [each.by_name.get(name) for each in others])
 
 
 def _usually(now: Consumption, others: list[Consumption], used: Sequence[Used | None]) -> list[Used]:

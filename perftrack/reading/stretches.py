@@ -82,7 +82,9 @@ def stretches(connection: Connection, span: TimeRange, norm: Norm) -> list[Stret
         before: datetime | None = None
         for taken_at, part, seconds, *measured in rows:
             until = datetime.fromisoformat(taken_at).replace(tzinfo=UTC)
-            since = max(before or until, until - timedelta(seconds=seconds or PART_SECONDS))
+            # a gauge is of the time since the sample before, where that is not long ago
+            since = until - timedelta(seconds=seconds or PART_SECONDS)
+            since = max(before or since, since)
             for measure, value, to in zip(measures, measured, of_measures, strict=True):
                 usual = norm.of(measure, part)
                 if value is not None and usual is not None:

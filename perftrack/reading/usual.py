@@ -23,6 +23,8 @@ DAYS_MIN = 3
 PART_SECONDS = 1800
 PARTS = 86400 // PART_SECONDS
 ALL_HOURS = -1
+# Of fewer samples none is the usual one.
+SAMPLES_MIN = 4
 # The median absolute deviation of normally distributed values, times this, is their standard deviation.
 _NORMAL = 1.4826
 
@@ -42,7 +44,7 @@ class Measure(NamedTuple):
 
 
 class Usual(NamedTuple):
-    """What a metric usually is at a time of day: medians of *days* days, or at all hours, of samples.
+    """What a metric usually is at a time of day: medians of *days* days; or at all hours, of samples: then it is 0.
 
     *mean*: over half an hour; *high*: the highest value from half an hour before it to half an hour after; *spread*:
     how much that differs from day to day, as a standard deviation.
@@ -74,7 +76,7 @@ class Norm(NamedTuple):
         if found is None or whole is None:
             return whole
         # what one or two days had at this hour is not unusual either
-        return Usual(found.days, whole.mean, max(found.high, whole.high), max(found.spread, whole.spread))
+        return Usual(0, whole.mean, max(found.high, whole.high), max(found.spread, whole.spread))
 
 
 _METRICS = {metric.name: metric for metric in SYSTEM}
@@ -149,10 +151,12 @@ def norm(connection: Connection, span: TimeRange) -> Norm:
     """
     assert span.since is not None
     before = TimeRange(span.since - HISTORY, span.since, span.hosts)
+    held = extent(connection, before._replace(until=span.until))
+    if held.samples < SAMPLES_MIN:
+        return Norm(0, held.first, held.samples, {})
     found = _medians(connection, before, by_part=True)
     if any(usual.days < DAYS_MIN for usual in found.values()) or len({part for _, part in found}) < PARTS:
         found |= _medians(connection, before._replace(until=span.until), by_part=False)
-    held = extent(connection, before._replace(until=span.until))
     days = max((usual.days for (_, part), usual in found.items() if part != ALL_HOURS), default=0)
     return Norm(days, held.first, held.samples, found)
 
@@ -196,7 +200,9 @@ def _medians(connection: Connection, span: TimeRange, *, by_part: bool) -> dict[
     medians = _MEDIANS.format(part=f"slot % {PARTS}" if by_part else ALL_HOURS, high=_HIGH if by_part else "high")
     least = {each.metric.name: each.least_spread for each in MEASURES}
     return {
-        (row.metric, row.part): Usual(row.days, row.mean, row.high, max(row.deviation * _NORMAL, least[row.metric]))
+        (row.metric, row.part): Usual(
+            row.days if by_part else 0, row.mean, row.high, max(row.deviation * _NORMAL, least[row.metric])
+        )
         for row in connection.execute(text(medians))
     }
 
