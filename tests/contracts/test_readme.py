@@ -129,7 +129,7 @@ def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
         "PERFTRACK_DATABASE": path,
         "PERFTRACK_CPU_WINDOW": "0",
     }
-    assert len(SHELL) == 19
+    assert len(SHELL) == 21
     for line in SHELL:
         with subprocess.Popen(
             ["sh", "-c", line],
