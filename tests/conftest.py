@@ -262,6 +262,8 @@ def process_row(**values: Any) -> dict[str, Any]:
         "rss_bytes": 4096,
         "vms_bytes": 8192,
         "num_threads": 1,
+        "major_faults": 0,
+        "cgroup": None,
         "read_bytes": 0,
         "write_bytes": 0,
         "own_read_bytes": None,
@@ -273,11 +275,29 @@ def process_row(**values: Any) -> dict[str, Any]:
     }
 
 
+def cgroup_row(path: str, cpu_ms: int | None = 0, **values: Any) -> dict[str, Any]:
+    """Return a control group of a sample as the sampler makes it, made-up but for *values*."""
+    return {
+        "path": path,
+        "inode": 1 + sum(path.encode()),
+        "cpu_user_ms": cpu_ms,
+        "cpu_system_ms": None if cpu_ms is None else 0,
+        "memory_bytes": None,
+        "memory_peak_bytes": None,
+        "oom_kills": None,
+        "read_bytes": None,
+        "write_bytes": None,
+        "tasks": None,
+        **values,
+    }
+
+
 def sample(
     *processes: dict[str, Any],
     host: str = "here",
     boot: str | None = "boot-1",
     recorder: str = "--filter python",
+    cgroups: list[dict[str, Any]] | None = None,
     **system: Any,
 ) -> Sample:
     """Return a made-up sample."""
@@ -285,6 +305,7 @@ def sample(
         {"name": host},
         {"key": boot, "booted_at": "2026-11-20 10:00:00.000000"},
         {"username": "root", "selection": recorder},
-        system_row(**system),
+        system_row(cgroups_seen=None if cgroups is None else len(cgroups), **system),
         list(processes),
+        cgroups,
     )

@@ -84,5 +84,10 @@ def network() -> SystemRow:
     }
 
 
+def context_switches() -> SystemRow:
+    """Return how often a CPU went from one thread to another."""
+    return {"context_switches": psutil.cpu_stats().ctx_switches}
+
+
 # What the sampler adds to the system's row; of one that fails, nothing.
-METRICS = (memory, swap, disks, network)
+METRICS = (memory, swap, disks, network, context_switches)
