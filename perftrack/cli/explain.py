@@ -169,6 +169,7 @@ def _owner_document(owner: Owner) -> dict[str, Any]:
         "largest": largest
         and identity(largest.process)
         | {
+            "unit": largest.unit,
             "grown": round(largest.grown),
             "parents": [{"pid": each.pid, "name": each.name, "command": each.command} for each in largest.parents],
             "unknown_parent_pid": largest.unknown_parent,

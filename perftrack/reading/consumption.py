@@ -1,19 +1,22 @@
-"""What the machine and those who are recorded used in a stretch of time, for comparing it with other times."""
+"""What the machine, its units and the recorded names used in a stretch of time, to compare it with others."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.usage import LOOK_AHEAD, Filters, Usage, add_up, largest
+from perftrack.reading.usage import ALL, LOOK_AHEAD, Usage, add_up, largest
 from perftrack.reading.usual import Resource, bounds
 
+Kind = Literal["unit", "name"]
+
 _EVERYBODY = -1
-# Of one name.
-_PROCESSES = 100
+# Those that used most: what a process below them did explains nothing.
+PROCESSES, COMMANDS = 100, 1000
 _RANKED_BY = {"cpu": "cpu", "memory": "rss", "io": "io"}
 _SYSTEM = """
 SELECT coalesce(sum(seconds), 0) AS seconds, sum(cpu_ms) AS cpu_ms, sum(disk_read_bytes) AS read_bytes,
@@ -25,6 +28,22 @@ SELECT max(mem_used_bytes) FROM system_sample
 WHERE taken_at >= :since AND taken_at < :until
   AND +boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)
 """
+# A group's counters have those of the groups below it: what is its own is the rest.
+_UNITS = """
+WITH grown AS MATERIALIZED (
+  SELECT cgroup_id, parent_id, unit, sum(cpu_ms) AS cpu_ms, sum(read_bytes) AS read_bytes,
+    sum(write_bytes) AS write_bytes
+  FROM cgroup_interval WHERE taken_at >= :since AND taken_at < :until AND +host = :host GROUP BY cgroup_id),
+below AS (
+  SELECT parent_id AS cgroup_id, sum(cpu_ms) AS cpu_ms, sum(read_bytes) AS read_bytes,
+    sum(write_bytes) AS write_bytes
+  FROM grown GROUP BY parent_id)
+SELECT unit, sum(max(0, grown.cpu_ms - coalesce(below.cpu_ms, 0))) AS cpu_ms,
+  sum(max(0, grown.read_bytes - coalesce(below.read_bytes, 0))) AS read_bytes,
+  sum(max(0, grown.write_bytes - coalesce(below.write_bytes, 0))) AS write_bytes
+FROM grown LEFT JOIN below USING (cgroup_id) GROUP BY unit
+"""
+_UNIT_OF = "SELECT cgroup.unit FROM process JOIN cgroup ON cgroup.id = process.cgroup_id WHERE process.id = :id"
 
 
 class Used(NamedTuple):
@@ -56,44 +75,60 @@ NOTHING, UNKNOWN = Used(0, 0, 0, 0), Used(None, None, None, None)
 
 
 class Consumption(NamedTuple):
-    """What was used in *span*, of which *seconds* are known: by the machine, by all that is recorded, by name."""
+    """What was used in *span*, of which *seconds* are known, by the machine, by each unit and each name.
+
+    *by*: of units only what is their own, not that of units below them; empty: not recorded. Their memory is not
+    known.
+    """
 
     span: TimeRange
     seconds: float
     system: Used
-    recorded: Used
-    by_name: dict[str, Used]
+    by: dict[Kind, dict[str, Used]]
+
+    def together(self, kind: Kind) -> Used:
+        """Return what all of a *kind* used."""
+        return added_up(self.by[kind].values())
 
 
 def consumption(connection: Connection, span: TimeRange, *, look_ahead: bool = True) -> Consumption:
     """Return what was used in *span* of one machine. Not *look_ahead*: as far as intervals end in it."""
     row = connection.execute(text(_SYSTEM), bounds(span)).one()
     memory = connection.execute(text(_MEMORY), bounds(span)).scalar()
-    by_name: dict[str, Used] = {}
+    by: dict[Kind, dict[str, Used]] = {"unit": {}, "name": {}}
     if row.seconds:
-        add_up(connection, span, "name", Filters(), look_ahead=LOOK_AHEAD if look_ahead else timedelta(0))
+        add_up(connection, span, "name", ALL, look_ahead=LOOK_AHEAD if look_ahead else timedelta(0))
         found = largest(connection, span.hosts[0], "name", "cpu", _EVERYBODY)
-        by_name = {each.key: Used.made(each.used) for each in found if each.key is not None}
-    recorded = Used(*(_sum([used[number] for used in by_name.values()]) for number in range(len(Used._fields))))
-    return Consumption(
-        span, row.seconds, Used(row.cpu_ms, memory, row.read_bytes, row.write_bytes), recorded, by_name
-    )
+        by["name"] = {each.key: Used.made(each.used) for each in found if each.key is not None}
+        units = connection.execute(text(_UNITS), bounds(span))
+        by["unit"] = {unit: Used(cpu_ms, None, read, written) for unit, cpu_ms, read, written in units}
+    return Consumption(span, row.seconds, Used(row.cpu_ms, memory, row.read_bytes, row.write_bytes), by)
 
 
 def processes_of(
-    connection: Connection, span: TimeRange, name: str, resource: Resource
-) -> list[tuple[Row[Any], Usage]]:
-    """Return the processes of *name* that used most of *resource* in *span*, as `Ranked` has them, and their use."""
-    add_up(connection, span, "process", Filters(name))
-    found = largest(connection, span.hosts[0], "process", _RANKED_BY[resource], _PROCESSES)
-    return [(each.process, each.used) for each in found if each.process is not None and each.process.name == name]
+    connection: Connection, span: TimeRange, resource: Resource
+) -> list[tuple[Row[Any], str | None, Used]]:
+    """Return the processes that used most of *resource* in *span*, as `Ranked` has them, with their units."""
+    add_up(connection, span, "process", ALL)
+    found = largest(connection, span.hosts[0], "process", _RANKED_BY[resource], PROCESSES)
+    return [
+        (each.process, connection.execute(text(_UNIT_OF), {"id": each.process.process_id}).scalar(), used)
+        for each in found
+        if each.process is not None and (used := Used.made(each.used)).of(resource)
+    ]
 
 
-def used_by_command(connection: Connection, span: TimeRange, name: str) -> dict[str | None, Used]:
-    """Return what was used in *span* by command line, of processes whose name contains *name*."""
-    add_up(connection, span, "command", Filters(name), look_ahead=timedelta(0))
-    found = largest(connection, span.hosts[0], "command", "cpu", _EVERYBODY)
+def used_by_command(connection: Connection, span: TimeRange, resource: Resource) -> dict[str | None, Used]:
+    """Return what was used in *span* by command line, of those that used most of *resource*."""
+    add_up(connection, span, "command", ALL, look_ahead=timedelta(0))
+    found = largest(connection, span.hosts[0], "command", _RANKED_BY[resource], COMMANDS)
     return {each.key: Used.made(each.used) for each in found}
+
+
+def added_up(of: Iterable[Used]) -> Used:
+    """Return the sums."""
+    found = list(of)
+    return Used(*(_sum([used[number] for used in found]) for number in range(len(UNKNOWN))))
 
 
 def _sum(of: list[float | None]) -> float | None:

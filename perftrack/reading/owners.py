@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from statistics import median
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
@@ -13,6 +13,7 @@ from perftrack.reading.consumption import (
     NOTHING,
     UNKNOWN,
     Consumption,
+    Kind,
     Used,
     consumption,
     processes_of,
@@ -29,13 +30,14 @@ BESIDE = timedelta(seconds=PART_SECONDS)
 
 
 class Grown(NamedTuple):
-    """A process that used more than its command usually does: by *grown*, of what is looked at.
+    """A process that used more than its command usually does: by *grown*, of what is looked at. *unit*: its own.
 
     *parents*: those that are known, its own parent first; *unknown_parent*: the PID of the next one, which was not
     recorded.
     """
 
     process: Row[Any]
+    unit: str | None
     used: Used
     usual: Used
     grown: float
@@ -44,13 +46,13 @@ class Grown(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """Somebody who used more of a resource than usual. *kind*: what *key* is: a name. *share*: of the excess, 0 to 1.
+    """Somebody who used more of a resource than usual. *kind*: what *key* is. *share*: of the excess, 0 to 1.
 
-    *used*: in the time of the stretch, and *usual*: in comparable ones. *processes*: how many of its processes grew;
-    *largest*: the one that grew most.
+    *used*: in the time of the stretch, and *usual*: in comparable ones. *processes*: how many of its processes grew
+    much; *largest*: the one that grew most, None: none is known.
     """
 
-    kind: Literal["name"]
+    kind: Kind
     key: str
     used: Used
     usual: Used
@@ -90,23 +92,35 @@ def excess(connection: Connection, span: TimeRange, resource: Resource, within: 
     if used is None or usual is None or used <= usual:
         return nobody
     whole = used - usual
-    usuals = {key: _median(_of_name(now, others, key)) for key in now.by_name}
-    more = {key: _more(of_key, usuals[key], resource) for key, of_key in now.by_name.items()}
-    grown = [key for key in more if more[key] >= SHARE_MIN * whole]
+    kind = _kind(now, others, resource)
+    usuals = {key: _median(_of(kind, key, now, others)) for key in now.by[kind]}
+    more = {key: _more(of_key, usuals[key], resource) for key, of_key in now.by[kind].items()}
+    keys = [key for key in more if more[key] >= SHARE_MIN * whole]
     # what somebody does a little earlier or later on other days is not unusual; of a long stretch that is little
     is_short = is_of_hour and now.seconds <= 4 * PART_SECONDS
     for beside in (timedelta(0), -BESIDE, BESIDE) if is_short else (timedelta(0),):
-        moved = _moved(connection, others, beside) if grown and beside else others
-        grown = [key for key in grown if _is_seldom(now.by_name[key], _of_name(now, moved, key), resource)]
-    grown.sort(key=lambda key: -more[key])
-    recorded = _median(_usually(now, others, [each.recorded for each in others]))
+        moved = _moved(connection, others, beside) if keys and beside else others
+        keys = [key for key in keys if _is_seldom(now.by[kind][key], _of(kind, key, now, moved), resource)]
+    keys = sorted(keys, key=lambda key: -more[key])[:NAMED]
+    grown = _processes(connection, now, others, resource) if keys else []
     owners = []
-    for key in grown[:NAMED]:
-        found = _processes(connection, span, resource, now, others, key, usuals[key], more[key])
-        owners.append(Owner("name", key, now.by_name[key], usuals[key], _share(more[key], whole), *found))
+    for key in keys:
+        of_key = [each for each in grown if (each.unit if kind == "unit" else each.process.name) == key]
+        of_key = [each for each in of_key if each.grown >= SHARE_MIN * more[key]]
+        largest = _with_parents(connection, of_key[0]) if of_key else None
+        share = _share(more[key], whole)
+        owners.append(Owner(kind, key, now.by[kind][key], usuals[key], share, len(of_key), largest))
+    together = _median(_usually(now, others, [each.together(kind) for each in others]))
     rest = max(0.0, 1 - sum(owner.share for owner in owners))
-    unknown = min(_share(whole - _more(now.recorded, recorded, resource), whole), rest)
+    unknown = min(_share(whole - _more(now.together(kind), together, resource), whole), rest)
     return nobody._replace(owners=owners, others_share=rest - unknown, unknown_share=unknown)
+
+
+def _kind(now: Consumption, others: list[Consumption], resource: Resource) -> Kind:
+    """Return by what owners are told: by units, where what they used is known of now and of most other times."""
+    known = [each for each in others if each.together("unit").of(resource) is not None]
+    is_known = now.together("unit").of(resource) is not None and 2 * len(known) > len(others)
+    return "unit" if is_known else "name"
 
 
 def _comparable(connection: Connection, span: TimeRange, within: TimeRange) -> tuple[list[Consumption], bool]:
@@ -141,8 +155,8 @@ def _moved(connection: Connection, others: list[Consumption], by: timedelta) -> 
     return [each for each in moved if each.seconds]
 
 
-def _of_name(now: Consumption, others: list[Consumption], name: str) -> list[Used]:
-    return _usually(now, others, [each.by_name.get(name) for each in others])
+def _of(kind: Kind, key: str, now: Consumption, others: list[Consumption]) -> list[Used]:
+    return _usually(now, others, [each.by[kind].get(key) for each in others])
 
 
 def _usually(now: Consumption, others: list[Consumption], used: Sequence[Used | None]) -> list[Used]:
@@ -172,35 +186,27 @@ def _share(part: float, whole: float) -> float:
 
 
 def _processes(
-    connection: Connection,
-    span: TimeRange,
-    resource: Resource,
-    now: Consumption,
-    others: list[Consumption],
-    name: str,
-    of_name: Used,
-    more: float,
-) -> tuple[int, Grown | None]:
-    """Return how many processes of *name* grew much, and the one that grew most; by *more* at most, as *name* did.
+    connection: Connection, now: Consumption, others: list[Consumption], resource: Resource
+) -> list[Grown]:
+    """Return the processes that used more of *resource* than their commands usually do, the largest first.
 
-    *of_name*: what is usual of all of them.
+    None by more than its name did: a job of every day may have another command line each time.
     """
-    ranked = processes_of(connection, span, name, resource)
-    commands = {row.command for row, _ in ranked}
-    usually: dict[str | None, Used] = dict.fromkeys(commands, of_name)
-    if len(commands) > 1:
-        of_commands = [used_by_command(connection, other.span, name) for other in others]
-        usually = {each: _median(_usually(now, others, [of.get(each) for of in of_commands])) for each in commands}
-    grown = [
-        Grown(row, used, usually[row.command], min(above, more), [], None)
-        for row, usage in ranked
-        if (above := _more(used := Used.made(usage), usually[row.command], resource)) >= SHARE_MIN * more
-    ]
-    if not grown:
-        return 0, None
-    largest = max(grown, key=lambda each: each.grown)
-    parents, unknown_parent = parents_of(connection, largest.process.process_id)
-    return len(grown), largest._replace(parents=parents, unknown_parent=unknown_parent)
+    of_commands = [used_by_command(connection, other.span, resource) for other in others]
+    found = []
+    for row, unit, used in processes_of(connection, now.span, resource):
+        of_name = now.by["name"].get(row.name, NOTHING)
+        limit = _more(of_name, _median(_of("name", row.name, now, others)), resource)
+        usual = _median(_usually(now, others, [of.get(row.command) for of in of_commands]))
+        grown = min(_more(used, usual, resource), limit)
+        if grown > 0:
+            found.append(Grown(row, unit, used, usual, grown, [], None))
+    return sorted(found, key=lambda each: -each.grown)
+
+
+def _with_parents(connection: Connection, grown: Grown) -> Grown:
+    parents, unknown = parents_of(connection, grown.process.process_id)
+    return grown._replace(parents=parents, unknown_parent=unknown)
 
 
 def parents_of(connection: Connection, process_id: int) -> tuple[list[Row[Any]], int | None]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from typing import Any
 
+from conftest import cgroup_row
 from machine import Machine, process
 
 MINUTES = 10  # between two samples
@@ -32,7 +34,9 @@ SERVICES: dict[str, tuple[int, float, int, float]] = {
 class Nights:
     """What happens on the machine, sample by sample. *events*: called for each, with the time, before it is taken."""
 
-    def __init__(self, connection: sqlite3.Connection, seed: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, seed: int, *, has_units: bool = False) -> None:
+        """*has_units*: control groups are recorded too, one for each service."""
+        self.of_units: dict[str, Counter[str]] | None = {} if has_units else None
         connection.execute("PRAGMA synchronous=OFF")  # only the making is in a hurry
         self.chance = random.Random(seed)
         self.machine = Machine(connection)
@@ -46,10 +50,10 @@ class Nights:
 
     def state(self) -> tuple[Any, ...]:
         """Return what `set_state` takes, for another night on the same machine."""
-        return self.machine.clock, self.machine.uptime_seconds, self.machine.counters, self.counted
+        return self.machine.clock, self.machine.uptime_seconds, self.machine.counters, self.counted, self.of_units
 
     def set_state(self, state: tuple[Any, ...]) -> None:
-        self.machine.clock, self.machine.uptime_seconds, self.machine.counters, self.counted = state
+        self.machine.clock, self.machine.uptime_seconds, self.machine.counters, self.counted, self.of_units = state
 
     def go_on(self, until: datetime) -> None:
         """Record samples until then."""
@@ -87,6 +91,7 @@ class Nights:
             *rows,
             after=seconds,
             recorder="--all",
+            cgroups=self.cgroups(alive),
             extra={"mem_total_bytes": MEMORY, "mem_used_bytes": round(memory), "load_1min": round(busy * CPUS, 2)},
             cpu_user_ms=used,
             cpu_idle_ms=CPUS * seconds * 1000 - used,
@@ -145,8 +150,24 @@ class Nights:
             started_ticks=of["started_ticks"],
             started_at=of["started_at"],
             filter="",
+            cgroup=None if self.of_units is None else path_of(of["is"]["command"]),
             **of["is"],
         )
+
+    def cgroups(self, alive: list[int]) -> list[dict[str, Any]] | None:
+        """Return rows of the control groups: a slice, and in it one for each service; cron has all of its jobs."""
+        if self.of_units is None:
+            return None
+        for pid in alive:
+            of = self.counted[pid]
+            for path in ("/system.slice", path_of(of["is"]["command"])):
+                counted = self.of_units.setdefault(path, Counter())
+                counted["ms"] += of["now_ms"] + of["children_now_ms"]
+                counted["written"] += of["written_now"]
+        return [
+            cgroup_row(path=path, inode=number, cpu_user_ms=of["ms"], read_bytes=0, write_bytes=of["written"])
+            for number, (path, of) in enumerate(self.of_units.items(), 1)
+        ]
 
     def nightly(self, alive: list[int]) -> None:
         """A job of each night at ten past two, sometimes a little later, for 20 to 40 minutes."""
@@ -160,6 +181,17 @@ class Nights:
             pid = 2000 + self.at.day
             self.works(f"nightly --date {day}", pid, self.chance.uniform(70, 95), 300, 4000, ppid=500, alive=alive)
             self.load["io"] += self.chance.uniform(15, 25)
+
+
+def path_of(command: str) -> str:
+    """Return the control group of a command: of jobs, that of cron."""
+    service = command.partition(" /srv/")[2].partition(".")[0] if command in SERVICES else ""
+    return f"/system.slice/{'postgres' if command.startswith('postgres') else service or 'cron'}.service"
+
+
+def unit_of(command: str) -> str:
+    """Return the unit of a command."""
+    return path_of(command).rpartition("/")[2]
 
 
 def burner(nights: Nights, begin: datetime) -> str:

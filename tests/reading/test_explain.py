@@ -28,27 +28,47 @@ WHOLE = ("--since", f"{NIGHT}Z", "--until", f"{END}Z")
 Culprit = Callable[[Nights, datetime], str]
 
 
-@pytest.fixture(scope="module")
-def fortnight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a database of two weeks before a night, with what goes on beside it."""
-    path = tmp_path_factory.mktemp("fortnight") / "perftrack.db"
+def fortnight(path: Path, *, has_units: bool) -> Path:
+    """Make a database of two weeks before a night, with what goes on beside it."""
     with closing(opening.open_current(str(path))) as connection:
-        machine = Nights(connection, seed=0)
+        machine = Nights(connection, seed=0, has_units=has_units)
         machine.go_on(NIGHT)
         path.with_suffix(".pickle").write_bytes(pickle.dumps(machine.state()))
     return path
 
 
+@pytest.fixture(scope="module")
+def of_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fortnight(tmp_path_factory.mktemp("fortnight") / "names.db", has_units=False)
+
+
+@pytest.fixture(scope="module")
+def of_units(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fortnight(tmp_path_factory.mktemp("fortnight") / "units.db", has_units=True)
+
+
+Night = Callable[..., tuple[str, set[str]]]
+
+
 @pytest.fixture
-def night(fortnight: Path, tmp_path: Path) -> Callable[..., tuple[str, set[str]]]:
-    """Return what records the night of a seed on the machine of the fortnight: the database, and the culprits."""
+def night(of_names: Path, tmp_path: Path) -> Night:
+    return nights_after(of_names, tmp_path)
+
+
+@pytest.fixture
+def night_of_units(of_units: Path, tmp_path: Path) -> Night:
+    return nights_after(of_units, tmp_path)
+
+
+def nights_after(before: Path, folder: Path) -> Night:
+    """Return what records the night of a seed on the machine of a fortnight: the database, and the culprits."""
 
     def record(seed: int, *culprits: Culprit) -> tuple[str, set[str]]:
-        path = str(tmp_path / f"{seed}.db")
-        shutil.copy(fortnight, path)
+        path = str(folder / f"{seed}.db")
+        shutil.copy(before, path)
         with closing(opening.open_current(path)) as connection:
             machine = Nights(connection, seed + 1)
-            machine.set_state(pickle.loads(fortnight.with_suffix(".pickle").read_bytes()))
+            machine.set_state(pickle.loads(before.with_suffix(".pickle").read_bytes()))
             begin = NIGHT + timedelta(minutes=nights.MINUTES * machine.chance.randrange(6, 60))
             commands = {
                 culprit(machine, begin + timedelta(minutes=20 * number)) for number, culprit in enumerate(culprits)
@@ -57,9 +77,6 @@ def night(fortnight: Path, tmp_path: Path) -> Callable[..., tuple[str, set[str]]
         return path, commands
 
     return record
-
-
-Night = Callable[..., tuple[str, set[str]]]
 
 
 def explained(path: str) -> Explanation:
@@ -92,6 +109,23 @@ def is_told(night: Night, seed: int, *culprits: Culprit) -> bool:
 )
 def test_the_culprits_are_named_and_nobody_else(night: Night, culprits: list[Culprit]) -> None:
     right = [seed for seed in SEEDS if is_told(night, seed, *culprits)]
+    assert len(right) >= 19, right
+
+
+@pytest.mark.parametrize(
+    "culprits",
+    [[nights.burner], [nights.fork_storm], [nights.fork_storm, nights.disk_hog]],
+    ids=lambda culprits: " and ".join(each.__name__ for each in culprits),
+)
+def test_the_units_of_the_culprits_are_named_and_no_others(night_of_units: Night, culprits: list[Culprit]) -> None:
+    """Also of short programs, of which no sample finds one."""
+    right = []
+    for seed in SEEDS:
+        path, commands = night_of_units(seed, *culprits)
+        units = {
+            owner.key for story in explained(path).stories for excess in story.excesses for owner in excess.owners
+        }
+        right += [seed] if units == {nights.unit_of(command) for command in commands} else []
     assert len(right) >= 19, right
 
 
