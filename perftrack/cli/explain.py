@@ -47,8 +47,9 @@ def explain(
     Looked at are CPU, memory, pressure on I/O and on CPUs (where there is none, iowait and load). A stretch is
     unusual when it is far above the highest value that is usual at that time, and by some percent of the machine.
 
-    Who did it: whose use grew most over what they usually use in the same time, with their share of the excess. What
-    nobody that is known used has no known owner: other processes than those that were recorded, or the kernel.
+    Who did it: whose use grew most over what they usually use in the same time, with their share of the excess: by
+    unit where control groups are recorded, else by the name of processes, and which of them. What nobody that is
+    known used has no known owner: other processes than those that were recorded, or the kernel.
     The three most unusual stretches are told; with --format json, every figure is there too.
     """
     settings = load({"database": database}, config)
@@ -103,6 +104,10 @@ def _document(found: Explanation) -> dict[str, Any]:
             "since": show.iso(found.norm.since),
             "samples": found.norm.samples,
         },
+        "killed_for_want_of_memory": [
+            {"since": show.iso(each.since), "until": show.iso(each.until), "kills": each.kills, "units": each.units}
+            for each in found.killed
+        ],
         "stories": [_story_document(story) for story in found.stories],
         "further_stretches": found.further,
         "reboots": [

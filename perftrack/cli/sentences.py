@@ -10,7 +10,7 @@ from perftrack.reading.usual import DAYS_MIN, SAMPLES_MIN
 
 if TYPE_CHECKING:
     from perftrack.reading.consumption import Used
-    from perftrack.reading.explain import Explanation, Rebooted, Story
+    from perftrack.reading.explain import Explanation, Killed, Rebooted, Story
     from perftrack.reading.owners import Excess, Grown, Owner
     from perftrack.reading.stretches import Stretch
 
@@ -30,6 +30,7 @@ def told(found: Explanation, *, of_host: bool) -> list[str]:
         paragraphs.append(f"Less unusual: {show.count(found.further, 'further stretch')}.")
     paragraphs += [_gap(gap.since, gap.until, found) for gap in found.gaps[-show.GAPS_SHOWN :]]
     paragraphs += [_reboot(reboot, found) for reboot in found.reboots[-show.GAPS_SHOWN :]]
+    paragraphs += [_killed(killed, found) for killed in found.killed[-show.GAPS_SHOWN :]]
     return [*paragraphs, _compared(found), *show.future_lines(found.coverage)]
 
 
@@ -167,6 +168,12 @@ def _reboot(reboot: Rebooted, found: Explanation) -> str:
     at = _time(reboot.booted_at or gap.until or gap.since, found)
     until = "" if gap.until is None else f" and {_time(gap.until, found)}"
     return f"The machine was rebooted at {at}: no samples between {_time(gap.since, found)}{until}."
+
+
+def _killed(killed: Killed, found: Explanation) -> str:
+    units = f", in {' and '.join(killed.units)}" if killed.units else ""
+    when = f"between {_time(killed.since, found)} and {_time(killed.until, found)}"
+    return f"The kernel killed {show.count(killed.kills, 'process')} for want of memory {when}{units}."
 
 
 def _compared(found: Explanation) -> str:

@@ -28,6 +28,10 @@ SELECT max(mem_used_bytes) FROM system_sample
 WHERE taken_at >= :since AND taken_at < :until
   AND +boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)
 """
+_LOOKED = """
+SELECT EXISTS (SELECT * FROM system_sample
+  WHERE taken_at >= :since AND taken_at < :until AND cgroups_seen IS NOT NULL)
+"""
 # A group's counters have those of the groups below it: what is its own is the rest.
 _UNITS = """
 WITH grown AS MATERIALIZED (
@@ -100,8 +104,9 @@ def consumption(connection: Connection, span: TimeRange, *, look_ahead: bool = T
         add_up(connection, span, "name", ALL, look_ahead=LOOK_AHEAD if look_ahead else timedelta(0))
         found = largest(connection, span.hosts[0], "name", "cpu", _EVERYBODY)
         by["name"] = {each.key: Used.made(each.used) for each in found if each.key is not None}
-        units = connection.execute(text(_UNITS), bounds(span))
-        by["unit"] = {unit: Used(cpu_ms, None, read, written) for unit, cpu_ms, read, written in units}
+        if connection.execute(text(_LOOKED), bounds(span)).scalar():
+            units = connection.execute(text(_UNITS), bounds(span))
+            by["unit"] = {unit: Used(cpu_ms, None, read, written) for unit, cpu_ms, read, written in units}
     return Consumption(span, row.seconds, Used(row.cpu_ms, memory, row.read_bytes, row.write_bytes), by)
 
 

@@ -99,7 +99,9 @@ def excess(connection: Connection, span: TimeRange, resource: Resource, within: 
     # what somebody does a little earlier or later on other days is not unusual; of a long stretch that is little
     is_short = is_of_hour and now.seconds <= 4 * PART_SECONDS
     for beside in (timedelta(0), -BESIDE, BESIDE) if is_short else (timedelta(0),):
-        moved = _moved(connection, others, beside) if keys and beside else others
+        if beside and len(keys) < 2:  # nobody else could have done it
+            break
+        moved = _moved(connection, others, beside) if beside else others
         keys = [key for key in keys if _is_seldom(now.by[kind][key], _of(kind, key, now, moved), resource)]
     keys = sorted(keys, key=lambda key: -more[key])[:NAMED]
     grown = _processes(connection, now, others, resource) if keys else []

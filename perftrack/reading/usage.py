@@ -257,8 +257,10 @@ def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None
 def _parts(connection: Connection, span: TimeRange, look_ahead: timedelta = LOOK_AHEAD) -> list[_Part]:
     """Return the parts of *span*, and the time after it in which its last intervals end."""
     table = SystemSample.__table__.c
-    held = select(func.min(table.taken_at), func.max(table.taken_at)).where(*TimeRange(span.since).holds(table))
-    first, last = (instant and instant.replace(tzinfo=UTC) for instant in connection.execute(held).one())
+    later = TimeRange(span.since).holds(table)
+    # each by itself is found at an end of the index; both at once are by reading all of it
+    ends = (select(end(table.taken_at)).where(*later) for end in (func.min, func.max))
+    first, last = (instant and instant.replace(tzinfo=UTC) for instant in map(connection.scalar, ends))
     if first is None or last is None:
         return []
     parts = []
