@@ -28,7 +28,7 @@ def compare(
         str, typer.Argument(metavar="B", help="The range that is compared with it.", show_default=False)
     ],
     by: Annotated[Literal["cpu", "memory", "written"], typer.Option(help="Order by the change of this.")] = "cpu",
-    limit: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many to show.")] = 15,
+    limit: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many units and names to show.")] = 15,
     output: Annotated[
         Literal["table", "csv", "json"], typer.Option("--format", help="For people, spreadsheets or programs.")
     ] = "table",
@@ -38,7 +38,7 @@ def compare(
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
-    """Compare what was used an hour in two ranges of time, by name of processes: what got dearer?
+    """Compare what was used an hour in two ranges of time, by unit and by name of processes: what got dearer?
 
     A single day is all of it, today until now; FROM..TO is from one time to another, and a day at its end is all of
     that day. What is compared are the hours of the day that both ranges have, each with the same one: the morning of
@@ -46,7 +46,8 @@ def compare(
     changes differ from hour to hour) is the noise, three standard errors: a change that is more is marked with *.
     With fewer than 4 hours the noise is not known.
 
-    The largest change comes first, behind the line of the whole machine.
+    Behind the line of the whole machine come units, where control groups are recorded, then names; of both the
+    largest change first.
     """
     settings = load({"database": database}, config)
     if spreadsheet_safe and output != "csv":
@@ -66,7 +67,7 @@ def compare(
             raise PerftrackError(f"{name}: {show.nothing_in_range(covered.everything, settings.database)}")
     if not any(each.lines for each in found):
         raise PerftrackError("no machine has half an hour or more with counters in both ranges")
-    shown = [each._replace(lines=each.lines[: 1 + limit]) for each in found]
+    shown = [each._replace(lines=_largest(each.lines, limit)) for each in found if each.lines]
     if output == "json":
         documents = [_document(each) for each in shown]
         print(json.dumps(documents[0] if len(documents) == 1 else {"machines": documents}, indent=2))
@@ -80,6 +81,12 @@ def compare(
             _print(each, by, wide=wide)
 
 
+def _largest(lines: list[Line], limit: int) -> list[Line]:
+    """Return the first *limit* lines of each kind."""
+    kinds = dict.fromkeys(line.kind for line in lines)
+    return [each for kind in kinds for each in [line for line in lines if line.kind == kind][:limit]]
+
+
 _TITLES: dict[Compared, str] = {"cpu": "CPU s/h", "memory": "memory", "written": "written/h"}
 
 
@@ -91,7 +98,14 @@ def _print(found: Comparison, by: Compared, *, wide: bool) -> None:
         show.line(f"{name}: {found.host}, {ends}, {show.count(covered.held.samples, 'sample')}", wide=wide)
     print()
     others = [metric for metric in _TITLES if metric != by]
-    header = [f"{_TITLES[by]} A", "B", "change", "noise", *(f"{_TITLES[each]} change" for each in others), "name"]
+    header = [
+        f"{_TITLES[by]} A",
+        "B",
+        "change",
+        "noise",
+        *(f"{_TITLES[each]} change" for each in others),
+        "unit or name",
+    ]
     rows = []
     for line in found.lines:
         change = line.changes[by]
@@ -101,10 +115,10 @@ def _print(found: Comparison, by: Compared, *, wide: bool) -> None:
                 _difference(by, change),
                 _amount(by, change.noise),
                 *(_difference(each, line.changes[each]) for each in others),
-                "(the whole machine)" if line.kind == "all" else line.key,
+                {"all": "(the whole machine)", "unit": f"unit {line.key}", "name": line.key}[line.kind],
             ]
         )
-    show.table(header, rows, left=("name",), wide=wide)
+    show.table(header, rows, left=("unit or name",), wide=wide)
     print()
     hours = show.count(len(found.hours), "hour")
     compared = f"the {hours} of the day that both have" if found.hours else "all hours: none is in both"

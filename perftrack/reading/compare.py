@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from perftrack.reading.consumption import SHORT_LOOK_AHEAD, used_by_unit
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange
@@ -28,6 +29,8 @@ _EVERYBODY = -1
 
 Compared = Literal["cpu", "memory", "written"]
 METRICS: tuple[Compared, ...] = ("cpu", "memory", "written")
+LineKind = Literal["all", "unit", "name"]
+KINDS: tuple[LineKind, ...] = ("all", "unit", "name")
 # What of the whole machine was used in an hour of which *seconds* are known.
 _SYSTEM = """
 SELECT coalesce(sum(seconds), 0) AS seconds, sum(cpu_ms) AS cpu_ms, sum(disk_write_bytes) AS write_bytes
@@ -69,16 +72,16 @@ class Change(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What somebody used in both ranges. *kind*: what *key* is: all of the machine, or a name."""
+    """What somebody used in both ranges. *kind*: what *key* is: all of the machine, a unit, or a name."""
 
-    kind: Literal["all", "name"]
+    kind: LineKind
     key: str
     changes: dict[Compared, Change]
 
 
 class Comparison(NamedTuple):
     """A machine in two ranges. *hours*: of the day, those that both have and that are compared; empty: they have none
-    in common, and all are. *lines*: that of the machine, then the others, the largest change first.
+    in common, and all are. *lines*: that of the machine, units, names; of each kind the largest change first.
     """
 
     host: str
@@ -88,8 +91,9 @@ class Comparison(NamedTuple):
     lines: list[Line]
 
 
+_Key = tuple[LineKind, str]
 # By hour of the day, what was used in each such hour of a range, by key.
-_ByHour = dict[int, list[dict[tuple[str, str], Hour]]]
+_ByHour = dict[int, list[dict[_Key, Hour]]]
 
 
 def comparisons(
@@ -140,8 +144,8 @@ def _comparison(
         ranges.append(by_hour)
     common = sorted(set(ranges[0]) & set(ranges[1]))
     keys = {key for by_hour in ranges for hours in by_hour.values() for used in hours for key in used}
-    lines = [Line(*key, {metric: _change(ranges, common, key, metric) for metric in METRICS}) for key in keys]  # type: ignore[arg-type]
-    lines.sort(key=lambda line: (line.kind != "all", -abs(line.changes[by].difference or 0.0), line.key))
+    lines = [Line(*key, {metric: _change(ranges, common, key, metric) for metric in METRICS}) for key in keys]
+    lines.sort(key=lambda line: (KINDS.index(line.kind), -abs(line.changes[by].difference or 0.0), line.key))
     return Comparison(host, covered[0], covered[1], common, lines)
 
 
@@ -149,19 +153,25 @@ def _hours(span: TimeRange) -> list[TimeRange]:
     assert span.since is not None
     assert span.until is not None
     count = -(-(span.until - span.since) // HOUR)
-    begins = [span.since + number * HOUR for number in range(count)]
-    return [TimeRange(begin, min(begin + HOUR, span.until), span.hosts) for begin in begins]
+    # an interval that ends with an hour is in it, not in the next
+    moment = timedelta(microseconds=1)
+    begins = [span.since + number * HOUR + moment for number in range(count)]
+    return [TimeRange(begin, min(begin + HOUR, span.until + moment), span.hosts) for begin in begins]
 
 
-def _used(connection: Connection, span: TimeRange) -> dict[tuple[str, str], Hour]:
+def _used(connection: Connection, span: TimeRange) -> dict[_Key, Hour]:
     """Return what was used in *span* for each hour; empty: less than half of an hour is known."""
     row = connection.execute(text(_SYSTEM), bounds(span)).one()
     if row.seconds < HOUR.total_seconds() / 2:
         return {}
     factor = HOUR.total_seconds() / row.seconds
     memory = connection.execute(text(_MEMORY), bounds(span)).scalar()
-    found = {("all", "all"): Hour(_times(row.cpu_ms, factor), memory, _times(row.write_bytes, factor))}
-    add_up(connection, span, "name", ALL, look_ahead=timedelta(0))
+    found: dict[_Key, Hour] = {
+        ("all", "all"): Hour(_times(row.cpu_ms, factor), memory, _times(row.write_bytes, factor))
+    }
+    for unit, of_unit in used_by_unit(connection, span).items():
+        found["unit", unit] = Hour(_times(of_unit.cpu_ms, factor), None, _times(of_unit.write_bytes, factor))
+    add_up(connection, span, "name", ALL, look_ahead=SHORT_LOOK_AHEAD)
     for each in largest(connection, span.hosts[0], "name", "cpu", _EVERYBODY):
         if each.key is not None:
             used = each.used
@@ -175,10 +185,10 @@ def _times(amount: float | None, factor: float) -> float | None:
     return None if amount is None else amount * factor
 
 
-def _change(ranges: list[_ByHour], common: list[int], key: tuple[str, str], metric: Compared) -> Change:
+def _change(ranges: list[_ByHour], common: list[int], key: _Key, metric: Compared) -> Change:
     """Return how *metric* of *key* changed, in the hours of the day that both ranges have."""
 
-    def of(hours: list[dict[tuple[str, str], Hour]]) -> list[float]:
+    def of(hours: list[dict[_Key, Hour]]) -> list[float]:
         """Return the values of *hours*: where it was not there, it used nothing."""
         found = [getattr(used[key], metric) if key in used else 0.0 for used in hours]
         return [value for value in found if value is not None]

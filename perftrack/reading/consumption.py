@@ -10,10 +10,12 @@ from sqlalchemy import Connection, Row, text
 
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.usage import ALL, LOOK_AHEAD, Usage, add_up, largest
-from perftrack.reading.usual import Resource, bounds
+from perftrack.reading.usual import PART_SECONDS, Resource, bounds
 
 Kind = Literal["unit", "name"]
 
+# Where many times are compared, an interval that ends after one is looked for no longer than so: a day is too much.
+SHORT_LOOK_AHEAD = timedelta(seconds=PART_SECONDS)
 _EVERYBODY = -1
 # Those that used most: what a process below them did explains nothing.
 PROCESSES, COMMANDS = 100, 1000
@@ -95,19 +97,25 @@ class Consumption(NamedTuple):
         return added_up(self.by[kind].values())
 
 
-def consumption(connection: Connection, span: TimeRange, *, look_ahead: bool = True) -> Consumption:
-    """Return what was used in *span* of one machine. Not *look_ahead*: as far as intervals end in it."""
+def consumption(connection: Connection, span: TimeRange, *, is_exact: bool = True) -> Consumption:
+    """Return what was used in *span* of one machine. Not *is_exact*: without what SHORT_LOOK_AHEAD misses."""
     row = connection.execute(text(_SYSTEM), bounds(span)).one()
     memory = connection.execute(text(_MEMORY), bounds(span)).scalar()
     by: dict[Kind, dict[str, Used]] = {"unit": {}, "name": {}}
     if row.seconds:
-        add_up(connection, span, "name", ALL, look_ahead=LOOK_AHEAD if look_ahead else timedelta(0))
+        add_up(connection, span, "name", ALL, look_ahead=LOOK_AHEAD if is_exact else SHORT_LOOK_AHEAD)
         found = largest(connection, span.hosts[0], "name", "cpu", _EVERYBODY)
         by["name"] = {each.key: Used.made(each.used) for each in found if each.key is not None}
-        if connection.execute(text(_LOOKED), bounds(span)).scalar():
-            units = connection.execute(text(_UNITS), bounds(span))
-            by["unit"] = {unit: Used(cpu_ms, None, read, written) for unit, cpu_ms, read, written in units}
+        by["unit"] = used_by_unit(connection, span)
     return Consumption(span, row.seconds, Used(row.cpu_ms, memory, row.read_bytes, row.write_bytes), by)
+
+
+def used_by_unit(connection: Connection, span: TimeRange) -> dict[str, Used]:
+    """Return what units used in *span* themselves, as far as intervals end in it; nothing where none is recorded."""
+    if not connection.execute(text(_LOOKED), bounds(span)).scalar():
+        return {}
+    units = connection.execute(text(_UNITS), bounds(span))
+    return {unit: Used(cpu_ms, None, read, written) for unit, cpu_ms, read, written in units}
 
 
 def processes_of(
@@ -125,7 +133,7 @@ def processes_of(
 
 def used_by_command(connection: Connection, span: TimeRange, resource: Resource) -> dict[str | None, Used]:
     """Return what was used in *span* by command line, of those that used most of *resource*."""
-    add_up(connection, span, "command", ALL, look_ahead=timedelta(0))
+    add_up(connection, span, "command", ALL, look_ahead=SHORT_LOOK_AHEAD)
     found = largest(connection, span.hosts[0], "command", _RANKED_BY[resource], COMMANDS)
     return {each.key: Used.made(each.used) for each in found}
 

@@ -134,7 +134,7 @@ def _comparable(connection: Connection, span: TimeRange, within: TimeRange) -> t
     length, days = span.until - span.since, HISTORY // DAY
 
     def known(moves: list[timedelta]) -> list[Consumption]:
-        found = (consumption(connection, _later(span, move), look_ahead=False) for move in moves)
+        found = (consumption(connection, _later(span, move), is_exact=False) for move in moves)
         return [each for each in found if each.seconds * 2 >= length.total_seconds()]
 
     # a stretch of more than a day is not compared with a part of itself
@@ -153,7 +153,7 @@ def _later(span: TimeRange, by: timedelta) -> TimeRange:
 
 
 def _moved(connection: Connection, others: list[Consumption], by: timedelta) -> list[Consumption]:
-    moved = (consumption(connection, _later(other.span, by), look_ahead=False) for other in others)
+    moved = (consumption(connection, _later(other.span, by), is_exact=False) for other in others)
     return [each for each in moved if each.seconds]
 
 

@@ -23,18 +23,16 @@ DAY = timedelta(days=1)
 SEEDS = range(10)
 
 
-def days(path: str, seed: int, *, java_percent: float = 0, nightly_percent: float = 0) -> None:
-    """Record five days; from DEPLOYED on, java uses so much more of a CPU, and the job of every night."""
+def days(path: str, seed: int, *, java_percent: float = 0, has_units: bool = False) -> None:
+    """Record six days; from DEPLOYED on, java uses so much more of a CPU."""
     with closing(opening.open_current(path)) as connection:
-        machine = Nights(connection, seed)
+        machine = Nights(connection, seed, has_units=has_units)
         machine.machine.clock = DEPLOYED - 3 * DAY
 
         def more(at: datetime) -> None:
             if at > DEPLOYED:
-                for pid in machine.alive:
-                    percent = {812: java_percent, 2000 + at.day: nightly_percent}.get(pid, 0)
-                    machine.counted[pid]["ms"] += round(percent * MINUTES * 600)
-                    machine.counted[pid]["now_ms"] += round(percent * MINUTES * 600)
+                machine.counted[812]["ms"] += round(java_percent * MINUTES * 600)
+                machine.counted[812]["now_ms"] += round(java_percent * MINUTES * 600)
 
         machine.events.append(more)
         machine.go_on(DEPLOYED + 3 * DAY)
@@ -88,6 +86,16 @@ class TestTheCommand:
         assert lines[5].endswith(" java")
         assert "* " in lines[5]
         assert lines[-1] == "compared: the 24 hours of the day that both have; * a change that is more than noise"
+
+    def test_units_come_before_names(self, path: str, perftrack: Run) -> None:
+        days(path, 0, java_percent=20, has_units=True)
+        found = json.loads(perftrack("compare", *self.RANGES, "--format", "json").stdout)["lines"]
+        keys = [line["key"] for line in found]
+        assert keys[:2] == ["all", "shop.service"]
+        assert keys.index("java") == [line["kind"] for line in found].index("name")
+        unit, java = found[1], found[keys.index("java")]
+        assert unit["cpu_difference_seconds"] == pytest.approx(java["cpu_difference_seconds"])
+        assert " unit shop.service" in perftrack("compare", *self.RANGES).stdout
 
     @pytest.mark.usefixtures("two_days")
     def test_programs_and_spreadsheets_get_the_same(self, perftrack: Run) -> None:
