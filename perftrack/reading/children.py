@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 
 from perftrack.storage.intervals import ROUNDING_MS, TICKS_OF_A_BOOT
 
-GROWN_MS = "children_user_ms + children_system_ms"
+CHILDREN_MS = "children_user_ms + children_system_ms"
 # A process that was last seen so long before the range may be waited for in it.
 _LOOK_BACK = "-1 hour"
 # A sample of all processes proves within so many seconds that one has ended; and where an ancestor is not recorded,
@@ -38,17 +38,16 @@ PARENT = """(SELECT parent.id FROM process AS parent
 # Where it is not counted from the boot, it is not known.
 _STARTED_SECONDS = f"iif({{of}}.started_ticks < {TICKS_OF_A_BOOT}, {{of}}.started_ticks / 100.0, NULL)"
 
-# worked: what all CPUs did in the interval of a sample, and what of it recorded processes show themselves (own_ms);
-# reaching: intervals of processes that are longer. event: a growth. late: the first sample of a process that had
-# begun before. relative: a process, or an ancestor of one; parent_id 0: not recorded, -1: it has none; gone_by:
+# seen: processes, their first and newest samples. worked: what all CPUs did in the interval of a sample; own: what
+# recorded processes show themselves, in intervals of that length, NULL: no longer than that of the sample.
+# event: a growth. relative: a process, or an ancestor of one; parent_id 0: not recorded, -1: it has none; gone_by:
 # proved to have ended. piece: what of an event is in the interval of a sample.
 _TABLES = {
-    "interval": "sample_id, process_id, seconds, is_long, cpu_ms, grown_ms, key, is_asked, share",
-    "worked": "sample_id INTEGER PRIMARY KEY, boot_id, since_seconds, until_seconds, cpu_ms, share, own_ms",
-    "reaching": "boot_id, since_seconds, until_seconds, cpu_ms",
+    "seen": "process_id INTEGER PRIMARY KEY, sample_id, first_sample_id, children_ms",
+    "worked": "sample_id INTEGER PRIMARY KEY, boot_id, since_seconds, until_seconds, cpu_ms, share, own_ms DEFAULT 0",
+    "own": "sample_id, seconds, cpu_ms",
     "event": "id INTEGER PRIMARY KEY, process_id, key, is_asked, boot_id, sample_id, started_ticks, since_seconds, "
     "until_seconds, share, is_long, grown_ms",
-    "late": "process_id INTEGER PRIMARY KEY, sample_id",
     "relative": "process_id INTEGER PRIMARY KEY, boot_id, pid, started_ticks, ppid, parent_id, last_seconds, "
     "gone_by, debt_ms",
     "piece": "event_id, sample_id, share, ms",
@@ -60,44 +59,45 @@ _INDEXES = (
     "relative (parent_id)",
 )
 
-# Times since boot are in milliseconds: what is less is none. LIMIT -1: see usage.py.
-_EMPTIED = "DELETE FROM interval"
-_INTERVALS = f"""
-INSERT INTO interval
-SELECT * FROM (
-  SELECT sample_id, process_id, seconds, seconds > sample_seconds + 0.001, cpu_ms, {GROWN_MS}, {{key}}, {{asked}},
-    {{share}} AS share
-  FROM process_interval WHERE {{in_part}} LIMIT -1)
-WHERE :is_seen OR share > 0
+_SEEN = f"""
+INSERT INTO seen
+SELECT process_id, max(sample_id), min(sample_id), max({CHILDREN_MS})
+FROM system_sample CROSS JOIN process_sample ON sample_id = system_sample.id
+WHERE taken_at >= datetime(:since, '{_LOOK_BACK}') AND taken_at < :until
+  AND +boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)
+GROUP BY process_id
 """
 _WORKED = """
-INSERT INTO worked
-SELECT ends.sample_id, boot_id, uptime_seconds - seconds, uptime_seconds, cpu_ms, share, coalesce(own_ms, 0)
-FROM (SELECT sample_id, seconds, cpu_ms, {share} AS share FROM system_interval WHERE {in_part}) AS ends
-  JOIN system_sample ON system_sample.id = ends.sample_id
-  LEFT JOIN (SELECT sample_id, sum(cpu_ms) AS own_ms FROM interval WHERE NOT is_long GROUP BY sample_id) AS own
-    ON own.sample_id = ends.sample_id
+INSERT INTO worked (sample_id, boot_id, since_seconds, until_seconds, cpu_ms, share)
+SELECT sample_id, boot_id, uptime_seconds - seconds, uptime_seconds, cpu_ms, share
+FROM (SELECT sample_id, seconds, cpu_ms, {share} AS share FROM system_interval WHERE {in_part})
+  JOIN system_sample ON system_sample.id = sample_id
 WHERE :is_seen OR share > 0
 """
-_REACHING = """
-INSERT INTO reaching
-SELECT boot_id, uptime_seconds - seconds, uptime_seconds, sum(cpu_ms)
-FROM interval JOIN system_sample ON system_sample.id = sample_id
-WHERE is_long AND cpu_ms > 0 GROUP BY sample_id, seconds
+# Times since boot are in milliseconds: what is less is none. The + and LIMIT -1: see usage.py.
+_IS_LONG = "seconds > sample_seconds + 0.001"
+_OWN = f"""
+INSERT INTO own
+SELECT sample_id, iif({_IS_LONG}, seconds, NULL) AS long_seconds, sum(cpu_ms)
+FROM process_interval WHERE {{in_part}} AND (:is_seen OR {{share}} > 0)
+GROUP BY +sample_id, long_seconds
 """
-_LATE = "INSERT OR IGNORE INTO late SELECT process_id, sample_id FROM interval WHERE seconds IS NULL"
 _EVENT_KEY = {"process_id": "one"}
 _EVENTS = f"""
 INSERT INTO event
 SELECT NULL, one, {{event_key}}, is_asked, boot_id, sample_id, started_ticks, uptime_seconds - seconds,
   uptime_seconds, share, is_long, grown_ms
 FROM (
-  SELECT interval.*, {ONE_PROCESS.format(id="process_id")} AS one, system_sample.boot_id, uptime_seconds,
-    started_ticks
-  FROM interval
+  SELECT growth.*, {ONE_PROCESS.format(id="process_id")} AS one, system_sample.boot_id, uptime_seconds, started_ticks
+  FROM (
+    SELECT sample_id, process_id, seconds, {_IS_LONG} AS is_long, {CHILDREN_MS} AS grown_ms, {{key}} AS key,
+      {{asked}} AS is_asked, {{share}} AS share
+    FROM process_interval
+    WHERE {{in_part}} AND process_id IN (SELECT process_id FROM seen WHERE children_ms > 0) AND {CHILDREN_MS} > 0
+    LIMIT -1) AS growth
     JOIN system_sample ON system_sample.id = sample_id
     JOIN process ON process.id = process_id
-  WHERE grown_ms > 0 AND started_ticks IS NOT NULL)
+  WHERE (:is_seen OR share > 0) AND started_ticks IS NOT NULL)
 """
 # What it was when it was read last; where it began in the range, but not what it had used before its first sample.
 # One that ended in the window of its last sample has no percentage there; who waited for it was read after that.
@@ -114,24 +114,24 @@ SELECT one, newest.boot_id, pid, started_ticks, ppid, NULL,
     WHERE later.boot_id = newest.boot_id AND later.uptime_seconds > system_sample.uptime_seconds
       AND later.uptime_seconds <= system_sample.uptime_seconds + {_PROOF_SECONDS} AND later.recorder_id IN ({_ALL})
     ORDER BY later.uptime_seconds LIMIT 1) END, iif(taken_at < :since, uptime_seconds + 0.001, NULL)),
-  {_USED.format(row="own")} - iif(started_at >= :since AND {_STARTED_SECONDS.format(of="newest")} >= (
-    SELECT min(since_seconds) FROM worked WHERE worked.boot_id = newest.boot_id), {_USED.format(row="first")}, 0)
+  {_USED.format(row="own")} - coalesce((
+    SELECT {_USED.format(row="first")}
+    FROM seen JOIN process_sample AS first ON (first.sample_id, first.process_id) = (first_sample_id, one)
+      JOIN system_sample AS of_first ON of_first.id = first_sample_id
+    WHERE seen.process_id = one AND started_at >= :since
+      AND {_STARTED_SECONDS.format(of="newest")} >= (
+        SELECT min(since_seconds) FROM worked WHERE worked.boot_id = newest.boot_id)
+      AND {_STARTED_SECONDS.format(of="newest")} < (SELECT max(uptime_seconds) FROM system_sample AS before
+        WHERE before.boot_id = newest.boot_id AND before.uptime_seconds < of_first.uptime_seconds)
+      AND (SELECT seconds FROM process_interval WHERE sample_id = first_sample_id AND process_id = one) IS NULL), 0)
 FROM (
-  SELECT {ONE_PROCESS.format(id="seen.process_id")} AS one, boot_id, pid, started_ticks, started_at, ppid,
+  SELECT {ONE_PROCESS.format(id="process_id")} AS one, boot_id, pid, started_ticks, started_at, ppid,
     max(sample_id) AS sample_id, process_id
-  FROM (
-    SELECT process_id, max(sample_id) AS sample_id
-    FROM system_sample CROSS JOIN process_sample ON sample_id = system_sample.id
-    WHERE taken_at >= datetime(:since, '{_LOOK_BACK}') AND taken_at < :until
-      AND +boot_id IN (SELECT boot_id FROM event)
-    GROUP BY process_id) AS seen
-    JOIN process ON process.id = process_id
-  WHERE started_ticks IS NOT NULL
+  FROM seen JOIN process ON process.id = process_id
+  WHERE started_ticks IS NOT NULL AND boot_id IN (SELECT boot_id FROM event)
   GROUP BY one) AS newest
   JOIN system_sample ON system_sample.id = newest.sample_id
   JOIN process_sample AS own ON (own.sample_id, own.process_id) = (newest.sample_id, newest.process_id)
-  LEFT JOIN late ON late.process_id = one
-  LEFT JOIN process_sample AS first ON (first.sample_id, first.process_id) = (late.sample_id, one)
 WHERE true
 GROUP BY one
 """
@@ -172,25 +172,34 @@ FROM up CROSS JOIN event ON up.parent_id = 0 AND event.boot_id = up.boot_id
   AND event.started_ticks <= up.started_ticks AND grown_ms + {ROUNDING_MS} >= debt_ms
 ORDER BY 3, 4, 5 DESC, 1, distance, debt_ms DESC
 """
-# What of an interval of *table* is in that of a sample, where it is longer than one.
-_OVERLAP = """({table}.cpu_ms * (worked.until_seconds - max({table}.since_seconds, worked.since_seconds))
-    / ({table}.until_seconds - {table}.since_seconds))"""
-_OVERLAPS = """worked.boot_id = {table}.boot_id
-    AND worked.until_seconds > {table}.since_seconds + 0.001 AND worked.until_seconds <= {table}.until_seconds"""
-_OWN_OF_REACHING = f"""
-UPDATE worked SET own_ms = own_ms + reached.ms
-FROM (
-  SELECT sample_id, sum({_OVERLAP.format(table="reaching")}) AS ms
-  FROM reaching CROSS JOIN worked ON {_OVERLAPS.format(table="reaching")} GROUP BY sample_id) AS reached
-WHERE reached.sample_id = worked.sample_id
+# What of an interval that is longer than that of its sample is in that of another.
+_LONG_PIECES = """
+SELECT {id} AS id, worked.sample_id, worked.share, long.ms
+  * (worked.until_seconds - max(long.since_seconds, worked.since_seconds))
+  / (long.until_seconds - long.since_seconds) AS ms
+FROM ({long}) AS long
+  CROSS JOIN worked ON worked.boot_id = long.boot_id
+    AND worked.until_seconds > long.since_seconds + 0.001 AND worked.until_seconds <= long.until_seconds
 """
 _PIECES = f"""
 INSERT INTO piece
 SELECT id, sample_id, share, grown_ms FROM event WHERE NOT is_long
 UNION ALL
-SELECT long.id, worked.sample_id, worked.share, {_OVERLAP.format(table="long")}
-FROM (SELECT event.*, grown_ms AS cpu_ms FROM event WHERE is_long) AS long
-  CROSS JOIN worked ON {_OVERLAPS.format(table="long")}
+{_LONG_PIECES.format(id="id", long="SELECT event.*, grown_ms AS ms FROM event WHERE is_long")}
+"""
+_LONG_OWN = """
+  SELECT boot_id, uptime_seconds - seconds AS since_seconds, uptime_seconds AS until_seconds, cpu_ms AS ms
+  FROM own JOIN system_sample ON system_sample.id = sample_id WHERE seconds IS NOT NULL"""
+_OWN_OF_WORKED = f"""
+UPDATE worked SET own_ms = found.ms
+FROM (
+  SELECT sample_id, sum(ms) AS ms
+  FROM (
+    SELECT sample_id, cpu_ms AS ms FROM own WHERE seconds IS NULL
+    UNION ALL
+    SELECT sample_id, ms FROM ({_LONG_PIECES.format(id="NULL", long=_LONG_OWN)}))
+  GROUP BY sample_id) AS found
+WHERE found.ms > 0 AND found.sample_id = worked.sample_id
 """
 _NOTHING = "UPDATE used SET children_cpu_ms = 0 WHERE children_cpu_ms > 0"
 _ADD_TO_USED = """
@@ -218,19 +227,20 @@ def add_up(
     if not connection.execute(text("SELECT max(children_cpu_ms) FROM used")).scalar():
         return
     _create(connection)
-    of_part = (_EMPTIED, _INTERVALS, _WORKED, _REACHING, _LATE, _EVENTS)
+    bounds = {"since": parts[0]["part_since"], "until": parts[-1]["part_until"], "host": parts[0]["host"]}
+    connection.execute(text(_SEEN), bounds)
+    of_part = (_WORKED, _OWN, _EVENTS)
     statements = [text(each.format(event_key=_EVENT_KEY.get(sql["key"], "key"), **sql)) for each in of_part]
     for number, parameters in enumerate(parts, 1):
         for statement in statements:
             connection.execute(statement, parameters)
         progress(number)
-    bounds = {"since": parts[0]["part_since"], "until": parts[-1]["part_until"]}
     connection.execute(text(_RELATIVES), bounds)
     while connection.execute(text(_PARENTS)).rowcount:
         connection.execute(text(_ANCESTORS))
     connection.execute(text(_REUSED))
     _take_debts_off(connection)
-    for each in (_OWN_OF_REACHING, _PIECES, _NOTHING, _ADD_TO_USED):
+    for each in (_OWN_OF_WORKED, _PIECES, _NOTHING, _ADD_TO_USED):
         connection.execute(text(each))
 
 

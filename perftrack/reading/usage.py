@@ -216,7 +216,7 @@ def add_up(
             share=SHARE,
             in_part=_IN_PART,
             asked=_ASKED,
-            children_ms=children.GROWN_MS,
+            children_ms=children.CHILDREN_MS,
             merged=_MERGED,
         )
     )

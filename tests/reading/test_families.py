@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import query
+from conftest import Run, query, until
 from machine import NOON, Machine, process
 
 from perftrack.reading import usage
@@ -288,3 +291,53 @@ def test_of_a_part_of_the_time_no_more_is_shown_than_was_used_in_it(
             assert found.system_cpu_ms is not None
             assert found.recorded_cpu_ms <= found.system_cpu_ms * (1 + 1e-9)
         assert sum(sum(children_of(path, found).values()) for found in both) == pytest.approx(whole, rel=0.02)
+
+
+STARTER = """
+import os, resource, subprocess, sys
+print("ready", flush=True)
+for line in sys.stdin:
+    for _ in range(int(line)):
+        subprocess.run(["/bin/sh", "-c", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done"])
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(usage.ru_utime + usage.ru_stime, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc")
+def test_of_real_short_processes_who_started_them_shows_what_the_kernel_counted(
+    connection: sqlite3.Connection, perftrack: Run, path: str
+) -> None:
+    def samples() -> int:
+        (count,) = query(connection, "SELECT count(*) FROM system_sample")
+        assert isinstance(count, int)
+        return count
+
+    loop = ["record", "--all", "--every", "1", "--cpu-window", "0", "--database", path]
+    starting = [sys.executable, "-c", STARTER]
+    with (
+        subprocess.Popen([sys.executable, "-m", "perftrack", *loop]) as recorder,
+        subprocess.Popen(starting, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as starter,
+    ):
+        assert starter.stdin is not None
+        assert starter.stdout is not None
+        starter.stdout.readline()
+        try:
+            until(lambda: samples() > 0)
+            begun = samples()
+            until(lambda: samples() > begun)
+            starter.stdin.write("500\n")
+            starter.stdin.flush()
+            used = float(starter.stdout.readline())
+            ended = samples()
+            until(lambda: samples() > ended + 1)
+        finally:
+            recorder.terminate()
+            starter.stdin.close()
+    found = json.loads(perftrack("top", "-n", "1000", "--format", "json").stdout)
+    if not found["system_cpu_seconds"]:
+        pytest.skip("this sandbox does not say what its CPUs do")
+    (row,) = [row for row in found["rows"] if row["pid"] == starter.pid]
+    assert 0.95 * used <= row["children_cpu_seconds"] <= used + 0.02
+    assert row["cpu_seconds"] < used
+    assert found["recorded_cpu_seconds"] <= found["system_cpu_seconds"] + 0.1
