@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perftrack.reading.usage import By, Ranked, Usage
 
 UNATTRIBUTED = "(unattributed)"
+CHILDREN = "children s"
 Format = Literal["table", "csv", "json"]
 
 
@@ -57,9 +58,11 @@ def top(
 
     By default, in the last 24 hours. CPU time comes from the kernel's counters, so a burst between two samples counts
     in full. An interval that is partly outside of the range counts by its share of time: ~ marks a figure that is 5 %
-    or more such an estimate. The last line is the CPU time that no recorded process explains: of processes that were
-    not recorded, or that began and ended between two samples. What children of a process have read and written
-    counts as its own once they have ended: so does the kernel.
+    or more such an estimate. "children s" is what ended children of a process used, and theirs, at least: what the
+    kernel adds up, less what lines of their own show, and no more than the machine worked at that time. Nothing
+    counts twice, and the ranking by CPU is by both together. The last line is the CPU time that neither explains: of
+    processes that were not recorded, as far as no recorded one has waited for them. What children have read and
+    written counts as their parent's own once they have ended: so does the kernel.
     """
     settings = load({"database": database}, config)
     if spreadsheet_safe and output != "csv":
@@ -109,7 +112,8 @@ def top(
 
 _FIELDS = (
     "host",
-    *("cpu_seconds", "cpu_estimated_seconds", "cpu_percent_mean", "cpu_percent_max", "cpu_percent_max_at"),
+    *("cpu_seconds", "cpu_estimated_seconds", "children_cpu_seconds", "children_cpu_estimated_seconds"),
+    *("cpu_percent_mean", "cpu_percent_max", "cpu_percent_max_at"),
     *("rss_max_bytes", "rss_mean_bytes", "read_bytes", "write_bytes", "own_read_bytes", "own_write_bytes"),
     *("num_threads_max", "last_seen_at"),
     *("pid", "name", "username", "command", "started_at"),
@@ -128,6 +132,8 @@ def document(ranked: Ranked, group: str) -> dict[str, Any]:
         "host": ranked.host,
         "cpu_seconds": show.seconds(used.cpu_ms),
         "cpu_estimated_seconds": show.seconds(used.cpu_estimated_ms),
+        "children_cpu_seconds": show.seconds(used.children_cpu_ms),
+        "children_cpu_estimated_seconds": show.seconds(used.children_estimated_ms),
         "cpu_percent_mean": used.cpu_percent_mean and round(used.cpu_percent_mean, 2),
         "cpu_percent_max": used.cpu_percent_max,
         "cpu_percent_max_at": show.iso(used.cpu_percent_max_at),
@@ -157,12 +163,22 @@ def totals(found: Top) -> dict[str, Any]:
     }
 
 
-def cpu_text(used: Usage) -> str:
+def cpu_text(cpu_ms: float | None, estimated_ms: float) -> str:
     """Return CPU seconds as a person reads them, marked where much of them is an estimate."""
     from perftrack.cli import show
 
-    marked = used.cpu_ms and used.cpu_estimated_ms >= _MARKED * used.cpu_ms
-    return f"{'~' if marked else ''}{show.number(show.seconds(used.cpu_ms))}"
+    marked = cpu_ms and estimated_ms >= _MARKED * cpu_ms
+    return f"{'~' if marked else ''}{show.number(show.seconds(cpu_ms))}"
+
+
+def children_text(used: Usage) -> str:
+    """Return CPU seconds of ended children likewise."""
+    return cpu_text(used.children_cpu_ms, used.children_estimated_ms)
+
+
+def shows_children(found: Top) -> bool:
+    """Return whether there is something of children to show a person."""
+    return any(ranked.used.children_cpu_ms for ranked in found.rows)
 
 
 def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -> None:
@@ -175,7 +191,8 @@ def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -
     for ranked in found.rows:
         used = ranked.used
         shown = {
-            "CPU s": cpu_text(used),
+            "CPU s": cpu_text(used.cpu_ms, used.cpu_estimated_ms),
+            **({CHILDREN: children_text(used)} if shows_children(found) else {}),
             "CPU %": show.number(used.cpu_percent_mean),
             "max %": show.number(used.cpu_percent_max),
             "busiest at": show.short(used.cpu_percent_max_at, found.coverage),

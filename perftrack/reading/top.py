@@ -21,8 +21,8 @@ _IDENTITY = (Process.pid, Process.name, Process.username, Process.command, Proce
 class Top(NamedTuple):
     """The largest, best first; *is_of_all*: of all processes, not those of some filters.
 
-    *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it, and
-    *unattributed_cpu_ms* what none explains; None: not known, or only some processes were asked for.
+    *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it and their
+    ended children, and *unattributed_cpu_ms* what none explains; None: not known, or only some were asked for.
     *system_estimated_ms*: so much of the first is an estimate, as in Usage. Of several machines, all together.
     """
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, func, select, text
 
+from perftrack.reading import children
 from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.storage.models import SystemSample
@@ -33,18 +34,18 @@ SHARE = f"""CASE WHEN seconds <= :inside_seconds THEN 1 ELSE max(0,
     min({_END_MS}, :until_ms) - max({_END_MS} - {_LENGTH_MS}, :since_ms)) * 1.0 / nullif({_LENGTH_MS}, 0) END"""
 # The + keeps SQLite from finding samples by their machine: they are to be found by time.
 _IN_PART = "taken_at >= :part_since AND taken_at < :part_until AND +host = :host"
+_ASKED = (
+    "(:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid) AND (:user IS NULL OR username = :user)"
+)
 
 # What is the key of a group; where that is not known, a text that none can have. Of a process it is an id.
 _GROUPED_BY = {"name": "name", "command": "coalesce(command, char(0))", "user": "coalesce(username, char(0))"}
-# A process of several names is one: that with the lowest id.
-_ONE_PROCESS = """coalesce((SELECT min(same.id) FROM process CROSS JOIN process AS same
-    ON same.boot_id = process.boot_id AND same.pid = process.pid AND same.started_ticks = process.started_ticks
-    WHERE process.id = key), key)"""
+_ONE_PROCESS = children.ONE_PROCESS.format(id="key")
 # Of metrics that have no columns of their own below: the total of a counter, the peak of a gauge.
 _FURTHER = [metric for metric in PROCESS if metric not in (CPU, RSS)]
 _FURTHER_NAMES = "".join(f", {metric.name}" for metric in _FURTHER)
 _RANKED_BY: dict[str, str] = {
-    "cpu": "cpu_ms",
+    "cpu": "coalesce(cpu_ms + children_cpu_ms, cpu_ms, children_cpu_ms)",
     "rss": "rss_max_bytes",
     "io": "coalesce(read_bytes + write_bytes, read_bytes, write_bytes)",
     "threads": "num_threads_max",
@@ -55,11 +56,12 @@ _RANKED_BY: dict[str, str] = {
 # pair is one number, so that the largest tells both.
 _CREATE = f"""
 CREATE TEMPORARY TABLE used (
-  key PRIMARY KEY, newest, peak, cpu_ms, cpu_estimated_ms, seconds, read_bytes, write_bytes, own_read_bytes,
-  own_write_bytes, rss_max_bytes, rss_sum_bytes, rss_samples, num_threads_max{_FURTHER_NAMES})
+  key PRIMARY KEY, newest, peak, cpu_ms, cpu_estimated_ms, children_cpu_ms, children_estimated_ms, seconds,
+  read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_max_bytes, rss_sum_bytes, rss_samples,
+  num_threads_max{_FURTHER_NAMES})
 """
 _SUMS = (
-    *("cpu_ms", "cpu_estimated_ms", "seconds", "rss_sum_bytes", "rss_samples"),
+    *("cpu_ms", "cpu_estimated_ms", "children_cpu_ms", "seconds", "rss_sum_bytes", "rss_samples"),
     *("read_bytes", "write_bytes", "own_read_bytes", "own_write_bytes"),
     *(metric.name for metric in _FURTHER if metric.per_second is not None),
 )
@@ -71,13 +73,14 @@ _MERGED = ", ".join(
     [f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in _SUMS]
     + [f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in _LARGEST]
 )
+# children_cpu_ms: what the counters grew by, until children.py takes off what samples show.
 # Innermost, each process's interval with its share; then the processes of a sample that are one group; then all.
 # The + before sample_id keeps SQLite from reading all samples in the order of their ids, to have them grouped;
 # LIMIT -1 from computing a column anew wherever it is used.
 _ADD_UP = """
 INSERT INTO used
 SELECT {one}, max(sample_id << 32 | process_id), max(CAST(cpu_percent * 100 AS INTEGER) << 32 | sample_id),
-  sum(cpu_ms), sum(cpu_estimated_ms), sum(seconds), sum(read_bytes), sum(write_bytes),
+  sum(cpu_ms), sum(cpu_estimated_ms), sum(children_cpu_ms), 0, sum(seconds), sum(read_bytes), sum(write_bytes),
   sum(own_read_bytes), sum(own_write_bytes),
   max(rss_bytes), sum(rss_bytes), count(rss_bytes), max(num_threads){further}
 FROM (
@@ -85,6 +88,7 @@ FROM (
     {sum}(CASE WHEN :is_seen THEN cpu_percent END) AS cpu_percent,
     {sum}(cpu_ms * share) AS cpu_ms,
     {sum}(CASE WHEN share < 1 THEN cpu_ms * share END) AS cpu_estimated_ms,
+    {sum}(children_ms) AS children_cpu_ms,
     {any}(CASE WHEN cpu_ms IS NOT NULL THEN seconds * share END) AS seconds,
     {sum}(read_bytes * share) AS read_bytes,
     {sum}(write_bytes * share) AS write_bytes,
@@ -93,11 +97,10 @@ FROM (
     {sum}(CASE WHEN :is_seen THEN rss_bytes END) AS rss_bytes,
     {sum}(CASE WHEN :is_seen THEN num_threads END) AS num_threads{further_of_sample}
   FROM (
-    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, cpu_percent, read_bytes, write_bytes, own_read_bytes,
-      own_write_bytes, rss_bytes, num_threads{columns}, {share} AS share
+    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, {children_ms} AS children_ms, cpu_percent,
+      read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_bytes, num_threads{columns}, {share} AS share
     FROM process_interval
-    WHERE {in_part} AND (:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid)
-      AND (:user IS NULL OR username = :user)
+    WHERE {in_part} AND {asked}
     LIMIT -1) AS interval
   WHERE :is_seen OR share > 0
   {grouped})
@@ -136,6 +139,7 @@ class Usage(NamedTuple):
     """What a process, or a group of them, used in a range. None: not known.
 
     *cpu_estimated_ms*: so much of cpu_ms is shares of intervals that are not in the range as a whole.
+    *children_cpu_ms*: what its ended children used that no sample shows, at least; *children_estimated_ms* likewise.
     *cpu_percent_mean*: percent of one CPU over the time that is known; *cpu_percent_max*: of the interval that ended
     at *cpu_percent_max_at* (UTC). Memory and threads: of a group, those of all its processes in a sample together.
     *read_bytes*, *write_bytes*: with those of children that have ended; *own_*: what of them is certainly its own.
@@ -144,6 +148,8 @@ class Usage(NamedTuple):
 
     cpu_ms: float | None
     cpu_estimated_ms: float
+    children_cpu_ms: float | None
+    children_estimated_ms: float
     cpu_percent_mean: float | None
     cpu_percent_max: float | None
     cpu_percent_max_at: datetime | None
@@ -198,10 +204,11 @@ def add_up(
     connection.execute(text("DROP TABLE IF EXISTS used"))
     connection.execute(text(_CREATE))
     of_processes = group == "process"
+    key = "process_id" if of_processes else _GROUPED_BY[group]
     statement = text(
         _ADD_UP.format(
             one=_ONE_PROCESS if of_processes else "key",
-            key="process_id" if of_processes else _GROUPED_BY[group],
+            key=key,
             any="" if of_processes else "max",
             sum="" if of_processes else "sum",
             grouped="" if of_processes else "GROUP BY +interval.sample_id, key",
@@ -210,13 +217,17 @@ def add_up(
             columns="".join(f", {metric.column}" for metric in _FURTHER),
             share=SHARE,
             in_part=_IN_PART,
+            asked=_ASKED,
+            children_ms=children.CHILDREN_MS,
             merged=_MERGED,
         )
     )
-    parts = _parts(connection, span, look_ahead)
-    for number, part in enumerate(parts, 1):
-        connection.execute(statement, _parameters(span, part) | filters._asdict())
-        progress(number, len(parts))
+    parts = [_parameters(span, part) | filters._asdict() for part in _parts(connection, span, look_ahead)]
+    for number, parameters in enumerate(parts, 1):
+        connection.execute(statement, parameters)
+        progress(number, 2 * len(parts))
+    sql = {"key": key, "asked": _ASKED, "share": SHARE, "in_part": _IN_PART}
+    children.add_up(connection, parts, sql, lambda number: progress(len(parts) + number, 2 * len(parts)))
 
 
 def _peak_or_total(metric: ProcessMetric) -> str:
@@ -242,8 +253,9 @@ def largest(connection: Connection, host: str, group: Group, by: str, limit: int
 
 
 def recorded_cpu_ms(connection: Connection) -> float:
-    """Return the CPU time of all that was added up."""
-    return float(connection.execute(text("SELECT coalesce(sum(cpu_ms), 0) FROM used")).scalar_one())
+    """Return the CPU time of all that was added up, with that of ended children."""
+    sums = "SELECT coalesce(sum(cpu_ms), 0) + coalesce(sum(children_cpu_ms), 0) FROM used"
+    return float(connection.execute(text(sums)).scalar_one())
 
 
 def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None, float]:
@@ -297,6 +309,8 @@ def _ranked(row: Row[Any], host: str, group: Group) -> Ranked:
     used = Usage(
         row.cpu_ms,
         row.cpu_estimated_ms or 0,
+        row.children_cpu_ms,
+        row.children_estimated_ms,
         mean,
         None if row.peak is None else (row.peak >> 32) / 100,
         row.peak_at and row.peak_at.replace(tzinfo=UTC),
