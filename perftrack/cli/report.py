@@ -172,8 +172,7 @@ def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
 def _used(metric: ProcessMetric, used: Usage) -> str:
     """Return what a list is ordered by; of CPU, that of ended children too."""
     if metric.name == "cpu":
-        known = [each for each in (used.cpu_ms, used.children_cpu_ms) if each is not None]
-        return cpu_text(sum(known) if known else None, used.cpu_estimated_ms + used.children_estimated_ms)
+        return cpu_text(used.all_cpu_ms, used.cpu_estimated_ms + used.children_estimated_ms)
     if metric.name == "rss":
         return show.size(used.rss_max_bytes)
     value = used.further[metric.name]

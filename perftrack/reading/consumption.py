@@ -62,8 +62,8 @@ class Used(NamedTuple):
 
     @classmethod
     def made(cls, usage: Usage) -> Used:
-        """Return that of a process or a group of them."""
-        return cls(usage.cpu_ms, usage.rss_max_bytes, usage.read_bytes, usage.write_bytes)
+        """Return that of a process or a group of them, and what its ended children used of CPU."""
+        return cls(usage.all_cpu_ms, usage.rss_max_bytes, usage.read_bytes, usage.write_bytes)
 
     def of(self, resource: Resource) -> float | None:
         """Return what of *resource* it is: ms or bytes."""

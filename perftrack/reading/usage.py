@@ -163,6 +163,12 @@ class Usage(NamedTuple):
     last_seen_at: datetime | None
     further: dict[str, float | None]
 
+    @property
+    def all_cpu_ms(self) -> float | None:
+        """That of ended children too."""
+        known = [each for each in (self.cpu_ms, self.children_cpu_ms) if each is not None]
+        return sum(known) if known else None
+
 
 class Ranked(NamedTuple):
     """What a process or a group used on a machine. *process*: process_id, pid, name, username, command, started_at.
