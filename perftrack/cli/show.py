@@ -83,6 +83,12 @@ def line(text: str, *, wide: bool = False) -> None:
     print(_cut(printable(text), width(wide=wide)).plain)
 
 
+def paragraph(text: str, *, wide: bool = False) -> None:
+    """Print a line, or where the screen is too narrow for it as many as it takes."""
+    room = max(width(wide=wide), 2 * LEAST_ROOM)
+    print(*textwrap.wrap(printable(text), room, subsequent_indent="  ", break_on_hyphens=False), sep="\n")
+
+
 def _cut(text: str, room: int) -> Text:
     """Return *text* with an ellipsis where it has no *room*; of one character that stdout can show."""
     shown = Text(text)
