@@ -83,6 +83,11 @@ def line(text: str, *, wide: bool = False) -> None:
     print(_cut(printable(text), width(wide=wide)).plain)
 
 
+def paragraph(text: str, *, wide: bool = False) -> None:
+    """Print *text* on as many lines as it takes."""
+    print(*textwrap.wrap(printable(text), max(width(wide=wide), 2 * LEAST_ROOM), break_on_hyphens=False), sep="\n")
+
+
 def _cut(text: str, room: int) -> Text:
     """Return *text* with an ellipsis where it has no *room*; of one character that stdout can show."""
     shown = Text(text)
@@ -107,12 +112,6 @@ def entry(label: str, text: str) -> None:
     lines = textwrap.wrap(printable(text), room, break_long_words=False, break_on_hyphens=False)
     for number, part in enumerate(lines or [""]):
         print(f"{label if number == 0 else '':<10}{part}")
-
-
-def paragraph(text: str) -> None:
-    """Print *text* on as many lines as it takes."""
-    for part in textwrap.wrap(printable(text), width(), break_long_words=False, break_on_hyphens=False):
-        print(part)
 
 
 def number(value: float | None, decimals: int = 1) -> str:

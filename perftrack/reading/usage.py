@@ -110,9 +110,11 @@ ON CONFLICT (key) DO UPDATE SET {merged}
 """
 _SELECT = """
 SELECT used.*, {value} AS rank, peak_sample.taken_at AS peak_at, last_sample.taken_at AS last_seen_at,
-  process.id AS process_id, process.pid, process.name, process.username, process.command, process.started_at
+  process.id AS process_id, process.pid, process.name, process.username, process.command, process.started_at,
+  cgroup.unit
 FROM used
   LEFT JOIN process ON process.id = coalesce(used.newest & 0xffffffff, used.key)
+  LEFT JOIN cgroup ON cgroup.id = process.cgroup_id
   LEFT JOIN system_sample AS last_sample ON last_sample.id = used.newest >> 32
   LEFT JOIN system_sample AS peak_sample ON peak_sample.id = used.peak & 0xffffffff
 ORDER BY rank DESC NULLS LAST, key
@@ -171,7 +173,8 @@ class Usage(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """What a process or a group used on a machine. *process*: process_id, pid, name, username, command, started_at.
+    """What a process or a group used on a machine. *process*: process_id, pid, name, username, command, started_at,
+    unit.
 
     None: it is a group, of which *key* is the name; None: that is not known. *rank*: what it is ordered by.
     """

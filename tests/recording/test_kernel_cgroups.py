@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import OWN, Run, query
+from conftest import OWN, Run, query, run_in
 from taken import Spawn, take
 
 from perftrack.recording import cgroups, linux_system
@@ -19,37 +18,6 @@ from perftrack.settings import CGROUP_DEPTH, CGROUP_PATHS
 from perftrack.units import unit
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are control groups on Linux only")
-
-
-@pytest.fixture
-def group() -> Iterator[Callable[..., Path]]:
-    """Make a real control group below that of this process, which is empty at the end of the test."""
-    made: list[Path] = []
-
-    def make(name: str = "") -> Path:
-        found = cgroups._mount()
-        if found is None:
-            pytest.skip("no control groups of version 2 are mounted here")
-        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-        below = own.removeprefix("0::").removeprefix(found[0]).rstrip("/")
-        folder = Path(f"{found[1]}{below}/{OWN}group{name}")
-        try:
-            folder.mkdir()
-            made.append(folder)
-            (folder / "cgroup.procs").read_text()
-        except OSError as error:
-            pytest.skip(f"control groups cannot be made here: {error}")
-        return folder
-
-    yield make
-    for folder in reversed(made):
-        folder.rmdir()
-
-
-def run_in(group: Path, *command: str) -> None:
-    """Run a command to its end in a control group, in which it starts already."""
-    enter = f'echo $$ > {group}/cgroup.procs && exec "$@"'
-    subprocess.run(["sh", "-c", enter, "sh", *command], check=True)
 
 
 def rows_of(group: Path, rows: list[CgroupRow] | None) -> list[CgroupRow]:
