@@ -165,7 +165,7 @@ def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
     if not lines:
         return
     print()
-    names = [name for name in lines[0] if name == "user" or processes.has_room(name, metric.ranking, wide=wide)]
+    names = [name for name in lines[0] if name in {"user", CHILDREN} or processes.has_room(name, wide=wide)]
     show.table(names, [[line[name] for name in names] for line in lines], left=processes.LEFT, wide=wide)
 
 
