@@ -195,7 +195,8 @@ def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
     print()
     shown = processes.columns(lines, metric.ranking, wide=wide)
     has_room = show.width(wide=wide) >= _ROOMY
-    names = [name for name in shown if name != "unit" or has_room]
+    names = [name for name in lines[0] if name in {"user", CHILDREN} or name in shown]
+    names = [name for name in names if name != "unit" or has_room]
     show.table(names, [[line[name] for name in names] for line in lines], left=processes.LEFT, wide=wide)
 
 

@@ -26,6 +26,7 @@ from perftrack.settings import load
 
 if TYPE_CHECKING:
     from perftrack.reading.top import Top
+    from perftrack.reading.tree import Branch
     from perftrack.reading.units import UnitOrder
     from perftrack.reading.usage import By, Ranked
 
@@ -44,7 +45,10 @@ def top(
         ),
     ] = "process",
     tree: Annotated[
-        bool, typer.Option("--tree", help="Show units or processes as a tree: units by slice, processes by parent.")
+        bool,
+        typer.Option(
+            "--tree", help="Show them as a tree: the N largest processes under their ancestors, or units in slices."
+        ),
     ] = False,
     name: Annotated[
         str | None,
@@ -97,6 +101,8 @@ def top(
 
         show_nearest(settings.database, at, host, by, limit, output, spreadsheet_safe=spreadsheet_safe, wide=wide)
         return
+    if tree and group not in {"process", "unit"}:
+        raise UsageError("--tree shows processes under their parents, or units in their slices: --group unit")
     first, last = options.recent(since, until)
     if group == "unit":
         if (pid, user) != (None, None):
@@ -122,12 +128,12 @@ def top(
             raise PerftrackError(f"no unit that was recorded in this range has {name} in its name")
         print_units(units, by, output, spreadsheet_safe=spreadsheet_safe, wide=wide)
         return
-    if tree:
-        raise UsageError("--tree is about units: add --group unit, or leave it away")
 
     from perftrack.cli import show
     from perftrack.reading import top as reading
     from perftrack.reading.queries import TimeRange
+    from perftrack.reading.tree import Branch
+    from perftrack.reading.tree import branches as tree_of
     from perftrack.reading.usage import Filters
 
     with progress_bar("reading samples") as progress:
@@ -139,6 +145,7 @@ def top(
             group=group,
             filters=Filters(name, pid, user),
             limit=limit,
+            is_tree=tree,
             progress=progress,
         )
     show.require_samples(found.coverage, settings.database)
@@ -147,7 +154,8 @@ def top(
     nothing = "" if found.rows else show.nothing_recorded(found.coverage)
     if nothing and output != "table":
         tell(nothing)
-    rows = [document(row, group) for row in found.rows]
+    branches = tree_of(found.rows) if tree else [Branch(row, []) for row in found.rows]
+    rows = [document(branch.row, group) for branch in branches]
     if output == "json":
         described = show.coverage_document(found.coverage) | {"by": by, "group": group, "rows": rows}
         print(json.dumps(described | totals(found) | parts(found), indent=2))
@@ -156,7 +164,7 @@ def top(
         of_all = [unexplained] if found.is_of_all else []
         processes.write_csv(_FIELDS, [*rows, *of_all], spreadsheet_safe=spreadsheet_safe)
     else:
-        _print_range(found, by, group, nothing, wide=wide)
+        _print_range(found, branches, by, group, nothing, wide=wide)
 
 
 _FIELDS = (
@@ -165,7 +173,7 @@ _FIELDS = (
     *("cpu_percent_mean", "cpu_percent_max", "cpu_percent_max_at"),
     *("rss_max_bytes", "rss_mean_bytes", "read_bytes", "write_bytes", "own_read_bytes", "own_write_bytes"),
     *("num_threads_max", "last_seen_at"),
-    *("pid", "name", "username", "unit", "command", "started_at"),
+    *("process_id", "pid", "parent_process_id", "ppid", "name", "username", "unit", "command", "started_at"),
 )
 _GROUP_FIELD = {"name": "name", "command": "command", "user": "username"}
 
@@ -193,19 +201,24 @@ def document(ranked: Ranked, group: str) -> dict[str, Any]:
         "num_threads_max": used.num_threads_max,
         "last_seen_at": show.iso(used.last_seen_at),
     }
-    return figures | (
-        {_GROUP_FIELD[group]: ranked.key} if ranked.process is None else processes.identity(ranked.process)
-    )
+    if ranked.process is None:
+        return figures | {_GROUP_FIELD[group]: ranked.key}
+    ids = {
+        "process_id": ranked.process.process_id,
+        "parent_process_id": ranked.parent_id,
+        "ppid": ranked.process.ppid,
+    }
+    return figures | ids | processes.identity(ranked.process)
 
 
-def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -> None:
+def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothing: str, *, wide: bool) -> None:
     from perftrack.cli import show
 
     for text in show.coverage_lines(found.coverage):
         show.line(text, wide=wide)
     print()
     lines = []
-    for ranked in found.rows:
+    for ranked, is_last in branches:
         used = ranked.used
         shown = {
             "CPU s": cpu_text(used.cpu_ms, used.cpu_estimated_ms),
@@ -223,7 +236,10 @@ def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -
         if by == "io":
             shown |= {"own read": show.size(used.own_read_bytes), "own written": show.size(used.own_write_bytes)}
         machine = {"host": ranked.host} if len(found.coverage.hosts) > 1 else {}
-        lines.append(machine | shown | processes.texts(document(ranked, group)))
+        texts = processes.texts(document(ranked, group))
+        if "command" in texts and ranked.process is not None and any(branch.is_last for branch in branches):
+            texts["command"] = show.tree_lines(is_last) + (ranked.process.command or f"[{ranked.process.name}]")
+        lines.append(machine | shown | texts)
     if lines:
         processes.print_lines(lines, by, wide=wide)
     else:

@@ -38,14 +38,14 @@ PARENT = """(SELECT parent.id FROM process AS parent
 # Where it is not counted from the boot, it is not known.
 _STARTED_SECONDS = f"iif({{of}}.started_ticks < {TICKS_OF_A_BOOT}, {{of}}.started_ticks / 100.0, NULL)"
 
-# seen: processes, their first and newest samples. worked: what all CPUs did in the interval of a sample; own: what
-# recorded processes show themselves, in intervals of that length, NULL: no longer than that of the sample.
+# present: processes, their first and newest samples. worked: what all CPUs did in the interval of a sample;
+# recorded: what processes show themselves, in intervals of that length, NULL: no longer than that of the sample.
 # event: a growth. relative: a process, or an ancestor of one; parent_id 0: not recorded, -1: it has none; gone_by:
 # proved to have ended. piece: what of an event is in the interval of a sample.
-_TABLES = {
-    "seen": "process_id INTEGER PRIMARY KEY, sample_id, first_sample_id, children_ms",
+TABLES = {
+    "present": "process_id INTEGER PRIMARY KEY, sample_id, first_sample_id, children_ms",
     "worked": "sample_id INTEGER PRIMARY KEY, boot_id, since_seconds, until_seconds, cpu_ms, share, own_ms DEFAULT 0",
-    "own": "sample_id, seconds, cpu_ms",
+    "recorded": "sample_id, seconds, cpu_ms",
     "event": "id INTEGER PRIMARY KEY, process_id, key, is_asked, boot_id, sample_id, started_ticks, since_seconds, "
     "until_seconds, share, is_long, grown_ms",
     "relative": "process_id INTEGER PRIMARY KEY, boot_id, pid, started_ticks, ppid, parent_id, last_seconds, "
@@ -59,8 +59,8 @@ _INDEXES = (
     "relative (parent_id)",
 )
 
-_SEEN = f"""
-INSERT INTO seen
+_PRESENT = f"""
+INSERT INTO present
 SELECT process_id, max(sample_id), min(sample_id), max({CHILDREN_MS})
 FROM system_sample CROSS JOIN process_sample ON sample_id = system_sample.id
 WHERE taken_at >= datetime(:since, '{_LOOK_BACK}') AND taken_at < :until
@@ -77,7 +77,7 @@ WHERE :is_seen OR share > 0
 # Times since boot are in milliseconds: what is less is none. The + and LIMIT -1: see usage.py.
 _IS_LONG = "seconds > sample_seconds + 0.001"
 _OWN = f"""
-INSERT INTO own
+INSERT INTO recorded
 SELECT sample_id, iif({_IS_LONG}, seconds, NULL) AS long_seconds, sum(cpu_ms)
 FROM process_interval WHERE {{in_part}} AND (:is_seen OR {{share}} > 0)
 GROUP BY +sample_id, long_seconds
@@ -93,7 +93,7 @@ FROM (
     SELECT sample_id, process_id, seconds, {_IS_LONG} AS is_long, {CHILDREN_MS} AS grown_ms, {{key}} AS key,
       {{asked}} AS is_asked, {{share}} AS share
     FROM process_interval
-    WHERE {{in_part}} AND process_id IN (SELECT process_id FROM seen WHERE children_ms > 0) AND {CHILDREN_MS} > 0
+    WHERE {{in_part}} AND process_id IN (SELECT process_id FROM present WHERE children_ms > 0) AND {CHILDREN_MS} > 0
     LIMIT -1) AS growth
     JOIN system_sample ON system_sample.id = sample_id
     JOIN process ON process.id = process_id
@@ -116,9 +116,9 @@ SELECT one, newest.boot_id, pid, started_ticks, ppid, NULL,
     ORDER BY later.uptime_seconds LIMIT 1) END, iif(taken_at < :since, uptime_seconds + 0.001, NULL)),
   {_USED.format(row="own")} - coalesce((
     SELECT {_USED.format(row="first")}
-    FROM seen JOIN process_sample AS first ON (first.sample_id, first.process_id) = (first_sample_id, one)
+    FROM present JOIN process_sample AS first ON (first.sample_id, first.process_id) = (first_sample_id, one)
       JOIN system_sample AS of_first ON of_first.id = first_sample_id
-    WHERE seen.process_id = one AND started_at >= :since
+    WHERE present.process_id = one AND started_at >= :since
       AND {_STARTED_SECONDS.format(of="newest")} >= (
         SELECT min(since_seconds) FROM worked WHERE worked.boot_id = newest.boot_id)
       AND {_STARTED_SECONDS.format(of="newest")} < (SELECT max(uptime_seconds) FROM system_sample AS before
@@ -127,7 +127,7 @@ SELECT one, newest.boot_id, pid, started_ticks, ppid, NULL,
 FROM (
   SELECT {ONE_PROCESS.format(id="process_id")} AS one, boot_id, pid, started_ticks, started_at, ppid,
     max(sample_id) AS sample_id, process_id
-  FROM seen JOIN process ON process.id = process_id
+  FROM present JOIN process ON process.id = process_id
   WHERE started_ticks IS NOT NULL AND boot_id IN (SELECT boot_id FROM event)
   GROUP BY one) AS newest
   JOIN system_sample ON system_sample.id = newest.sample_id
@@ -189,13 +189,13 @@ UNION ALL
 """
 _LONG_OWN = """
   SELECT boot_id, uptime_seconds - seconds AS since_seconds, uptime_seconds AS until_seconds, cpu_ms AS ms
-  FROM own JOIN system_sample ON system_sample.id = sample_id WHERE seconds IS NOT NULL"""
+  FROM recorded JOIN system_sample ON system_sample.id = sample_id WHERE seconds IS NOT NULL"""
 _OWN_OF_WORKED = f"""
 UPDATE worked SET own_ms = found.ms
 FROM (
   SELECT sample_id, sum(ms) AS ms
   FROM (
-    SELECT sample_id, cpu_ms AS ms FROM own WHERE seconds IS NULL
+    SELECT sample_id, cpu_ms AS ms FROM recorded WHERE seconds IS NULL
     UNION ALL
     SELECT sample_id, ms FROM ({_LONG_PIECES.format(id="NULL", long=_LONG_OWN)}))
   GROUP BY sample_id) AS found
@@ -228,7 +228,7 @@ def add_up(
         return
     _create(connection)
     bounds = {"since": parts[0]["part_since"], "until": parts[-1]["part_until"], "host": parts[0]["host"]}
-    connection.execute(text(_SEEN), bounds)
+    connection.execute(text(_PRESENT), bounds)
     of_part = (_WORKED, _OWN, _EVENTS)
     statements = [text(each.format(event_key=_EVENT_KEY.get(sql["key"], "key"), **sql)) for each in of_part]
     for number, parameters in enumerate(parts, 1):
@@ -245,7 +245,7 @@ def add_up(
 
 
 def _create(connection: Connection) -> None:
-    for name, columns in _TABLES.items():
+    for name, columns in TABLES.items():
         connection.execute(text(f"DROP TABLE IF EXISTS temp.{name}"))
         connection.execute(text(f"CREATE TEMPORARY TABLE {name} ({columns})"))
     for number, index in enumerate(_INDEXES):

@@ -6,6 +6,7 @@ in SQLite, which spills it to disk: memory does not grow with the number of proc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -110,13 +111,14 @@ ON CONFLICT (key) DO UPDATE SET {merged}
 """
 _SELECT = """
 SELECT used.*, {value} AS rank, peak_sample.taken_at AS peak_at, last_sample.taken_at AS last_seen_at,
-  process.id AS process_id, process.pid, process.name, process.username, process.command, process.started_at,
-  cgroup.unit
+  process.id AS process_id, process.pid, process.ppid, process.name, process.username, process.command,
+  process.started_at, cgroup.unit
 FROM used
   LEFT JOIN process ON process.id = coalesce(used.newest & 0xffffffff, used.key)
   LEFT JOIN cgroup ON cgroup.id = process.cgroup_id
   LEFT JOIN system_sample AS last_sample ON last_sample.id = used.newest >> 32
   LEFT JOIN system_sample AS peak_sample ON peak_sample.id = used.peak & 0xffffffff
+WHERE :keys IS NULL OR used.key IN (SELECT value FROM json_each(:keys))
 ORDER BY rank DESC NULLS LAST, key
 LIMIT :limit
 """
@@ -173,10 +175,10 @@ class Usage(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """What a process or a group used on a machine. *process*: process_id, pid, name, username, command, started_at,
-    unit.
+    """What a process or a group used on a machine. *process*: process_id, pid, ppid, name, username, command,
+    started_at, unit. None: it is a group, of which *key* is the name; None: that is not known.
 
-    None: it is a group, of which *key* is the name; None: that is not known. *rank*: what it is ordered by.
+    *rank*: what it is ordered by. *parent_id*: the process_id of its parent. None: that is not recorded in the range.
     """
 
     host: str
@@ -184,6 +186,7 @@ class Ranked(NamedTuple):
     process: Row[Any] | None
     used: Usage
     rank: float | None
+    parent_id: int | None = None
 
 
 class _Part(NamedTuple):
@@ -250,15 +253,18 @@ def _of_sample(metric: ProcessMetric, added_up: str) -> str:
     return f", {added_up}({value}) AS {metric.name}"
 
 
-def largest(connection: Connection, host: str, group: Group, by: str, limit: int) -> list[Ranked]:
+def largest(
+    connection: Connection, host: str, group: Group, by: str, limit: int, keys: list[int] | None = None
+) -> list[Ranked]:
     """Return the *limit* largest of what was added up of *host*, best first; not known comes last.
 
-    *by*: one of By, or the name of a further metric of the list.
+    *by*: one of By, or the name of a further metric of the list. *keys*: of these processes alone.
     """
     statement = text(_SELECT.format(value=_RANKED_BY[by])).columns(
         peak_at=DateTime, last_seen_at=DateTime, started_at=DateTime
     )
-    return [_ranked(row, host, group) for row in connection.execute(statement, {"limit": limit})]
+    parameters = {"limit": limit, "keys": None if keys is None else json.dumps(keys)}
+    return [_ranked(row, host, group) for row in connection.execute(statement, parameters)]
 
 
 def recorded_cpu_ms(connection: Connection) -> float:
