@@ -14,6 +14,7 @@ from perftrack.reading.spreadsheet import text_of
 _ROOMY = 160
 _GIVES_WAY = {
     "max %": "",
+    "children s": "cpu",
     "RSS mean": "rss",
     "read": "io",
     "written": "io",

@@ -12,7 +12,16 @@ from perftrack.cli import options, processes, show
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.top import document as process_document
-from perftrack.cli.totals import cpu_text, parts, parts_text, totals, unattributed_line
+from perftrack.cli.totals import (
+    CHILDREN,
+    children_text,
+    cpu_text,
+    parts,
+    parts_text,
+    shows_children,
+    totals,
+    unattributed_line,
+)
 from perftrack.cli.units import document as unit_document
 from perftrack.settings import load
 
@@ -174,22 +183,27 @@ def _time_axis(covered: Coverage, width: int) -> str:
 
 
 def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
-    ranked = [(_used(metric, row.used), processes.texts(process_document(row, "process"))) for row in top.rows]
-    ranked = [(used, texts) for used, texts in ranked if used != show.UNKNOWN]
-    if not ranked:
+    lines = [
+        {metric.report: _used(metric, row.used)}
+        | ({CHILDREN: children_text(row.used)} if metric.name == "cpu" and shows_children(top) else {})
+        | processes.texts(process_document(row, "process"))
+        for row in top.rows
+    ]
+    lines = [line for line in lines if line[metric.report] != show.UNKNOWN]
+    if not lines:
         return
     print()
-    shown = processes.columns([texts for _, texts in ranked], wide=wide)
+    shown = processes.columns(lines, metric.ranking, wide=wide)
     has_room = show.width(wide=wide) >= _ROOMY
-    names = [name for name in shown if name != "unit" or has_room]
-    lines = [[used, *(texts[name] for name in names)] for used, texts in ranked]
-    show.table([metric.report, *names], lines, left=processes.LEFT, wide=wide)
+    names = [name for name in lines[0] if name in {"user", CHILDREN} or name in shown]
+    names = [name for name in names if name != "unit" or has_room]
+    show.table(names, [[line[name] for name in names] for line in lines], left=processes.LEFT, wide=wide)
 
 
 def _used(metric: ProcessMetric, used: Usage) -> str:
-    """Return what a list is ordered by."""
+    """Return what a list is ordered by; of CPU, that of ended children too."""
     if metric.name == "cpu":
-        return cpu_text(used.cpu_ms, used.cpu_estimated_ms)
+        return cpu_text(used.all_cpu_ms, used.cpu_estimated_ms + used.children_estimated_ms)
     if metric.name == "rss":
         return show.size(used.rss_max_bytes)
     value = used.further[metric.name]

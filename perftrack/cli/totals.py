@@ -9,8 +9,10 @@ from perftrack.cli import show
 if TYPE_CHECKING:
     from perftrack.reading.top import Top
     from perftrack.reading.top_units import TopUnits
+    from perftrack.reading.usage import Usage
 
 UNATTRIBUTED = "(unattributed)"
+CHILDREN = "children s"
 # An estimate that is at least so much of a figure is marked.
 _MARKED = 0.05
 # What is less than a digit shows is not named.
@@ -45,6 +47,16 @@ def cpu_text(cpu_ms: float | None, estimated_ms: float) -> str:
     """Return CPU seconds as a person reads them, marked where much of them is an estimate."""
     marked = cpu_ms and estimated_ms >= _MARKED * cpu_ms
     return f"{'~' if marked else ''}{show.number(show.seconds(cpu_ms))}"
+
+
+def children_text(used: Usage) -> str:
+    """Return CPU seconds of ended children likewise."""
+    return cpu_text(used.children_cpu_ms, used.children_estimated_ms)
+
+
+def shows_children(found: Top) -> bool:
+    """Return whether there is something of children to show a person."""
+    return any(ranked.used.children_cpu_ms for ranked in found.rows)
 
 
 def unattributed_line(found: Top | TopUnits) -> str:

@@ -12,6 +12,7 @@ from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
+from perftrack.reading.tree import best_and_ancestors, with_parents
 from perftrack.reading.unexplained import Unexplained, split, unexplained_units
 from perftrack.reading.usage import ALL, By, Filters, Group, Ranked, add_up, largest, recorded_cpu_ms, system_cpu_ms
 from perftrack.storage.models import Boot, Cgroup, Host, Process, ProcessSample, SystemSample
@@ -22,8 +23,8 @@ _IDENTITY = (Process.pid, Process.name, Process.username, Cgroup.unit, Process.c
 class Top(NamedTuple):
     """The largest, best first; *is_of_all*: of all processes, not those of some filters.
 
-    *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it, and
-    *unattributed_cpu_ms* what none explains; None: not known, or only some processes were asked for.
+    *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it and their
+    ended children, and *unattributed_cpu_ms* what none explains; None: not known, or only some were asked for.
     *system_estimated_ms*: so much of the first is an estimate, as in Usage. Of several machines, all together.
     *unexplained*: unattributed_cpu_ms in parts; None: that is not known, or no control groups were looked at.
     """
@@ -58,17 +59,20 @@ def top(
     group: Group = "process",
     filters: Filters = ALL,
     limit: int = 15,
+    is_tree: bool = False,
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Top:
-    """Return the *limit* largest consumers of *span*. *host*: see `machines`. *progress* is told the parts done.
+    """Return the *limit* largest consumers of *span*; *is_tree*: and the ancestors of these processes.
+
+    *host*: see `machines`. *progress* is told the parts done.
 
     Raises: PerftrackError.
     """
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))
         covered = coverage(connection, span, now or datetime.now(UTC))
-        (found,) = rankings(connection, covered, [by], group, limit, filters, progress)
+        (found,) = rankings(connection, covered, [by], group, limit, filters, progress, is_tree=is_tree)
         return found
 
 
@@ -80,8 +84,10 @@ def rankings(
     limit: int,
     filters: Filters = ALL,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    is_tree: bool = False,
 ) -> list[Top]:
-    """Return one `Top` for each of *orders*, see `usage.largest`."""
+    """Return one `Top` for each of *orders*, see `usage.largest`. *is_tree*: see `top`."""
     rows: dict[str, list[Ranked]] = {by: [] for by in orders}
     systems: list[float] = []
     units = []
@@ -94,7 +100,10 @@ def rankings(
         estimated += estimated_of_it
         used += recorded_cpu_ms(connection)
         for by in orders:
-            rows[by] += largest(connection, host, group, by, limit)
+            found_here = largest(connection, host, group, by, limit)
+            if group == "process":
+                found_here = with_parents(connection, found_here, host=host, by=by, is_tree=is_tree)
+            rows[by] += found_here
         if filters == ALL and system is not None:
             if group != "process":
                 add_up(connection, span, "process", filters)
@@ -106,8 +115,9 @@ def rankings(
     unexplained = split(unattributed, units) if unattributed is not None and units else None
     found = []
     for by in orders:
-        best = sorted(rows[by], key=lambda ranked: (ranked.rank is None, -(ranked.rank or 0)))[:limit]
-        found.append(Top(covered, filters == ALL, best, system, estimated, used, unattributed, unexplained))
+        best = sorted(rows[by], key=lambda ranked: (ranked.rank is None, -(ranked.rank or 0)))
+        shown = best_and_ancestors(best, limit) if is_tree else best[:limit]
+        found.append(Top(covered, filters == ALL, shown, system, estimated, used, unattributed, unexplained))
     return found
 
 

@@ -13,7 +13,7 @@ NAMED = 3
 # The unit "/" is what is in none: the kernel's threads, interrupts, and processes that nobody put into a group.
 _UNEXPLAINED = f"""
 WITH recorded AS MATERIALIZED (
-  SELECT cgroup.unit, sum(used.cpu_ms) AS recorded_ms
+  SELECT cgroup.unit, sum(coalesce(used.cpu_ms, 0) + coalesce(used.children_cpu_ms, 0)) AS recorded_ms
   FROM used JOIN process ON process.id = used.key JOIN cgroup ON cgroup.id = process.cgroup_id
   GROUP BY cgroup.unit)
 SELECT key, unexplained_ms, sum(unexplained_ms) OVER ()

@@ -280,7 +280,8 @@ class Cgroup(Base):
         ForeignKey("cgroup.id"), doc="The recorded group that it is in: cgroup.id. NULL: it is the outermost."
     )
     latest_sample_id: Mapped[Id | None] = mapped_column(
-        ForeignKey("system_sample.id"), doc="The sample of its newest row in cgroup_sample: system_sample.id."
+        ForeignKey("system_sample.id"),
+        doc="The sample of its newest row in cgroup_sample: system_sample.id. NULL: it has none.",
     )
     gone_sample_id: Mapped[Id | None] = mapped_column(
         ForeignKey("system_sample.id"),
