@@ -23,42 +23,52 @@ UnitOrder = Literal["cpu", "rss", "io", "threads"]
 _COUNTERS = ("cpu_ms", "cpu_estimated_ms", "read_bytes", "write_bytes", "oom_kills")
 _SUMS = tuple(f"{name}{of}" for name in _COUNTERS for of in ("", "_below"))
 _LARGEST = ("newest", "peak", "memory_max_bytes", "tasks_max")
-_CREATE = f"CREATE TEMPORARY TABLE grown (key PRIMARY KEY, {', '.join([*_LARGEST, *_SUMS])})"
+_CREATE = (
+    f"CREATE TEMPORARY TABLE grown (key PRIMARY KEY, {', '.join([*_LARGEST, *_SUMS])})",
+    f"CREATE TEMPORARY TABLE interval (sample_id, cgroup_id, cpu_percent, {', '.join(_COUNTERS)})",
+)
 _MERGED = ", ".join(
     [f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in _SUMS]
     + [f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in _LARGEST]
 )
-_OF_SAMPLE = ", ".join(
-    f"sum(CASE sign WHEN {sign} THEN {name} END) AS {name}{of}"
-    for name in _COUNTERS
-    for sign, of in ((1, ""), (-1, "_below"))
-)
-# Innermost, each group's interval with its share, for its own key and for that of the group around it.
-_ADD_UP = f"""
-INSERT INTO grown
-SELECT key, max(sample_id), max(CAST(max(0, cpu_percent) * 100 AS INTEGER) << 32 | sample_id), NULL, NULL,
-  {", ".join(f"sum({name})" for name in _SUMS)}
+_SIGNED = ", ".join(f"sum(CASE sign WHEN {sign} THEN {name} END)" for name in _COUNTERS for sign in (1, -1))
+# The intervals of groups that are in the range, each with its share. LIMIT -1 keeps SQLite from computing that anew
+# wherever it is used.
+_INTERVALS = f"""
+INSERT INTO interval
+SELECT CASE WHEN :is_seen THEN sample_id END, cgroup_id, CASE WHEN :is_seen THEN cpu_percent END, cpu_ms * share,
+  CASE WHEN share < 1 THEN cpu_ms * share END, read_bytes * share, write_bytes * share, oom_kills * share
 FROM (
-  SELECT iif(sign = 1, key, above) AS key, CASE WHEN :is_seen THEN sample_id END AS sample_id,
-    sum(CASE WHEN :is_seen THEN sign * cpu_percent END) AS cpu_percent, {_OF_SAMPLE}
-  FROM (
-    SELECT {{key}} AS key, {{above}} AS above, interval.sample_id, cpu_percent, cpu_ms * share AS cpu_ms,
-      CASE WHEN share < 1 THEN cpu_ms * share END AS cpu_estimated_ms, interval.read_bytes * share AS read_bytes,
-      write_bytes * share AS write_bytes, oom_kills * share AS oom_kills
-    FROM (
-      SELECT sample_id, cgroup_id, parent_id, cpu_percent, cpu_ms, read_bytes, write_bytes, oom_kills,
-        {SHARE} AS share
-      FROM cgroup_interval WHERE {_IN_PART} LIMIT -1) AS interval
-      JOIN cgroup ON cgroup.id = interval.cgroup_id
-      LEFT JOIN cgroup AS parent ON parent.id = cgroup.parent_id
-    WHERE (:is_seen OR share > 0) AND {{key}} IS NOT {{above}}
-    LIMIT -1) AS counted
-    CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)
-  WHERE sign = 1 OR above IS NOT NULL
-  GROUP BY +counted.sample_id, 1)
+  SELECT sample_id, cgroup_id, cpu_percent, cpu_ms, read_bytes, write_bytes, oom_kills, {SHARE} AS share
+  FROM cgroup_interval WHERE {_IN_PART} LIMIT -1)
+WHERE :is_seen OR share > 0
+"""
+# Each counts for its own key, and with the other sign for that of the group around it.
+_BOTH_SIDES = """
+JOIN cgroup ON cgroup.id = each.cgroup_id
+LEFT JOIN cgroup AS parent ON parent.id = cgroup.parent_id
+CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)
+WHERE {key} IS NOT {above} AND (sign = 1 OR {above} IS NOT NULL)
+"""
+_ADD_UP = f"""
+INSERT INTO grown (key, newest, {", ".join(_SUMS)})
+SELECT iif(sign = 1, {{key}}, {{above}}) AS key, max(CASE sign WHEN 1 THEN sample_id END), {_SIGNED}
+FROM (
+  SELECT cgroup_id, max(sample_id) AS sample_id, {", ".join(f"sum({name}) AS {name}" for name in _COUNTERS)}
+  FROM interval GROUP BY cgroup_id) AS each {_BOTH_SIDES}
+GROUP BY 1
+ON CONFLICT (key) DO UPDATE SET {_MERGED}
+"""
+_ADD_PEAKS = f"""
+INSERT INTO grown (key, peak)
+SELECT key, max(CAST(max(0, cpu_percent) * 100 AS INTEGER) << 32 | sample_id)
+FROM (
+  SELECT iif(sign = 1, {{key}}, {{above}}) AS key, each.sample_id, sum(sign * cpu_percent) AS cpu_percent
+  FROM interval AS each {_BOTH_SIDES} AND cpu_percent IS NOT NULL
+  GROUP BY each.sample_id, 1)
 WHERE true
 GROUP BY key
-ON CONFLICT (key) DO UPDATE SET {_MERGED}
+ON CONFLICT (key) DO UPDATE SET peak = coalesce(max(peak, excluded.peak), peak, excluded.peak)
 """
 _ADD_HELD = """
 INSERT INTO grown (key, memory_max_bytes, tasks_max)
@@ -184,15 +194,22 @@ def add_up_groups(
     held: Held | None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Add up what *groups* used in the temporary table grown. *held*: what they held too; None: that is not asked."""
-    connection.execute(text("DROP TABLE IF EXISTS temp.grown"))
-    connection.execute(text(_CREATE))
-    add_up = text(_ADD_UP.format(key=groups.key, above=groups.above))
+    """Add up what *groups* used in the temporary table grown. *held*: their peaks, and what they held, too; None:
+    that is not asked.
+    """
+    for name in ("grown", "interval"):
+        connection.execute(text(f"DROP TABLE IF EXISTS temp.{name}"))
+    for statement in _CREATE:
+        connection.execute(text(statement))
+    add_up, add_peaks = (text(each.format(**groups._asdict())) for each in (_ADD_UP, _ADD_PEAKS))
     parts = _parts(connection, span)
     for number, part in enumerate(parts, 1):
         parameters = _parameters(span, part)
-        connection.execute(add_up, parameters)
+        connection.execute(text("DELETE FROM temp.interval"))
+        connection.execute(text(_INTERVALS), parameters)
+        connection.execute(add_up)
         if held is not None and part.is_seen:
+            connection.execute(add_peaks)
             held.read(span.hosts[0], parameters["part_since"], parameters["part_until"])
             connection.execute(text(_ADD_HELD))
         progress(number, len(parts))

@@ -30,12 +30,14 @@ def machine(connection: sqlite3.Connection) -> Machine:
     return Machine(connection)
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("steps", [(-7, 3600, 86400), (-3600, 3600)], ids=["", "the clock goes back"])
+@pytest.mark.parametrize(
+    ("seed", "steps"),
+    [*((seed, (-7, 3600)) for seed in range(10)), *((seed, (-3600, 3600)) for seed in range(10, 13))],
+)
 def test_of_a_made_up_machine_every_unit_has_what_it_used(
     connection: sqlite3.Connection, path: str, seed: int, steps: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "PART", timedelta(minutes=17))
+    monkeypatch.setattr(usage, "PART", timedelta(minutes=47))
     simulation = Simulation(connection, seed, steps)
     for _ in range(150):
         simulation.step()
