@@ -40,6 +40,7 @@ def parts(found: Top) -> dict[str, Any]:
         ],
         "unattributed_other_units_cpu_seconds": show.seconds(found.unexplained.other_units_ms),
         "unattributed_no_unit_cpu_seconds": show.seconds(found.unexplained.no_unit_ms),
+        "unattributed_unknown_cpu_seconds": show.seconds(found.unexplained.unknown_ms),
     }
 
 
@@ -79,6 +80,10 @@ def parts_text(found: Top) -> str:
         return ""
     several = len(found.coverage.hosts) > 1
     named = [(f"{part.host} {part.unit}" if several else part.unit, part.cpu_ms) for part in found.unexplained.units]
-    named += [("other units", found.unexplained.other_units_ms), ("no unit", found.unexplained.no_unit_ms)]
+    named += [
+        ("other units", found.unexplained.other_units_ms),
+        ("no unit", found.unexplained.no_unit_ms),
+        ("not known", found.unexplained.unknown_ms),
+    ]
     shown = [f"{name} {show.number(cpu_ms / 1000)} s" for name, cpu_ms in named if cpu_ms >= _LEAST_MS]
     return f": {', '.join(shown)}" if shown else ""

@@ -10,17 +10,17 @@ from perftrack.reading.queries import TimeRange
 from perftrack.reading.units import UNIT, add_up_groups, looks, own
 
 NAMED = 3
-# The unit "/" is what is in none: the kernel's threads, interrupts, and processes that nobody put into a group.
+_NO_UNIT = "/"
 _UNEXPLAINED = f"""
 WITH recorded AS MATERIALIZED (
   SELECT cgroup.unit, sum(coalesce(used.cpu_ms, 0) + coalesce(used.children_cpu_ms, 0)) AS recorded_ms
   FROM used JOIN process ON process.id = used.key JOIN cgroup ON cgroup.id = process.cgroup_id
   GROUP BY cgroup.unit)
-SELECT key, unexplained_ms, sum(unexplained_ms) OVER ()
+SELECT key, unexplained_ms, sum(unexplained_ms) FILTER (WHERE key <> '{_NO_UNIT}') OVER () AS all_units_ms
 FROM (SELECT key, {own("cpu_ms")} - coalesce(recorded_ms, 0) AS unexplained_ms
   FROM grown LEFT JOIN recorded ON recorded.unit = key)
-WHERE unexplained_ms > 0 AND key <> '/'
-ORDER BY unexplained_ms DESC, key LIMIT {NAMED}
+WHERE unexplained_ms > 0
+ORDER BY key = '{_NO_UNIT}' DESC, unexplained_ms DESC, key LIMIT {NAMED} + 1
 """
 
 
@@ -33,36 +33,53 @@ class UnitPart(NamedTuple):
 
 
 class Unexplained(NamedTuple):
-    """What no recorded process explains, in parts that add up to it: the largest units, best first; all others; and
-    what no unit used: interrupts, threads of the kernel, and what was in no group that was seen.
+    """What no recorded process explains, in parts that add up to it: the largest units, best first; all others; what
+    was in no unit: interrupts, threads of the kernel, processes that nobody put into one; and what no control group
+    tells, for none was looked at, or not before.
     """
 
     units: list[UnitPart]
     other_units_ms: float
     no_unit_ms: float
+    unknown_ms: float
 
 
-def unexplained_units(connection: Connection, span: TimeRange) -> tuple[list[UnitPart], float] | None:
-    """Return what the largest units of one machine used that the processes of `usage.add_up` do not explain, and
-    what all units did. None: no sample of *span* looked at control groups.
+class UnitParts(NamedTuple):
+    """The same of one machine: its largest units, what all of its units used, and what was in none."""
+
+    units: list[UnitPart]
+    all_units_ms: float
+    no_unit_ms: float
+
+
+def unexplained_units(connection: Connection, span: TimeRange) -> UnitParts | None:
+    """Return what units of one machine used that the processes of `usage.add_up` do not explain. None: no sample of
+    *span* looked at control groups.
     """
     if not looks(connection, span).samples:
         return None
     add_up_groups(connection, span, UNIT, None)
     rows = connection.execute(text(_UNEXPLAINED)).all()
-    return [UnitPart(span.hosts[0], unit, cpu_ms) for unit, cpu_ms, _ in rows], rows[0][2] if rows else 0.0
+    units = [UnitPart(span.hosts[0], row.key, row.unexplained_ms) for row in rows if row.key != _NO_UNIT]
+    no_unit = sum(row.unexplained_ms for row in rows if row.key == _NO_UNIT)
+    return UnitParts(units, (rows[0].all_units_ms if rows else None) or 0.0, no_unit)
 
 
-def split(unattributed_ms: float, found: list[tuple[list[UnitPart], float]]) -> Unexplained:
+def split(unattributed_ms: float, found: list[UnitParts]) -> Unexplained:
     """Return *unattributed_ms* in parts by what was *found* of each machine.
 
-    Groups are read a little later than the system: units have no more than there is.
+    Groups are read a little later than the system: all parts have no more than there is.
     """
-    rest = unattributed_ms
-    named = []
-    parts = [part for parts, _ in found for part in parts]
-    for part in sorted(parts, key=lambda part: -part.cpu_ms)[:NAMED]:
-        named.append(part._replace(cpu_ms=min(part.cpu_ms, rest)))
-        rest -= named[-1].cpu_ms
-    others = min(rest, max(0.0, sum(cpu_ms for _, cpu_ms in found) - sum(part.cpu_ms for part in named)))
-    return Unexplained([part for part in named if part.cpu_ms], others, rest - others)
+    left = unattributed_ms
+
+    def taken(wanted_ms: float) -> float:
+        nonlocal left
+        part = min(left, max(0.0, wanted_ms))
+        left -= part
+        return part
+
+    largest = sorted((unit for parts in found for unit in parts.units), key=lambda unit: -unit.cpu_ms)[:NAMED]
+    named = [unit._replace(cpu_ms=taken(unit.cpu_ms)) for unit in largest]
+    others = taken(sum(parts.all_units_ms for parts in found) - sum(unit.cpu_ms for unit in named))
+    no_unit = taken(sum(parts.no_unit_ms for parts in found))
+    return Unexplained([unit for unit in named if unit.cpu_ms], others, no_unit, left)

@@ -245,8 +245,8 @@ class TestTheTree:
         lines = perftrack("top", "--group", "unit", "--tree", *RANGE).stdout.splitlines()
         assert [line[lines[4].index("unit") :] for line in lines[5:8]] == ["a.service", "  in", "    most"]
 
-    def test_is_of_units(self, perftrack: Run) -> None:
-        assert "--tree is about units" in perftrack("top", "--tree", expect=2).stderr
+    def test_is_of_units_or_processes(self, perftrack: Run) -> None:
+        assert "--tree shows processes under" in perftrack("top", "--tree", "--group", "name", expect=2).stderr
         assert "--at shows one sample" in perftrack("top", "--tree", "--at", "12:00", expect=2).stderr
 
 
@@ -274,7 +274,8 @@ class TestProcesses:
 class TestWhatNoProcessExplains:
     LINE = (
         "(unattributed) 45.2 CPU s, 96 % of the 47.2 s that all CPUs worked: "
-        "backup.service 38.2 s, root: sessions 4.0 s, cron.service 1.0 s, other units 0.6 s, no unit 1.4 s"
+        "backup.service 38.2 s, root: sessions 4.0 s, cron.service 1.0 s, other units 0.6 s, no unit 1.2 s, "
+        "not known 0.2 s"
     )
 
     def test_is_split_by_units(self, machine: Machine, perftrack: Run) -> None:
@@ -294,8 +295,8 @@ class TestWhatNoProcessExplains:
             {"host": "here", "unit": "root: sessions", "cpu_seconds": 4.0},
             {"host": "here", "unit": "cron.service", "cpu_seconds": 1.0},
         ]
-        rest = found["unattributed_other_units_cpu_seconds"], found["unattributed_no_unit_cpu_seconds"]
-        assert rest == (pytest.approx(0.6), pytest.approx(1.4))
+        rest = {name: found[f"unattributed_{name}_cpu_seconds"] for name in ("other_units", "no_unit", "unknown")}
+        assert rest == pytest.approx({"other_units": 0.6, "no_unit": 1.2, "unknown": 0.2})
 
     def test_has_no_more_in_its_parts_than_there_is(self, machine: Machine, perftrack: Run) -> None:
         for used in (0, 5000):
@@ -310,6 +311,13 @@ class TestWhatNoProcessExplains:
             )
         last = perftrack("top", *RANGE).stdout.splitlines()[-1]
         assert last == "(unattributed) 1.0 CPU s, 17 % of the 6.0 s that all CPUs worked: /b 1.0 s"
+
+    def test_is_not_known_of_the_time_before_groups_were_looked_at(self, machine: Machine, perftrack: Run) -> None:
+        for number in range(4):
+            groups = [cgroup_row("/", 4000 * number), cgroup_row("/a", 3000 * number)] if number > 1 else None
+            machine.tick(cgroups=groups, cpu_user_ms=4000 * (number > 0))
+        last = perftrack("top", *RANGE, "--wide").stdout.splitlines()[-1]
+        assert last.endswith(" 12.0 s that all CPUs worked: /a 3.0 s, no unit 1.0 s, not known 8.0 s")
 
     def test_of_a_machine_without_control_groups_is_one_figure(self, machine: Machine, perftrack: Run) -> None:
         for used in (0, 5000):
