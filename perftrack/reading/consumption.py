@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Row, text
 
 from perftrack.reading.queries import TimeRange
+from perftrack.reading.units import unit_usage
 from perftrack.reading.usage import ALL, LOOK_AHEAD, Usage, add_up, largest
 from perftrack.reading.usual import PART_SECONDS, Resource, bounds
 
@@ -33,21 +34,6 @@ WHERE taken_at >= :since AND taken_at < :until
 _LOOKED = """
 SELECT EXISTS (SELECT * FROM system_sample
   WHERE taken_at >= :since AND taken_at < :until AND cgroups_seen IS NOT NULL)
-"""
-# A group's counters have those of the groups below it: what is its own is the rest.
-_UNITS = """
-WITH grown AS MATERIALIZED (
-  SELECT cgroup_id, parent_id, unit, sum(cpu_ms) AS cpu_ms, sum(read_bytes) AS read_bytes,
-    sum(write_bytes) AS write_bytes
-  FROM cgroup_interval WHERE taken_at >= :since AND taken_at < :until AND +host = :host GROUP BY cgroup_id),
-below AS (
-  SELECT parent_id AS cgroup_id, sum(cpu_ms) AS cpu_ms, sum(read_bytes) AS read_bytes,
-    sum(write_bytes) AS write_bytes
-  FROM grown GROUP BY parent_id)
-SELECT unit, sum(max(0, grown.cpu_ms - coalesce(below.cpu_ms, 0))) AS cpu_ms,
-  sum(max(0, grown.read_bytes - coalesce(below.read_bytes, 0))) AS read_bytes,
-  sum(max(0, grown.write_bytes - coalesce(below.write_bytes, 0))) AS write_bytes
-FROM grown LEFT JOIN below USING (cgroup_id) GROUP BY unit
 """
 _UNIT_OF = "SELECT cgroup.unit FROM process JOIN cgroup ON cgroup.id = process.cgroup_id WHERE process.id = :id"
 
@@ -83,8 +69,7 @@ NOTHING, UNKNOWN = Used(0, 0, 0, 0), Used(None, None, None, None)
 class Consumption(NamedTuple):
     """What was used in *span*, of which *seconds* are known, by the machine, by each unit and each name.
 
-    *by*: of units only what is their own, not that of units below them; empty: not recorded. Their memory is not
-    known.
+    *by*: of units only what is their own, not that of units below them; empty: not recorded.
     """
 
     span: TimeRange
@@ -111,11 +96,11 @@ def consumption(connection: Connection, span: TimeRange, *, is_exact: bool = Tru
 
 
 def used_by_unit(connection: Connection, span: TimeRange) -> dict[str, Used]:
-    """Return what units used in *span* themselves, as far as intervals end in it; nothing where none is recorded."""
+    """Return what units used in *span* themselves; nothing where none is recorded."""
     if not connection.execute(text(_LOOKED), bounds(span)).scalar():
         return {}
-    units = connection.execute(text(_UNITS), bounds(span))
-    return {unit: Used(cpu_ms, None, read, written) for unit, cpu_ms, read, written in units}
+    units = unit_usage(connection, span)
+    return {each.unit: Used(each.cpu_ms, each.memory_max_bytes, each.read_bytes, each.write_bytes) for each in units}
 
 
 def processes_of(

@@ -26,7 +26,7 @@ from perftrack.storage.models import Process
 # Who explains less of an excess is not named, and no more than so many are.
 SHARE_MIN, NAMED = 0.1, 3
 DAY = timedelta(days=1)
-BESIDE = timedelta(seconds=PART_SECONDS)
+BESIDE = tuple(timedelta(seconds=PART_SECONDS) * part / 2 for part in (-2, -1, 1, 2))
 
 
 class Grown(NamedTuple):
@@ -98,11 +98,15 @@ def excess(connection: Connection, span: TimeRange, resource: Resource, within: 
     keys = [key for key in more if more[key] >= SHARE_MIN * whole]
     # what somebody does a little earlier or later on other days is not unusual; of a long stretch that is little
     is_short = is_of_hour and now.seconds <= 4 * PART_SECONDS
-    for beside in (timedelta(0), -BESIDE, BESIDE) if is_short else (timedelta(0),):
+    for beside in (timedelta(0), *BESIDE) if is_short else (timedelta(0),):
         if beside and len(keys) < 2:  # nobody else could have done it
             break
         moved = _moved(connection, others, beside) if beside else others
-        keys = [key for key in keys if _is_seldom(now.by[kind][key], _of(kind, key, now, moved), resource)]
+        keys = [
+            key
+            for key in keys
+            if _above_most(now.by[kind][key], _of(kind, key, now, moved), resource) >= SHARE_MIN * whole
+        ]
     keys = sorted(keys, key=lambda key: -more[key])[:NAMED]
     grown = _processes(connection, now, others, resource) if keys else []
     owners = []
@@ -173,10 +177,10 @@ def _median(of: list[Used]) -> Used:
     return Used(*(median(amounts) if amounts else None for amounts in known)) if known else UNKNOWN
 
 
-def _is_seldom(used: Used, usually: list[Used], resource: Resource) -> bool:
-    """Return whether it used more than in nine of ten comparable times: else it does that now and then."""
+def _above_most(used: Used, usually: list[Used], resource: Resource) -> float:
+    """Return how much more it used than in nine of ten comparable times: little, if it does that now and then."""
     amounts = sorted(each.of(resource) or 0.0 for each in usually)
-    return not amounts or (used.of(resource) or 0.0) > amounts[len(amounts) * 9 // 10]
+    return (used.of(resource) or 0.0) - (amounts[len(amounts) * 9 // 10] if amounts else 0.0)
 
 
 def _more(used: Used, usual: Used, resource: Resource) -> float:

@@ -98,7 +98,7 @@ def is_told(night: Night, seed: int, *culprits: Culprit) -> bool:
 
 @pytest.mark.parametrize(
     "culprits",
-    [[nights.burner], [nights.leak], [nights.burner, nights.disk_hog]],
+    [[nights.burner], [nights.leak], [nights.fork_storm], [nights.burner, nights.disk_hog]],
     ids=lambda culprits: " and ".join(each.__name__ for each in culprits),
 )
 def test_the_culprits_are_named_and_nobody_else(night: Night, culprits: list[Culprit]) -> None:
