@@ -132,6 +132,22 @@ class TestThePlot:
         words = [each.text for each in ElementTree.parse(tmp_path / "work" / "night.svg").iter() if each.text]
         assert "2 OOM kills: web.service" in words
 
+    def test_of_a_unit_that_does_nothing_is_nothing(self, machine: Machine, path: str) -> None:
+        for cpu_ms in (0, 600, 600, 1200):
+            machine.tick(cgroups=[cgroup_row("/", 0), cgroup_row(SERVICE, cpu_ms)])
+        shown = read(path).units["cpu"]["web.service"]
+        assert shown == [None, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)]
+
+    def test_of_many_samples_has_the_mean_of_all_looks(
+        self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(series, "POINTS", 2)
+        for number in range(20):
+            machine.tick(cgroups=[cgroup_row(SERVICE, 600 * (number >= 15), memory_bytes=300 if number > 6 else 100)])
+        units = read(path).units
+        assert units["rss"]["web.service"] == [(100, 160.0, 300), (300, 300.0, 300)]
+        assert units["cpu"]["web.service"] == [(0.0, 0.0, 0.0), (0.0, 0.1, 1.0)]
+
     def test_of_a_unit_that_is_gone_ends(self, machine: Machine, path: str) -> None:
         for number in range(4):
             gone = [] if number > 1 else [cgroup_row(SERVICE, 0, memory_bytes=5)]

@@ -124,6 +124,7 @@ class TestTheList:
             "root: user-0.slice": 0.0,
             "user.slice": 0.0,
         }
+        assert {row["unit"]: row["cpu_percent_max"] for row in found["rows"]}["system.slice"] == pytest.approx(0.5, abs=0.02)
         backup = found["rows"][0]
         assert (backup["cpu_percent_mean"], backup["cpu_percent_max"]) == (33.33, 33.33)
         assert (backup["memory_max_bytes"], backup["tasks_max"], backup["oom_kills"]) == (12 << 20, 4, 1)
@@ -132,6 +133,13 @@ class TestTheList:
         assert found["rows"][2]["memory_max_bytes"] is None
         assert (found["system_cpu_seconds"], found["recorded_cpu_seconds"]) == (47.2, 47.0)
         assert found["unattributed_cpu_seconds"] == pytest.approx(0.2)
+
+    def test_of_an_interval_has_the_share_that_is_in_the_range(self, machine: Machine, perftrack: Run) -> None:
+        for cpu_ms in (0, 10_000, 30_000, 60_000):  # at 12:01, 12:02, 12:03 and 12:04
+            machine.tick(cgroups=[cgroup_row("/a", cpu_ms)])
+        half = ("--since", "2026-11-20T12:02:30Z", "--until", "2026-11-20T12:03:30Z")
+        (row,) = json.loads(perftrack("top", "--group", "unit", "--format", "json", *half).stdout)["rows"]
+        assert (row["cpu_seconds"], row["cpu_estimated_seconds"], row["cpu_percent_mean"]) == (25.0, 25.0, 41.67)
 
     @pytest.mark.parametrize(
         ("by", "first"), [("cpu", "backup.service"), ("memory", "user.slice"), ("threads", "root: sessions")]
