@@ -61,15 +61,37 @@ class SystemRow(TypedDict, total=False):
     pressure_cpu_ms: int | None
     pressure_memory_ms: int | None
     pressure_io_ms: int | None
+    forks: int | None
+    context_switches: int | None
+    oom_kills: int | None
+    tasks_running: int | None
+    tasks_blocked: int | None
+    cgroups_seen: int | None
     processes_seen: int | None
     processes_denied: int | None
     recorder_cpu_ms: int | None
+
+
+class CgroupRow(TypedDict, total=False):
+    """Of cgroup and cgroup_sample; storage adds the ids."""
+
+    path: str
+    inode: int
+    cpu_user_ms: int | None
+    cpu_system_ms: int | None
+    memory_bytes: int | None
+    memory_peak_bytes: int | None
+    oom_kills: int | None
+    read_bytes: int | None
+    write_bytes: int | None
+    tasks: int | None
 
 
 class ProcessRow(TypedDict, total=False):
     """Of process and process_sample; storage adds the ids."""
 
     filter: str  # the string that selected it; empty: another reason
+    cgroup: str | None  # path of its control group; None: not known, or in none
     named_itself: bool | None  # its name is a title, and it may be known by an earlier name
     pid: int
     started_ticks: int | None
@@ -86,6 +108,7 @@ class ProcessRow(TypedDict, total=False):
     rss_bytes: int | None
     vms_bytes: int | None
     num_threads: int | None
+    major_faults: int | None
     read_bytes: int | None
     write_bytes: int | None
     own_read_bytes: int | None

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from perftrack.rows import BootRow, HostRow, ProcessRow, RecorderRow, SystemRow
+    from perftrack.rows import BootRow, CgroupRow, HostRow, ProcessRow, RecorderRow, SystemRow
 
 # The columns of system_sample that together are all the CPU time there was.
 CPU_COUNTERS = ("cpu_user_ms", "cpu_system_ms", "cpu_idle_ms", "cpu_iowait_ms", "cpu_steal_ms")
@@ -18,13 +18,13 @@ SHORTEST_SECONDS = 0.05
 
 
 class Sample:
-    """The machine and its chosen processes at one instant, as rows: all that is recorded and nothing else.
+    """The machine, its chosen processes and its control groups at one instant, as rows: all that is recorded.
 
     Rows are keyed by column name and have every column of rows.py (models.py says what each means). Instants are
     text as SQLAlchemy's SQLite DateTime writes them. None is NULL: not known, not on this system, or refused.
     """
 
-    __slots__ = ("boot", "host", "processes", "recorder", "system")
+    __slots__ = ("boot", "cgroups", "host", "processes", "recorder", "system")
 
     def __init__(
         self,
@@ -33,13 +33,18 @@ class Sample:
         recorder: RecorderRow | None,
         system: SystemRow,
         processes: list[ProcessRow],
+        cgroups: list[CgroupRow] | None = None,
     ) -> None:
-        """*recorder*: None where it is not known, as in a sample that an earlier perftrack kept."""
+        """*recorder*: None where it is not known, as in a sample that an earlier perftrack kept.
+
+        *cgroups*: a group before those in it; None: they were not looked at, or there are none.
+        """
         self.host = host
         self.boot = boot
         self.recorder = recorder
         self.system = system
         self.processes = processes
+        self.cgroups = cgroups
 
 
 class Baseline:

@@ -20,6 +20,9 @@ _XDG = {
     "user_config_dir": ("XDG_CONFIG_HOME", ".config"),
 }
 
+CGROUP_DEPTH = 8
+CGROUP_PATHS = ("*",)
+
 # name: (kind, default, meaning). A kind's values are described in _KINDS; None stands for a default made at run time.
 SETTINGS: dict[str, tuple[str, Any, str]] = {
     "database": (
@@ -54,6 +57,13 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
         "full",
         "How much of command lines is recorded: all, with passwords masked; the program's name alone; or nothing.",
     ),
+    "cgroups": ("flag", True, "Record control groups (Linux): systemd units, containers and users' sessions."),
+    "cgroup_depth": ("count", CGROUP_DEPTH, "How deep: /system.slice/cron.service is 2. 0: the outermost alone."),
+    "cgroup_paths": (
+        "strings",
+        list(CGROUP_PATHS),
+        'A control group is recorded when its path matches one of these, e.g. "/system.slice/*"; * is any text.',
+    ),
     "system_csv": ("path", "system_log.csv", "Where `perftrack export` writes the system's rows."),
     "process_csv": ("path", "process_log.csv", "Where `perftrack export` writes the processes' rows."),
 }
@@ -78,6 +88,9 @@ class Settings:
     memory_detail: bool
     disk_floor_mib: int
     record_command: str
+    cgroups: bool
+    cgroup_depth: int
+    cgroup_paths: list[str]
     system_csv: str
     process_csv: str
     origins: dict[str, str]

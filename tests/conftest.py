@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from perftrack.recording import cgroups
 from perftrack.sample import Sample
 from perftrack.settings import Settings, load
 from perftrack.storage import opening
@@ -191,6 +192,37 @@ def in_the_window(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any
 
 
 @pytest.fixture
+def group() -> Iterator[Callable[..., Path]]:
+    """Make a real control group below that of this process, which is empty at the end of the test."""
+    made: list[Path] = []
+
+    def make(name: str = "") -> Path:
+        found = cgroups._mount()
+        if found is None:
+            pytest.skip("no control groups of version 2 are mounted here")
+        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        below = own.removeprefix("0::").removeprefix(found[0]).rstrip("/")
+        folder = Path(f"{found[1]}{below}/{OWN}group{name}")
+        try:
+            folder.mkdir()
+            made.append(folder)
+            (folder / "cgroup.procs").read_text()
+        except OSError as error:
+            pytest.skip(f"control groups cannot be made here: {error}")
+        return folder
+
+    yield make
+    for folder in reversed(made):
+        folder.rmdir()
+
+
+def run_in(group: Path, *command: str) -> None:
+    """Run a command to its end in a control group, in which it starts already."""
+    enter = f'echo $$ > {group}/cgroup.procs && exec "$@"'
+    subprocess.run(["sh", "-c", enter, "sh", *command], check=True)
+
+
+@pytest.fixture
 def settings(path: str) -> Callable[..., Settings]:
     """The settings of a tick that watches processes whose names contain OWN."""
 
@@ -262,6 +294,8 @@ def process_row(**values: Any) -> dict[str, Any]:
         "rss_bytes": 4096,
         "vms_bytes": 8192,
         "num_threads": 1,
+        "major_faults": 0,
+        "cgroup": None,
         "read_bytes": 0,
         "write_bytes": 0,
         "own_read_bytes": None,
@@ -273,11 +307,29 @@ def process_row(**values: Any) -> dict[str, Any]:
     }
 
 
+def cgroup_row(path: str, cpu_ms: int | None = 0, **values: Any) -> dict[str, Any]:
+    """Return a control group of a sample as the sampler makes it, made-up but for *values*."""
+    return {
+        "path": path,
+        "inode": 1 + sum(path.encode()),
+        "cpu_user_ms": cpu_ms,
+        "cpu_system_ms": None if cpu_ms is None else 0,
+        "memory_bytes": None,
+        "memory_peak_bytes": None,
+        "oom_kills": None,
+        "read_bytes": None,
+        "write_bytes": None,
+        "tasks": None,
+        **values,
+    }
+
+
 def sample(
     *processes: dict[str, Any],
     host: str = "here",
     boot: str | None = "boot-1",
     recorder: str = "--filter python",
+    cgroups: list[dict[str, Any]] | None = None,
     **system: Any,
 ) -> Sample:
     """Return a made-up sample."""
@@ -285,6 +337,7 @@ def sample(
         {"name": host},
         {"key": boot, "booted_at": "2026-11-20 10:00:00.000000"},
         {"username": "root", "selection": recorder},
-        system_row(**system),
+        system_row(cgroups_seen=None if cgroups is None else len(cgroups), **system),
         list(processes),
+        cgroups,
     )

@@ -30,13 +30,14 @@ class Machine:
         step: float = 0,
         window: float = 1,
         recorder: str = "--filter python",
+        cgroups: list[dict[str, Any]] | None = None,
         extra: dict[str, Any] | None = None,
         **changed: int,
     ) -> None:
         """Let *after* seconds pass, step the clock by *step* seconds, add *changed* to the counters, and record.
 
         *window*: how long the sample waited after it had listed the processes. *extra*: further values of
-        system_sample.
+        system_sample. *cgroups*: rows of control groups, see `cgroup_row`.
         """
         self.clock += timedelta(seconds=after + step)
         self.uptime_seconds += after
@@ -54,7 +55,9 @@ class Machine:
             "read_uptime_seconds": self.uptime_seconds,
         }
         row = values | self.counters | (extra or {})
-        insertion.insert_sample(self.connection, sample(*processes, recorder=recorder, **self.names, **row))
+        insertion.insert_sample(
+            self.connection, sample(*processes, recorder=recorder, cgroups=cgroups, **self.names, **row)
+        )
 
 
 def process(cpu_ms: int | None, **values: Any) -> dict[str, Any]:

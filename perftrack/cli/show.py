@@ -92,6 +92,11 @@ def line(text: str, *, wide: bool = False) -> None:
     print(_cut(printable(text), width(wide=wide)).plain)
 
 
+def paragraph(text: str, *, wide: bool = False) -> None:
+    """Print *text* on as many lines as it takes."""
+    print(*textwrap.wrap(printable(text), max(width(wide=wide), 2 * LEAST_ROOM), break_on_hyphens=False), sep="\n")
+
+
 def _cut(text: str, room: int) -> Text:
     """Return *text* with an ellipsis where it has no *room*; of one character that stdout can show."""
     shown = Text(text)

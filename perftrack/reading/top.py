@@ -13,10 +13,11 @@ from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.tree import best_and_ancestors, with_parents
+from perftrack.reading.unexplained import Unexplained, split, unexplained_units
 from perftrack.reading.usage import ALL, By, Filters, Group, Ranked, add_up, largest, recorded_cpu_ms, system_cpu_ms
-from perftrack.storage.models import Boot, Host, Process, ProcessSample, SystemSample
+from perftrack.storage.models import Boot, Cgroup, Host, Process, ProcessSample, SystemSample
 
-_IDENTITY = (Process.pid, Process.name, Process.username, Process.command, Process.started_at)
+_IDENTITY = (Process.pid, Process.name, Process.username, Cgroup.unit, Process.command, Process.started_at)
 
 
 class Top(NamedTuple):
@@ -25,6 +26,7 @@ class Top(NamedTuple):
     *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it and their
     ended children, and *unattributed_cpu_ms* what none explains; None: not known, or only some were asked for.
     *system_estimated_ms*: so much of the first is an estimate, as in Usage. Of several machines, all together.
+    *unexplained*: unattributed_cpu_ms in parts; None: that is not known, or no control groups were looked at.
     """
 
     coverage: Coverage
@@ -34,6 +36,7 @@ class Top(NamedTuple):
     system_estimated_ms: float
     recorded_cpu_ms: float
     unattributed_cpu_ms: float | None
+    unexplained: Unexplained | None
 
 
 class NearestSample(NamedTuple):
@@ -87,6 +90,7 @@ def rankings(
     """Return one `Top` for each of *orders*, see `usage.largest`. *is_tree*: see `top`."""
     rows: dict[str, list[Ranked]] = {by: [] for by in orders}
     systems: list[float] = []
+    units = []
     estimated = used = 0.0
     for host in covered.hosts:
         span = covered.span._replace(hosts=(host,))
@@ -100,14 +104,20 @@ def rankings(
             if group == "process":
                 found_here = with_parents(connection, found_here, host=host, by=by, is_tree=is_tree)
             rows[by] += found_here
+        if filters == ALL and system is not None:
+            if group != "process":
+                add_up(connection, span, "process", filters)
+            found_units = unexplained_units(connection, span)
+            units += [] if found_units is None else [found_units]
     system = sum(systems) if systems else None
     # processes are read a little later than the system: a difference below nothing is none
     unattributed = None if system is None or filters != ALL else max(0, system - used)
+    unexplained = split(unattributed, units) if unattributed is not None and units else None
     found = []
     for by in orders:
         best = sorted(rows[by], key=lambda ranked: (ranked.rank is None, -(ranked.rank or 0)))
         shown = best_and_ancestors(best, limit) if is_tree else best[:limit]
-        found.append(Top(covered, filters == ALL, shown, system, estimated, used, unattributed))
+        found.append(Top(covered, filters == ALL, shown, system, estimated, used, unattributed, unexplained))
     return found
 
 
@@ -128,6 +138,7 @@ def nearest_sample(database: str, instant: datetime, host: str | None = None) ->
         processes = connection.execute(
             select(*_IDENTITY, *ProcessSample.__table__.columns)
             .join_from(ProcessSample, Process)
+            .outerjoin(Cgroup, Cgroup.id == Process.cgroup_id)
             .where(ProcessSample.sample_id == sample.id)
             .order_by(ProcessSample.cpu_percent.desc().nulls_last(), ProcessSample.rss_bytes.desc(), Process.pid)
         ).all()

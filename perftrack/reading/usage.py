@@ -112,9 +112,10 @@ ON CONFLICT (key) DO UPDATE SET {merged}
 _SELECT = """
 SELECT used.*, {value} AS rank, peak_sample.taken_at AS peak_at, last_sample.taken_at AS last_seen_at,
   process.id AS process_id, process.pid, process.ppid, process.name, process.username, process.command,
-  process.started_at
+  process.started_at, cgroup.unit
 FROM used
   LEFT JOIN process ON process.id = coalesce(used.newest & 0xffffffff, used.key)
+  LEFT JOIN cgroup ON cgroup.id = process.cgroup_id
   LEFT JOIN system_sample AS last_sample ON last_sample.id = used.newest >> 32
   LEFT JOIN system_sample AS peak_sample ON peak_sample.id = used.peak & 0xffffffff
 WHERE :keys IS NULL OR used.key IN (SELECT value FROM json_each(:keys))
@@ -166,10 +167,16 @@ class Usage(NamedTuple):
     last_seen_at: datetime | None
     further: dict[str, float | None]
 
+    @property
+    def all_cpu_ms(self) -> float | None:
+        """That of ended children too."""
+        known = [each for each in (self.cpu_ms, self.children_cpu_ms) if each is not None]
+        return sum(known) if known else None
+
 
 class Ranked(NamedTuple):
     """What a process or a group used on a machine. *process*: process_id, pid, ppid, name, username, command,
-    started_at. None: it is a group, of which *key* is the name; None: that is not known.
+    started_at, unit. None: it is a group, of which *key* is the name; None: that is not known.
 
     *rank*: what it is ordered by. *parent_id*: the process_id of its parent. None: that is not recorded in the range.
     """
@@ -199,10 +206,12 @@ def add_up(
     group: Group,
     filters: Filters,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    look_ahead: timedelta = LOOK_AHEAD,
 ) -> None:
     """Add up what was used in *span* of one machine, for `largest` and `recorded` on the same *connection*.
 
-    *progress*: is told how many parts of the range are done, of how many.
+    *progress*: is told how many parts of the range are done, of how many. *look_ahead*: an interval that ends after
+    the range is looked for in the samples of so long after it.
     """
     connection.execute(text("DROP TABLE IF EXISTS used"))
     connection.execute(text(_CREATE))
@@ -225,7 +234,7 @@ def add_up(
             merged=_MERGED,
         )
     )
-    parts = [_parameters(span, part) | filters._asdict() for part in _parts(connection, span)]
+    parts = [_parameters(span, part) | filters._asdict() for part in _parts(connection, span, look_ahead)]
     for number, parameters in enumerate(parts, 1):
         connection.execute(statement, parameters)
         progress(number, 2 * len(parts))
@@ -272,11 +281,13 @@ def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None
     return sum(known) if known else None, sum(estimated or 0 for _, estimated in found)
 
 
-def _parts(connection: Connection, span: TimeRange) -> list[_Part]:
+def _parts(connection: Connection, span: TimeRange, look_ahead: timedelta = LOOK_AHEAD) -> list[_Part]:
     """Return the parts of *span*, and the time after it in which its last intervals end."""
     table = SystemSample.__table__.c
-    held = select(func.min(table.taken_at), func.max(table.taken_at)).where(*TimeRange(span.since).holds(table))
-    first, last = (instant and instant.replace(tzinfo=UTC) for instant in connection.execute(held).one())
+    later = TimeRange(span.since).holds(table)
+    # each by itself is found at an end of the index; both at once are by reading all of it
+    ends = (select(end(table.taken_at)).where(*later) for end in (func.min, func.max))
+    first, last = (instant and instant.replace(tzinfo=UTC) for instant in map(connection.scalar, ends))
     if first is None or last is None:
         return []
     parts = []
@@ -288,7 +299,7 @@ def _parts(connection: Connection, span: TimeRange) -> list[_Part]:
         parts.append(_Part(begin, min(begin + length, until, span.until or until), True, inside))
         begin, length = begin + length, PART
     if span.until is not None:
-        parts.append(_Part(span.until, span.until + LOOK_AHEAD, False, -1.0))
+        parts.append(_Part(span.until, span.until + look_ahead, False, -1.0))
     return parts
 
 

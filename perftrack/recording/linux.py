@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import pwd
+from contextlib import suppress
 from functools import lru_cache
 
-from perftrack.recording import linux_system, proc_files, redaction
-from perftrack.recording.proc_files import number
+from perftrack.recording import linux_system, redaction
+from perftrack.recording.proc_files import number, processes
 from perftrack.recording.redaction import NAME_MAX_BYTES
 from perftrack.recording.selection import Candidate
 from perftrack.text import storable
@@ -38,7 +39,7 @@ def own_username() -> str:
 
 def forget_all_but(pids: list[int]) -> None:
     """Forget the processes that are gone."""
-    proc_files.close_all_but(pids)
+    processes.close_all_but(pids)
     _unwanted.intersection_update(pids)
 
 
@@ -49,10 +50,10 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
     """
     try:
         if wanted is not None and pid in _unwanted:
-            comm = proc_files.read(pid, "comm", 128).removesuffix(b"\n")
+            comm = processes.read(pid, "comm", 128).removesuffix(b"\n")
             if len(comm) != NAME_MAX_BYTES and not wanted(_name(comm)):
                 return None
-        stat = proc_files.read(pid, "stat", 1024)
+        stat = processes.read(pid, "stat", 1024)
     except PermissionError:
         raise
     except OSError:
@@ -64,7 +65,7 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
     name = _name(comm) if is_kernels or len(comm) != NAME_MAX_BYTES else _full_name(pid, fields[19], comm)
     if wanted is not None and not wanted(name):
         if pid not in _unwanted:
-            proc_files.close(pid)
+            processes.close(pid)
             _unwanted.add(pid)
         return None
     _unwanted.discard(pid)
@@ -82,6 +83,7 @@ def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candi
             "rss_bytes": int(fields[21]) * _PAGE_BYTES,
             "vms_bytes": int(fields[20]),
             "num_threads": int(fields[17]),
+            "major_faults": int(fields[9]),
         },
         linux_system.uptime_seconds(),
         started_ticks / _TICKS_PER_SECOND,
@@ -96,9 +98,9 @@ def read_memory_and_io(candidate: Candidate) -> None:
     """Add exact memory (stat's is a cached estimate) and disk counters; keep what is known if it has ended."""
     row = candidate.row
     try:
-        size, resident = proc_files.read(row["pid"], "statm", 128).split()[:2]
+        size, resident = processes.read(row["pid"], "statm", 128).split()[:2]
         row["vms_bytes"], row["rss_bytes"] = int(size) * _PAGE_BYTES, int(resident) * _PAGE_BYTES
-        io = proc_files.read(row["pid"], "io", 512)
+        io = processes.read(row["pid"], "io", 512)
         row["read_bytes"], row["write_bytes"] = number(io, b"\nread_bytes:"), number(io, b"\nwrite_bytes:")
         if row["children_user_ms"] or row["children_system_ms"]:  # which have read and written too
             _read_own_io(row)
@@ -111,7 +113,7 @@ def read_memory_and_io(candidate: Candidate) -> None:
 def _read_own_io(row: ProcessRow) -> None:
     """Add what a process has read and written by itself, where its only thread tells. Raises: OSError."""
     if row["num_threads"] == 1:
-        io = proc_files.read_once(row["pid"], f"task/{row['pid']}/io", 512)
+        io = processes.read_once(row["pid"], f"task/{row['pid']}/io", 512)
         row["own_read_bytes"], row["own_write_bytes"] = number(io, b"\nread_bytes:"), number(io, b"\nwrite_bytes:")
 
 
@@ -122,8 +124,8 @@ def read_owner_and_command(candidate: Candidate, record_command: str = redaction
     """
     row = candidate.row
     try:
-        row["username"] = _username(number(proc_files.read_once(row["pid"], "status", 4096), b"\nUid:"))
-        arguments = proc_files.read_once(row["pid"], "cmdline", redaction.MAX_BYTES + 64).rstrip(b"\0 ")
+        row["username"] = _username(number(processes.read_once(row["pid"], "status", 4096), b"\nUid:"))
+        arguments = processes.read_once(row["pid"], "cmdline", redaction.MAX_BYTES + 64).rstrip(b"\0 ")
     except PermissionError:
         candidate.denied = True
     except OSError:
@@ -134,6 +136,15 @@ def read_owner_and_command(candidate: Candidate, record_command: str = redaction
             # mostly a look at the arguments says that the name is that of its program, or of its script
             if f"/{row['name']}".encode() not in arguments and _has_named_itself(row["pid"], row["name"]):
                 row["named_itself"] = True
+
+
+def read_cgroup(candidate: Candidate) -> None:
+    """Add the path of its control group of version 2, proc_pid_cgroup(5), unless it is refused, gone or in none."""
+    with suppress(OSError):
+        groups = processes.read_once(candidate.row["pid"], "cgroup", 4096)
+        line = next((line for line in groups.splitlines() if line.startswith(b"0::/")), b"")
+        if line:
+            candidate.row["cgroup"] = storable(os.fsdecode(line[3:].removesuffix(b" (deleted)")))
 
 
 @lru_cache(1000)
@@ -173,7 +184,7 @@ def _executable(pid: int) -> bytes:
 def _called(pid: int) -> bytes:
     """Return by which name a process's program was called, maybe a link's; empty where that is no program's."""
     try:
-        path = proc_files.read_once(pid, "cmdline", redaction.MAX_BYTES).partition(b"\0")[0].removeprefix(b"-")
+        path = processes.read_once(pid, "cmdline", redaction.MAX_BYTES).partition(b"\0")[0].removeprefix(b"-")
     except OSError:
         return b""
     return path.rpartition(b"/")[2] if redaction.is_program(path) else b""

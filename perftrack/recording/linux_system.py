@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MS_PER_TICK = 1000 // os.sysconf("SC_CLK_TCK")
 BLOCK_DEVICES, INTERFACES = "/sys/block", "/sys/class/net"
+_STAT_MAX_BYTES = 1 << 18  # the kernel makes all of it at each read: a line of it tells every interrupt
 _SECTOR_BYTES = 512  # in /proc/diskstats, whatever the disk's own
 # The inodes of the namespaces of the first process, include/linux/proc_ns.h and include/uapi/linux/nsfs.h.
 _INITIAL_NAMESPACES = (("pid", 0xEFFFFFFC), ("time", 0xEFFFFFFA))
@@ -45,8 +46,9 @@ def uptime_seconds() -> float:
 
 
 def cpu_counters() -> SystemRow:
-    """Return the CPU_COUNTERS, proc_stat(5). Raises: OSError, ValueError."""
-    ticks = read_system("/proc/stat", 512).split(None, 9)[1:9]
+    """Return the CPU_COUNTERS, and what else proc_stat(5) tells. Raises: OSError, ValueError."""
+    stat = read_system("/proc/stat", _STAT_MAX_BYTES)
+    ticks = stat.split(None, 9)[1:9]
     user, nice, system, idle, iowait, irq, softirq, steal = [int(count) * _MS_PER_TICK for count in ticks]
     return {
         "cpu_user_ms": user + nice,
@@ -54,6 +56,10 @@ def cpu_counters() -> SystemRow:
         "cpu_idle_ms": idle,
         "cpu_iowait_ms": iowait,
         "cpu_steal_ms": steal,
+        "forks": number(stat, b"\nprocesses "),
+        "context_switches": number(stat, b"\nctxt "),
+        "tasks_running": number(stat, b"\nprocs_running "),
+        "tasks_blocked": number(stat, b"\nprocs_blocked "),
     }
 
 
@@ -83,6 +89,23 @@ def disks() -> SystemRow:
 
     Fields: https://docs.kernel.org/admin-guide/iostats.html. Raises: OSError.
     """
+    counted = _disks()
+    if not counted:
+        return {}
+    return {
+        "disk_set": _device_set([folder for folder, _ in counted]),
+        "disk_read_bytes": sum(int(fields[5]) for _, fields in counted) * _SECTOR_BYTES,
+        "disk_write_bytes": sum(int(fields[9]) for _, fields in counted) * _SECTOR_BYTES,
+    }
+
+
+def disk_numbers() -> set[bytes]:
+    """Return the numbers of the disks that are added up, as MAJOR:MINOR. Raises: OSError."""
+    return {b"%b:%b" % (fields[0], fields[1]) for _, fields in _disks()}
+
+
+def _disks() -> list[tuple[str, list[bytes]]]:
+    """Return the folder and the fields of each disk that is added up. Raises: OSError."""
     blocks = os.listdir(BLOCK_DEVICES)
     hardware = [name for name in blocks if os.path.exists(f"{BLOCK_DEVICES}/{name}/device")]
     names = {
@@ -90,21 +113,8 @@ def disks() -> SystemRow:
         for name in hardware or blocks
         if not name.startswith("loop")
     }
-    folders = []
-    sectors_read = sectors_written = 0
-    for line in read_system("/proc/diskstats").splitlines():
-        fields = line.split(None, 10)
-        if fields[2] in names:
-            folders.append(names[fields[2]])
-            sectors_read += int(fields[5])
-            sectors_written += int(fields[9])
-    if not folders:
-        return {}
-    return {
-        "disk_set": _device_set(folders),
-        "disk_read_bytes": sectors_read * _SECTOR_BYTES,
-        "disk_write_bytes": sectors_written * _SECTOR_BYTES,
-    }
+    lines = (line.split(None, 10) for line in read_system("/proc/diskstats").splitlines())
+    return [(names[fields[2]], fields) for fields in lines if fields[2] in names]
 
 
 def network() -> SystemRow:
@@ -151,5 +161,10 @@ def _pressure_ms(resource: str) -> int | None:
     return int(some.rpartition(b"total=")[2]) // 1000 if some.startswith(b"some") else None
 
 
+def oom_kills() -> SystemRow:
+    """Return how many processes were killed for want of memory. Raises: OSError."""
+    return {"oom_kills": number(read_system("/proc/vmstat", _STAT_MAX_BYTES), b"\noom_kill ")}
+
+
 # What the sampler adds to the system's row; of one that fails, nothing.
-METRICS = (memory, disks, network, pressure)
+METRICS = (memory, disks, network, pressure, oom_kills)

@@ -14,7 +14,7 @@ from perftrack.text import storable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
 _TICKS_PER_SECOND = 100
@@ -94,6 +94,14 @@ def read_owner_and_command(candidate: Candidate, record_command: str = redaction
         except UnicodeEncodeError:  # half a character, which Windows allows
             raw = joined.encode("utf-8", "surrogatepass")
         candidate.row["command"] = redaction.recorded(raw, record_command)
+
+
+def read_cgroup(_candidate: Candidate) -> None:
+    """There are control groups on Linux only."""
+
+
+def read_cgroups(_depth: int, _patterns: Sequence[str]) -> None:
+    """There are control groups on Linux only."""
 
 
 def _name(name: str, process: psutil.Process) -> str:

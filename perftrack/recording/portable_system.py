@@ -27,7 +27,7 @@ def uptime_seconds() -> float:
 
 
 def cpu_counters() -> SystemRow:
-    """Return the CPU_COUNTERS; None: not counted here. Raises: OSError, RuntimeError."""
+    """Return the CPU_COUNTERS and context switches; None: not counted here. Raises: OSError, RuntimeError."""
     times = psutil.cpu_times()
 
     def milliseconds(*names: str) -> int | None:
@@ -40,6 +40,7 @@ def cpu_counters() -> SystemRow:
         "cpu_idle_ms": milliseconds("idle"),
         "cpu_iowait_ms": milliseconds("iowait"),
         "cpu_steal_ms": milliseconds("steal"),
+        "context_switches": psutil.cpu_stats().ctx_switches,
     }
 
 

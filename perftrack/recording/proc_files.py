@@ -1,15 +1,69 @@
-"""Files of /proc. What is read again and again stays open: reading takes a third of opening, reading and closing."""
+"""Files of /proc and of control groups. What is read again and again stays open: that takes a third of the time."""
 
 from __future__ import annotations
 
+import errno
 import os
 
-# Of processes, by PID and name. Where a PID is another process's by now, the open file says that its own has ended.
-_of_processes: dict[int, dict[str, int]] = {}
-_descriptors: set[int] = set()
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# What reading an open file raises when its process or its control group is gone.
+_GONE = (errno.ESRCH, errno.ENODEV)
 _OPEN_MAX = min(2000, os.sysconf("SC_OPEN_MAX") - 256)
+_descriptors: set[int] = set()
 # Of the whole system, by path.
 _of_system: dict[str, int] = {}
+
+
+class OpenFiles:
+    """Files of the folders in one folder, such as /proc/PID, that stay open if not too many are."""
+
+    def __init__(self, parent: str) -> None:
+        self._parent = parent
+        # By folder and name. Where a folder is another one by now, the open file says that its own is gone.
+        self._open: dict[int | str, dict[str, int]] = {}
+
+    def read(self, folder: int | str, name: str, size: int) -> bytes:
+        """Return the first *size* bytes of a file; it stays open if not too many are. Raises: OSError."""
+        files = self._open.get(folder)
+        if files is not None and name in files:
+            try:
+                return os.pread(files[name], size, 0)
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+                self.close(folder)
+        if len(_descriptors) >= _OPEN_MAX:
+            return self.read_once(folder, name, size)
+        descriptor = os.open(f"{self._parent}/{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        self._open.setdefault(folder, {})[name] = descriptor
+        _descriptors.add(descriptor)
+        return os.read(descriptor, size)
+
+    def read_once(self, folder: int | str, name: str, size: int) -> bytes:
+        """Return the first *size* bytes of a file that is not needed again. Raises: OSError."""
+        descriptor = os.open(f"{self._parent}/{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, size)
+        finally:
+            os.close(descriptor)
+
+    def close(self, folder: int | str) -> None:
+        """Close what is open of a folder."""
+        for descriptor in self._open.pop(folder, {}).values():
+            os.close(descriptor)
+            _descriptors.remove(descriptor)
+
+    def close_all_but(self, folders: Iterable[int | str]) -> None:
+        """Close what is open of folders that are gone."""
+        for folder in self._open.keys() - folders:
+            self.close(folder)
+
+
+# Of processes, by PID.
+processes = OpenFiles("/proc")
 
 
 def read_system(path: str, size: int | None = None) -> bytes:
@@ -23,44 +77,6 @@ def read_system(path: str, size: int | None = None) -> bytes:
     while more := os.pread(descriptor, 16384, len(text)):  # the kernel gives no more than a page of some at once
         text += more
     return text
-
-
-def read(pid: int, name: str, size: int) -> bytes:
-    """Return the first *size* bytes of /proc/PID/*name*; it stays open if not too many are. Raises: OSError."""
-    files = _of_processes.get(pid)
-    if files is not None and name in files:
-        try:
-            return os.pread(files[name], size, 0)
-        except ProcessLookupError:  # this PID may be another process's
-            close(pid)
-    if len(_descriptors) >= _OPEN_MAX:
-        return read_once(pid, name, size)
-    descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    _of_processes.setdefault(pid, {})[name] = descriptor
-    _descriptors.add(descriptor)
-    return os.read(descriptor, size)
-
-
-def read_once(pid: int, name: str, size: int) -> bytes:
-    """Return the first *size* bytes of /proc/PID/*name*, which is not needed again. Raises: OSError."""
-    descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, size)
-    finally:
-        os.close(descriptor)
-
-
-def close(pid: int) -> None:
-    """Close what is open of a process."""
-    for descriptor in _of_processes.pop(pid, {}).values():
-        os.close(descriptor)
-        _descriptors.remove(descriptor)
-
-
-def close_all_but(pids: list[int]) -> None:
-    """Close what is open of processes that are gone."""
-    for pid in _of_processes.keys() - pids:
-        close(pid)
 
 
 def number(text: bytes, label: bytes) -> int | None:

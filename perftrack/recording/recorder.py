@@ -82,7 +82,14 @@ def _tick(
     store.prepare()
     with watchdog.watching():
         sample = take_sample(
-            Selection(settings.process_filter, top=settings.top, everything=settings.all),
+            Selection(
+                settings.process_filter,
+                top=settings.top,
+                everything=settings.all,
+                cgroups=settings.cgroups,
+                cgroup_depth=settings.cgroup_depth,
+                cgroup_paths=settings.cgroup_paths,
+            ),
             settings.cpu_window,
             store.baseline,
             memory_detail=settings.memory_detail,

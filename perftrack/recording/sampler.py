@@ -18,8 +18,10 @@ from perftrack.text import storable
 
 if sys.platform == "linux":
     from perftrack.recording import linux as platform
+    from perftrack.recording.cgroups import read_cgroups
 else:
     from perftrack.recording import portable as platform
+    from perftrack.recording.portable import read_cgroups
 
 RANKING_SECONDS = 0.2
 _PROCESS_COLUMNS = PROCESS_COLUMNS + PROCESS_SAMPLE_COLUMNS
@@ -59,7 +61,7 @@ def take_sample(
         host: HostRow = {"name": storable(socket.gethostname())}
         booted_at = time.time() - system.platform.uptime_seconds()
         boot: BootRow = {"key": system.platform.boot_key(), "booted_at": system.utc_text(booted_at)}
-        recorder: RecorderRow = {"username": platform.own_username(), "selection": selection.options()}
+        recorder: RecorderRow = {"username": platform.own_username(), "selection": selection.text()}
         own_pid = os.getpid()
         pids = [pid for pid in psutil.pids() if pid != own_pid]
         listed_uptime = system.platform.uptime_seconds()
@@ -86,17 +88,20 @@ def take_sample(
             _complete(candidate, booted_at, described, record_command, memory_detail=memory_detail)
         _forget_all_but(chosen, described)
         row = system.row(taken_at) | cpu
+        # last, so that the group of a process that was new is among them
+        cgroups = read_cgroups(selection.cgroup_depth, selection.cgroup_paths) if selection.cgroups else None
         row |= {
             "uptime_seconds": round(uptime, 3),
             "listed_uptime_seconds": round(listed_uptime, 3),
             "read_uptime_seconds": round(read_uptime, 3),
             "window_seconds": None if baseline is None else round(uptime - baseline.uptime_seconds, 3),
             "cpu_percent": percent.of_system(cpu, baseline),
+            "cgroups_seen": None if cgroups is None else len(cgroups),
             "processes_seen": len(pids),
             "processes_denied": unreadable + sum(candidate.denied for candidate in chosen),
             "recorder_cpu_ms": round((time.process_time() - charged_cpu_seconds) * 1000),
         }
-        return Sample(host, boot, recorder, row, [candidate.row for candidate in chosen])
+        return Sample(host, boot, recorder, row, [candidate.row for candidate in chosen], cgroups)
 
 
 def _read_candidates(
@@ -166,6 +171,7 @@ def _describe(candidate: Candidate, booted_at: float, described: Descriptions, r
         known: ProcessRow = {"pid": candidate.row["pid"], "name": candidate.row["name"]}
         described[identity] = Candidate(known, 0, zombie=candidate.zombie)
         platform.read_owner_and_command(described[identity], record_command)
+        platform.read_cgroup(described[identity])
         described[identity].row["started_at"] = _started_at(candidate, booted_at)
     candidate.row |= described[identity].row
     candidate.denied = candidate.denied or described[identity].denied
@@ -190,7 +196,7 @@ def _complete(
             candidate.row["started_at"] = _started_at(candidate, booted_at)
         else:
             _describe(candidate, booted_at, described, record_command)
-    candidate.row = unknown(_PROCESS_COLUMNS) | {"named_itself": False} | candidate.row
+    candidate.row = unknown([*_PROCESS_COLUMNS, "cgroup"]) | {"named_itself": False} | candidate.row
     if candidate.ended:
         return
     platform.read_memory_and_io(candidate)

@@ -1,6 +1,8 @@
-"""Which processes of a sample are recorded, and under which filter string."""
+"""Which processes and control groups of a sample are recorded, and a process under which filter string."""
 
 from __future__ import annotations
+
+from perftrack.settings import CGROUP_DEPTH, CGROUP_PATHS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,23 +37,39 @@ class Candidate:
 
 class Selection:
     """The processes whose name contains one of *filters* (case-sensitive; the first in order counts), the *top*
-    largest by CPU and the *top* largest by memory, or *everything*.
+    largest by CPU and the *top* largest by memory, or *everything*. And which control groups, see `read_cgroups`.
     """
 
-    __slots__ = ("everything", "filters", "top")
+    __slots__ = ("cgroup_depth", "cgroup_paths", "cgroups", "everything", "filters", "top")
 
-    def __init__(self, filters: Sequence[str], *, top: int = 0, everything: bool = False) -> None:
+    def __init__(
+        self,
+        filters: Sequence[str],
+        *,
+        top: int = 0,
+        everything: bool = False,
+        cgroups: bool = True,
+        cgroup_depth: int = CGROUP_DEPTH,
+        cgroup_paths: Sequence[str] = CGROUP_PATHS,
+    ) -> None:
         """*top*: how many of each ranking, 0 for none."""
         self.filters = filters
         self.top = top
         self.everything = everything
+        self.cgroups = cgroups
+        self.cgroup_depth = cgroup_depth
+        self.cgroup_paths = cgroup_paths
 
-    def options(self) -> str:
-        """Return this selection as options of `perftrack record`."""
-        if self.everything:
-            return "--all"
-        options = [f"--filter {text}" for text in self.filters]
-        return " ".join([*options, f"--top {self.top}"] if self.top else options)
+    def text(self) -> str:
+        """Return this selection as options of `perftrack record` and, where they are not the usual, settings."""
+        words = ["--all"] if self.everything else [f"--filter {text}" for text in self.filters]
+        if self.top and not self.everything:
+            words.append(f"--top {self.top}")
+        if not self.cgroups:
+            words.append("cgroups=false")
+        elif (self.cgroup_depth, list(self.cgroup_paths)) != (CGROUP_DEPTH, list(CGROUP_PATHS)):
+            words.append(f"cgroup_depth={self.cgroup_depth} cgroup_paths={','.join(self.cgroup_paths)}")
+        return " ".join(words)
 
     def can_choose(self, name: str) -> bool:
         """Return whether a process of this name needs to be measured at all."""

@@ -36,7 +36,7 @@ def utc_text(timestamp: float) -> str:
 
 
 def cpu_counters() -> SystemRow:
-    """Return the CPU_COUNTERS, each None where they are not to be had."""
+    """Return the CPU_COUNTERS, each None where they are not to be had, and what comes with them."""
     row: SystemRow = unknown(CPU_COUNTERS)
     with suppress(*_UNAVAILABLE):
         row |= platform.cpu_counters()

@@ -8,6 +8,7 @@ from operator import itemgetter
 
 from perftrack.sample import COMPUTED_BOOT_KEY, CPU_COUNTERS, Baseline
 from perftrack.storage import tick_sql
+from perftrack.storage.cgroups import Living, insert_cgroups
 from perftrack.storage.sqlite_file import data_version, transaction
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ _values = itemgetter(*tick_sql.PROCESS_SAMPLE_COLUMNS)
 class KnownIds:
     """The ids that the last sample of a loop needed: they hold as long as nobody else writes to the database."""
 
-    __slots__ = ("boots", "data_version", "device_sets", "filters", "processes", "recorders")
+    __slots__ = ("boots", "cgroups", "data_version", "device_sets", "filters", "processes", "recorders")
 
     def __init__(self) -> None:
         self.forget()
@@ -37,6 +38,7 @@ class KnownIds:
         self.boots: dict[tuple[str, str | None], int] = {}
         self.recorders: dict[tuple[str, str], int] = {}
         self.device_sets: dict[str, int] = {}
+        self.cgroups: Living | None = None
         self.filters: dict[str, int] = {}
         self.processes: dict[tuple[Any, ...], int] = {}
 
@@ -77,10 +79,19 @@ def add_sample(
         "disk_set_id": _device_set_id(connection, sample.system.get("disk_set"), known),
         "net_set_id": _device_set_id(connection, sample.system.get("net_set"), known),
     }
-    sample_id = _insert_system_sample(connection, {**sample.system, **ids}, tried_before=tried_before)
+    living = _living(connection, boot_id, known) if sample.cgroups is not None else None
+    system: dict[str, Any] = {**sample.system, **ids}
+    is_newest_look = living is not None and system["uptime_seconds"] > living.uptime_seconds
+    if (
+        not is_newest_look
+    ):  # it was kept, or another recorder was quicker: the newer look has all that this could tell
+        system["cgroups_seen"] = None
+    sample_id = _insert_system_sample(connection, system, tried_before=tried_before)
     if sample_id is None:
         return
     known.boots[boot] = boot_id
+    if living is not None and sample.cgroups is not None and is_newest_look:
+        insert_cgroups(connection, sample_id, system["uptime_seconds"], sample.cgroups, living)
     processes: dict[tuple[Any, ...], int] = {}
     values = []
     for row in sample.processes:
@@ -90,7 +101,9 @@ def add_sample(
                 connection, tick_sql.SELECT_NAME_FILTER, tick_sql.INSERT_NAME_FILTER, {"text": text}
             )
         identity = boot_id, row["pid"], row["started_ticks"], row["name"]
-        process_id = processes[identity] = known.processes.get(identity) or _process_id(connection, boot_id, row)
+        process_id = processes[identity] = known.processes.get(identity) or _process_id(
+            connection, boot_id, row, living
+        )
         values.append((sample_id, process_id, known.filters[text], *_values(row)))
     known.processes = processes
     connection.executemany(tick_sql.INSERT_PROCESS_SAMPLE, values)
@@ -187,13 +200,22 @@ def _seconds(instant: str) -> float:
     return datetime.datetime.fromisoformat(instant + "+00:00").timestamp()
 
 
-def _process_id(connection: sqlite3.Connection, boot_id: int, row: ProcessRow) -> int:
+def _living(connection: sqlite3.Connection, boot_id: int, known: KnownIds) -> Living:
+    if known.cgroups is None or known.cgroups.boot_id != boot_id:
+        known.cgroups = Living(connection, boot_id)
+    return known.cgroups
+
+
+def _process_id(connection: sqlite3.Connection, boot_id: int, row: ProcessRow, living: Living | None) -> int:
     """Return the id of a process, which another program in it makes a new one, but no title that it gives itself."""
     values = {**row, "boot_id": boot_id}
     found = _id(connection, tick_sql.SELECT_PROCESS, values)
     if found is None and row.get("named_itself"):
         found = _id(connection, tick_sql.SELECT_PROCESS_OF_ANY_NAME, values)
-    return _insert(connection, tick_sql.INSERT_PROCESS, values) if found is None else found
+    if found is not None:
+        return found
+    cgroup_id = None if living is None else living.innermost(row.get("cgroup"))
+    return _insert(connection, tick_sql.INSERT_PROCESS, {**values, "cgroup_id": cgroup_id})
 
 
 def _recorder_id(connection: sqlite3.Connection, recorder: RecorderRow | None, known: KnownIds) -> int | None:

@@ -11,7 +11,17 @@ from typing import Any
 from sqlalchemy import Column, DateTime, Float, Integer, String
 
 from perftrack.sample import SHORTEST_SECONDS
-from perftrack.storage.models import Base, Boot, Host, Process, ProcessSample, SystemSample, columns_of
+from perftrack.storage.models import (
+    Base,
+    Boot,
+    Cgroup,
+    CgroupSample,
+    Host,
+    Process,
+    ProcessSample,
+    SystemSample,
+    columns_of,
+)
 from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, column, select, shown, view
 
 # started_ticks counts from the boot, or where that is not known from 1970: then it is more than this, 31 years.
@@ -128,6 +138,7 @@ _process_ends = [
     shown(Process.name),
     shown(Process.username),
     shown(Process.command),
+    shown(Cgroup.unit),
     column(
         "sample_seconds",
         "round(later.uptime_seconds - previous.uptime_seconds, 3)",
@@ -218,6 +229,7 @@ FROM system_sample AS later
   CROSS JOIN process_sample AS own ON own.sample_id = later.id
     AND own.filter_id NOT IN (SELECT id FROM name_filter WHERE rank > 0)
   JOIN process ON process.id = own.process_id
+  LEFT JOIN cgroup ON cgroup.id = process.cgroup_id
   -- its own previous sample is mostly the one before; else the latest that has it, maybe under another name
   LEFT JOIN process_sample AS direct ON direct.sample_id = previous.id AND direct.process_id = own.process_id
   LEFT JOIN process_sample AS before ON (before.sample_id, before.process_id) = (
@@ -239,6 +251,61 @@ FROM system_sample AS later
     AND {_STARTED} + 0.01 > coalesce(latest.listed_uptime_seconds, latest.uptime_seconds))
 """,
     "A recorded process at each sample, and what it used since its own previous one. Counters are what they grew by.",
+)
+
+_LOOKED = " AND cgroups_seen IS NOT NULL"
+_group_ends = [
+    *_LATER,
+    shown(Cgroup.id, "cgroup_id"),
+    shown(Cgroup.path),
+    shown(Cgroup.unit),
+    shown(Cgroup.parent_id),
+    column(
+        "seconds",
+        "round(later.uptime_seconds - earlier.uptime_seconds, 3)",
+        Float,
+        "How long the interval is: from the sample before that looked at control groups. NULL: the first one.",
+    ),
+]
+_group_grown = [_grown(each, f"coalesce(before.{each.name}, new.counter)") for each in counters(CgroupSample)]
+_group_gauges = [
+    shown(each, table="own")
+    for each in columns_of(CgroupSample)
+    if not (each.info.get("counter") or each.foreign_keys)
+]
+
+CGROUP_INTERVAL = view(
+    "cgroup_interval",
+    [
+        *_outer(_group_ends),
+        column(
+            "cpu_percent",
+            f"CASE WHEN seconds >= {SHORTEST_SECONDS} THEN round((cpu_user_ms + cpu_system_ms) / seconds / 10, 2)\n"
+            "    END",
+            Float,
+            "CPU time of all in it, in percent of one CPU. NULL: not known, or the interval is shorter than "
+            f"{SHORTEST_SECONDS} s.",
+        ),
+        column("cpu_ms", "cpu_user_ms + cpu_system_ms", Integer, "CPU time in the interval. NULL: not known."),
+        *_outer([*_group_grown, *_group_gauges]),
+    ],
+    f"""
+FROM ({select([*_group_ends, *_group_grown, *_group_gauges])}
+FROM system_sample AS later
+  JOIN boot ON boot.id = later.boot_id
+  JOIN host ON host.id = boot.host_id
+  CROSS JOIN cgroup_sample AS own ON own.sample_id = later.id
+  JOIN cgroup ON cgroup.id = own.cgroup_id
+  -- behind the group's own row: where there is none, no look before is looked for
+  LEFT JOIN system_sample AS earlier ON earlier.id = {_before(_LOOKED)}
+  LEFT JOIN cgroup_sample AS before
+    ON before.sample_id = own.previous_sample_id AND before.cgroup_id = own.cgroup_id
+  -- without one, it counts from its start if the look before, for which it is new, was its recorder's own too
+  LEFT JOIN (SELECT 0 AS counter) AS new ON own.previous_sample_id IS NULL
+    AND EXISTS {_before(f"{_LOOKED} AND recorder_id IS later.recorder_id")})
+""",
+    "A control group, and all that is below it, at each sample where something had changed. Counters are what they "
+    "grew by since the sample before that looked; a sample without a row of a group says that nothing has happened.",
 )
 
 
@@ -304,4 +371,6 @@ FROM boot
 """,
     "A time without samples: an interval much longer than those beside it, or before the first sample of a boot.",
 )
-VIEWS = {table.name: table for table in (SYSTEM_LOG, PROCESS_LOG, SYSTEM_INTERVAL, PROCESS_INTERVAL, GAP)}
+VIEWS = {
+    table.name: table for table in (SYSTEM_LOG, PROCESS_LOG, SYSTEM_INTERVAL, PROCESS_INTERVAL, CGROUP_INTERVAL, GAP)
+}

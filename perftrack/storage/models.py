@@ -8,7 +8,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from sqlalchemy import Column, DateTime, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
@@ -44,6 +56,7 @@ Milliseconds = Annotated[int, _unit("ms", Integer)]
 # Counters are cumulative, as the kernel gives them; what they grew by between two samples is in the interval views.
 CounterBytes = Annotated[int, mapped_column(Integer, info={"unit": "bytes", "counter": True})]
 CounterMilliseconds = Annotated[int, mapped_column(Integer, info={"unit": "ms", "counter": True})]
+Counter = Annotated[int, mapped_column(Integer, info={"unit": "count", "counter": True})]
 Ticks = Annotated[int, _unit("1/100 s", Integer)]
 Seconds = Annotated[float, _unit("s", Float)]
 Percent = Annotated[float, _unit("%", Float)]
@@ -209,6 +222,27 @@ class SystemSample(Base):
     pressure_io_ms: Mapped[CounterMilliseconds | None] = mapped_column(
         doc="Counter: time in which some task waited for a disk (/proc/pressure/io, some). NULL: not on this system."
     )
+    forks: Mapped[Counter | None] = mapped_column(
+        doc="Counter: processes and threads that were started (proc_stat(5), processes). NULL: not known."
+    )
+    context_switches: Mapped[Counter | None] = mapped_column(
+        doc="Counter: how often a CPU went from one thread to another (proc_stat(5), ctxt). NULL: not known."
+    )
+    oom_kills: Mapped[Counter | None] = mapped_column(
+        doc="Counter: processes that the kernel killed for want of memory (/proc/vmstat, oom_kill). "
+        "NULL: not on this system."
+    )
+    tasks_running: Mapped[Count | None] = mapped_column(
+        doc="Threads that ran or waited for a CPU, the recorder itself included (proc_stat(5), procs_running). "
+        "NULL: not on this system."
+    )
+    tasks_blocked: Mapped[Count | None] = mapped_column(
+        doc="Threads that waited for a disk (proc_stat(5), procs_blocked). NULL: not on this system."
+    )
+    cgroups_seen: Mapped[Count | None] = mapped_column(
+        doc="Control groups that were looked at. NULL: the recorder did not look at them, or there are none of "
+        "version 2."
+    )
     processes_seen: Mapped[Count | None] = mapped_column(
         doc="Processes that the recorder could see, recorded or not, itself not counted. NULL: imported data."
     )
@@ -219,6 +253,84 @@ class SystemSample(Base):
     recorder_cpu_ms: Mapped[Milliseconds | None] = mapped_column(
         doc="CPU time that this sample cost, from the start of the program (in a loop: from the end of the "
         "sample before) until it was ready to be written. NULL: imported data."
+    )
+
+
+class Cgroup(Base):
+    """A control group (version 2): a systemd unit, a container, a user's session. One that is removed and made again
+    under the same path is another row.
+    """
+
+    __tablename__ = "cgroup"
+    __table_args__ = (
+        UniqueConstraint("boot_id", "path", "inode"),
+        Index("ix_cgroup_living", "boot_id", sqlite_where=text("gone_sample_id IS NULL")),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
+    boot_id: Mapped[Id] = mapped_column(ForeignKey("boot.id"), doc="The run of the kernel: boot.id.")
+    path: Mapped[String] = mapped_column(doc="Its path, as /proc/PID/cgroup has it: /system.slice/cron.service.")
+    inode: Mapped[Id] = mapped_column(doc="Inode of its folder, by which it is another than an earlier one there.")
+    unit: Mapped[String] = mapped_column(
+        info={"unit": "text", "is_derived": True},
+        doc="What a person calls it, and those below it: a systemd unit (cron.service), a container (docker "
+        "3f2a1b0c9d8e), the sessions of a user (alice: sessions), a slice, or else its path.",
+    )
+    parent_id: Mapped[Id | None] = mapped_column(
+        ForeignKey("cgroup.id"), doc="The recorded group that it is in: cgroup.id. NULL: it is the outermost."
+    )
+    latest_sample_id: Mapped[Id | None] = mapped_column(
+        ForeignKey("system_sample.id"),
+        doc="The sample of its newest row in cgroup_sample: system_sample.id. NULL: it has none.",
+    )
+    gone_sample_id: Mapped[Id | None] = mapped_column(
+        ForeignKey("system_sample.id"),
+        doc="The first sample that did not see it any more: system_sample.id. NULL: the latest one saw it.",
+    )
+
+
+class CgroupSample(Base):
+    """A control group, and all that is below it, at the instant of a system sample. There is a row only where
+    something is not as in its row before. Counters are cumulative since the group was made and keep what has ended.
+    """
+
+    __tablename__ = "cgroup_sample"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    sample_id: Mapped[Id] = mapped_column(
+        ForeignKey("system_sample.id"), primary_key=True, doc="The sample: system_sample.id."
+    )
+    cgroup_id: Mapped[Id] = mapped_column(ForeignKey("cgroup.id"), primary_key=True, doc="The group: cgroup.id.")
+    previous_sample_id: Mapped[Id | None] = mapped_column(
+        ForeignKey("system_sample.id"),
+        doc="The sample of its row before: system_sample.id. NULL: this is the first.",
+    )
+    cpu_user_ms: Mapped[CounterMilliseconds | None] = mapped_column(
+        doc="Counter: user time (cpu.stat, user_usec). NULL: not known."
+    )
+    cpu_system_ms: Mapped[CounterMilliseconds | None] = mapped_column(
+        doc="Counter: kernel time; with cpu_user_ms, cpu.stat's usage_usec. NULL: not known."
+    )
+    memory_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="Memory that is charged to it, its part of the page cache included (memory.current). "
+        "NULL: the memory controller is off in it."
+    )
+    memory_peak_bytes: Mapped[Bytes | None] = mapped_column(
+        doc="The most of that since it was made (memory.peak). NULL: the controller is off, or a kernel before 5.19."
+    )
+    oom_kills: Mapped[Counter | None] = mapped_column(
+        doc="Counter: processes that were killed for want of memory (memory.events, oom_kill). "
+        "NULL: the memory controller is off in it."
+    )
+    read_bytes: Mapped[CounterBytes | None] = mapped_column(
+        doc="Counter: read from the disks that disk_read_bytes of the sample adds up (io.stat). "
+        "NULL: the io controller is off in it."
+    )
+    write_bytes: Mapped[CounterBytes | None] = mapped_column(
+        doc="Counter: written to them. NULL: the io controller is off in it."
+    )
+    tasks: Mapped[Count | None] = mapped_column(
+        doc="Its threads (pids.current). NULL: the pids controller is off in it."
     )
 
 
@@ -245,6 +357,11 @@ class Process(Base):
     ppid: Mapped[Id | None] = mapped_column(doc="Process ID of its parent at its first sample. NULL: not known.")
     username: Mapped[String | None] = mapped_column(
         doc="Its real user's name, or number if that has no name. NULL: refused or not known."
+    )
+    cgroup_id: Mapped[Id | None] = mapped_column(
+        ForeignKey("cgroup.id"),
+        doc="The innermost recorded control group that it was in at its first sample: cgroup.id. NULL: not known, or "
+        "none is recorded.",
     )
     command: Mapped[String | None] = mapped_column(
         doc="Command line at its first sample, arguments joined by spaces, cut after 4096 bytes (then it ends "
@@ -300,6 +417,10 @@ class ProcessSample(Base):
     rss_bytes: Mapped[Bytes | None] = mapped_column(doc="Resident memory (psutil: rss). NULL: refused.")
     vms_bytes: Mapped[Bytes | None] = mapped_column(doc="Address space (psutil: vms). NULL: refused.")
     num_threads: Mapped[Count | None] = mapped_column(doc="Threads. NULL: refused.")
+    major_faults: Mapped[Counter | None] = mapped_column(
+        doc="Counter: page faults that had to read a disk (proc_pid_stat(5), majflt). NULL: refused or not on this "
+        "system."
+    )
     read_bytes: Mapped[CounterBytes | None] = mapped_column(
         doc="Counter: read from disks (psutil: io_counters.read_bytes), by its children too once they have ended and "
         "it has waited for them, as the kernel adds them up. NULL: refused or not on this system."

@@ -34,7 +34,7 @@ _REFUSED = (OSError, ValueError, OverflowError, RecursionError, sqlite3.Integrit
 # What each column may hold: in JSON, a float may have no decimals.
 _TYPES: dict[type, dict[str, Any]] = {
     kind: {column: types | int if isinstance(1.0, types) else types for column, types in get_type_hints(kind).items()}
-    for kind in (rows.HostRow, rows.BootRow, rows.RecorderRow, rows.SystemRow, rows.ProcessRow)
+    for kind in (rows.HostRow, rows.BootRow, rows.RecorderRow, rows.SystemRow, rows.CgroupRow, rows.ProcessRow)
 }
 
 
@@ -172,13 +172,16 @@ def _sample(text: bytes) -> Sample:
     held = json.loads(text, parse_constant=_no_number)
     if not isinstance(held, dict) or not isinstance(held.get("processes"), list):
         raise ValueError("no sample")
-    recorder = held.get("recorder")
+    recorder, cgroups = held.get("recorder"), held.get("cgroups")
+    if cgroups is not None and not isinstance(cgroups, list):
+        raise ValueError("no control groups")
     return Sample(
         _row(held.get("host"), rows.HostRow),
         _row(held.get("boot"), rows.BootRow),
         None if recorder is None else _row(recorder, rows.RecorderRow),
         _row(held.get("system"), rows.SystemRow),
         [_row(row, rows.ProcessRow) for row in held["processes"]],
+        None if cgroups is None else [_row(row, rows.CgroupRow) for row in cgroups],
     )
 
 

@@ -18,10 +18,12 @@ from sqlalchemy import (
     Select,
     Text,
     Update,
+    and_,
     bindparam,
     func,
     insert,
     literal_column,
+    null,
     or_,
     select,
     update,
@@ -32,6 +34,8 @@ from perftrack.sample import CPU_COUNTERS
 from perftrack.storage.models import (
     Base,
     Boot,
+    Cgroup,
+    CgroupSample,
     DeviceSet,
     Host,
     NameFilter,
@@ -52,6 +56,7 @@ ROWS_OF: dict[str, tuple[type[Base], ...]] = {
     "BootRow": (Boot,),
     "RecorderRow": (Recorder,),
     "SystemRow": (SystemSample,),
+    "CgroupRow": (Cgroup, CgroupSample),
     "ProcessRow": (Process, ProcessSample),
 }
 
@@ -62,13 +67,20 @@ def _insert(model: type[Base]) -> Insert:
 
 
 def _sampled(model: type[Base]) -> list[Column[Any]]:
-    """Return the columns that recording fills: all but the ids, which storage gives."""
-    return [column for column in columns_of(model) if column.name != "id" and not column.foreign_keys]
+    """Return the columns that recording fills: all but the ids, and what storage makes of the others."""
+    return [
+        column
+        for column in columns_of(model)
+        if not (column.name == "id" or column.foreign_keys or column.info.get("is_derived"))
+    ]
 
 
 def _same_sample() -> Select[*tuple[Any, ...]]:
-    """Find a sample of this boot and instant that is the same in every other column too, but for its wall clock."""
-    compared = [column for column in columns_of(SystemSample) if column.name not in {"id", "taken_at_local"}]
+    """Find a sample of this boot and instant that is the same in every other column too, but for its wall clock, and
+    whether its control groups are recorded: see insertion.py.
+    """
+    different = {"id", "taken_at_local", "cgroups_seen"}
+    compared = [column for column in columns_of(SystemSample) if column.name not in different]
     return select(SystemSample.id).where(
         *(column.is_not_distinct_from(bindparam(column.name)) for column in compared)
     )
@@ -86,6 +98,21 @@ STATEMENTS: dict[str, Insert | Update | Select[*tuple[Any, ...]]] = {
         Recorder.username == bindparam("username"), Recorder.selection == bindparam("selection")
     ),
     "SELECT_DEVICE_SET": select(DeviceSet.id).where(DeviceSet.names == bindparam("names")),
+    "SELECT_NEWEST_LOOK": select(SystemSample.uptime_seconds)
+    .where(SystemSample.boot_id == bindparam("boot_id"), SystemSample.cgroups_seen.is_not(None))
+    .order_by(SystemSample.uptime_seconds.desc()),
+    "SELECT_LIVING_CGROUPS": select(
+        Cgroup.path, Cgroup.inode, Cgroup.id, Cgroup.latest_sample_id, *_sampled(CgroupSample)
+    )
+    .outerjoin(
+        CgroupSample, and_(CgroupSample.sample_id == Cgroup.latest_sample_id, CgroupSample.cgroup_id == Cgroup.id)
+    )
+    .where(Cgroup.boot_id == bindparam("boot_id"), Cgroup.gone_sample_id.is_(None)),
+    "SELECT_GONE_CGROUP": select(Cgroup.id, Cgroup.latest_sample_id).where(
+        Cgroup.boot_id == bindparam("boot_id"),
+        Cgroup.path == bindparam("path"),
+        Cgroup.inode == bindparam("inode"),
+    ),
     "SELECT_PROCESS": select(Process.id).where(
         Process.boot_id == bindparam("boot_id"),
         Process.pid == bindparam("pid"),
@@ -119,6 +146,14 @@ STATEMENTS: dict[str, Insert | Update | Select[*tuple[Any, ...]]] = {
     .where(ProcessSample.sample_id == bindparam("sample_id"), ProcessSample.cpu_user_ms.is_not(None)),
     "INSERT_HOST": _insert(Host),
     "INSERT_BOOT": _insert(Boot),
+    "INSERT_CGROUP": _insert(Cgroup),
+    "INSERT_CGROUP_SAMPLE": _insert(CgroupSample),
+    "UPDATE_CGROUP": update(Cgroup)
+    .where(Cgroup.id == bindparam("cgroup_id"))
+    .values(latest_sample_id=bindparam("sample_id"), gone_sample_id=null()),
+    "UPDATE_GONE_CGROUP": update(Cgroup)
+    .where(Cgroup.id == bindparam("cgroup_id"))
+    .values(gone_sample_id=bindparam("sample_id")),
     "UPDATE_HOST": update(Host).where(Host.id == bindparam("host_id")).values(name=bindparam("new_name")),
     "UPDATE_BOOT": update(Boot).where(Boot.id == bindparam("boot_id")).values(host_id=bindparam("new_host_id")),
     "INSERT_RECORDER": _insert(Recorder),
@@ -166,6 +201,7 @@ def _rows() -> str:
         text += f'\n\nclass {name}(TypedDict, total=False):\n    """Of {tables}; storage adds the ids."""\n\n'
         if ProcessSample in models:
             text += "    filter: str  # the string that selected it; empty: another reason\n"
+            text += "    cgroup: str | None  # path of its control group; None: not known, or in none\n"
             text += "    named_itself: bool | None  # its name is a title, and it may be known by an earlier name\n"
         if SystemSample in models:
             text += "    disk_set: str | None  # device_set.names of the disks\n"

@@ -1,7 +1,7 @@
 """The tick's SQL. Generated from models.py by `python -m perftrack.storage.statements`; do not edit."""
 
 # The newest revision in migrations/, which the INSERTs fit.
-REVISION = "0005"
+REVISION = "0006"
 SELECT_HOST = """
 SELECT host.id FROM host WHERE host.name = :name
 """
@@ -20,6 +20,21 @@ SELECT recorder.id FROM recorder WHERE recorder.username = :username AND recorde
 """
 SELECT_DEVICE_SET = """
 SELECT device_set.id FROM device_set WHERE device_set.names = :names
+"""
+SELECT_NEWEST_LOOK = """
+SELECT system_sample.uptime_seconds FROM system_sample WHERE system_sample.boot_id = :boot_id AND
+system_sample.cgroups_seen IS NOT NULL ORDER BY system_sample.uptime_seconds DESC
+"""
+SELECT_LIVING_CGROUPS = """
+SELECT cgroup.path, cgroup.inode, cgroup.id, cgroup.latest_sample_id, cgroup_sample.cpu_user_ms,
+cgroup_sample.cpu_system_ms, cgroup_sample.memory_bytes, cgroup_sample.memory_peak_bytes,
+cgroup_sample.oom_kills, cgroup_sample.read_bytes, cgroup_sample.write_bytes, cgroup_sample.tasks FROM cgroup
+LEFT OUTER JOIN cgroup_sample ON cgroup_sample.sample_id = cgroup.latest_sample_id AND cgroup_sample.cgroup_id
+= cgroup.id WHERE cgroup.boot_id = :boot_id AND cgroup.gone_sample_id IS NULL
+"""
+SELECT_GONE_CGROUP = """
+SELECT cgroup.id, cgroup.latest_sample_id FROM cgroup WHERE cgroup.boot_id = :boot_id AND cgroup.path = :path
+AND cgroup.inode = :inode
 """
 SELECT_PROCESS = """
 SELECT process.id FROM process WHERE process.boot_id = :boot_id AND process.pid = :pid AND
@@ -54,8 +69,11 @@ IS :load_15min AND system_sample.mem_total_bytes IS :mem_total_bytes AND system_
 :disk_write_bytes AND system_sample.net_set_id IS :net_set_id AND system_sample.net_sent_bytes IS
 :net_sent_bytes AND system_sample.net_received_bytes IS :net_received_bytes AND system_sample.pressure_cpu_ms
 IS :pressure_cpu_ms AND system_sample.pressure_memory_ms IS :pressure_memory_ms AND
-system_sample.pressure_io_ms IS :pressure_io_ms AND system_sample.processes_seen IS :processes_seen AND
-system_sample.processes_denied IS :processes_denied AND system_sample.recorder_cpu_ms IS :recorder_cpu_ms
+system_sample.pressure_io_ms IS :pressure_io_ms AND system_sample.forks IS :forks AND
+system_sample.context_switches IS :context_switches AND system_sample.oom_kills IS :oom_kills AND
+system_sample.tasks_running IS :tasks_running AND system_sample.tasks_blocked IS :tasks_blocked AND
+system_sample.processes_seen IS :processes_seen AND system_sample.processes_denied IS :processes_denied AND
+system_sample.recorder_cpu_ms IS :recorder_cpu_ms
 """
 SELECT_PROCESS_COUNTERS = """
 SELECT process.pid, process.started_ticks, process_sample.cpu_user_ms + process_sample.cpu_system_ms AS cpu_ms
@@ -67,6 +85,22 @@ INSERT INTO host (name) VALUES (:name)
 """
 INSERT_BOOT = """
 INSERT INTO boot (host_id, "key", booted_at) VALUES (:host_id, :key, :booted_at)
+"""
+INSERT_CGROUP = """
+INSERT INTO cgroup (boot_id, path, inode, unit, parent_id, latest_sample_id, gone_sample_id) VALUES (:boot_id,
+:path, :inode, :unit, :parent_id, :latest_sample_id, :gone_sample_id)
+"""
+INSERT_CGROUP_SAMPLE = """
+INSERT INTO cgroup_sample (sample_id, cgroup_id, previous_sample_id, cpu_user_ms, cpu_system_ms, memory_bytes,
+memory_peak_bytes, oom_kills, read_bytes, write_bytes, tasks) VALUES (:sample_id, :cgroup_id,
+:previous_sample_id, :cpu_user_ms, :cpu_system_ms, :memory_bytes, :memory_peak_bytes, :oom_kills, :read_bytes,
+:write_bytes, :tasks)
+"""
+UPDATE_CGROUP = """
+UPDATE cgroup SET latest_sample_id=:sample_id, gone_sample_id=NULL WHERE cgroup.id = :cgroup_id
+"""
+UPDATE_GONE_CGROUP = """
+UPDATE cgroup SET gone_sample_id=:sample_id WHERE cgroup.id = :cgroup_id
 """
 UPDATE_HOST = """
 UPDATE host SET name=:new_name WHERE host.id = :host_id
@@ -86,26 +120,27 @@ listed_uptime_seconds, read_uptime_seconds, window_seconds, cpu_percent, cpu_use
 cpu_idle_ms, cpu_iowait_ms, cpu_steal_ms, cpu_count, load_1min, load_5min, load_15min, mem_total_bytes,
 mem_available_bytes, mem_used_bytes, swap_total_bytes, swap_used_bytes, disk_set_id, disk_read_bytes,
 disk_write_bytes, net_set_id, net_sent_bytes, net_received_bytes, pressure_cpu_ms, pressure_memory_ms,
-pressure_io_ms, processes_seen, processes_denied, recorder_cpu_ms) VALUES (:boot_id, :taken_at,
-:taken_at_local, :uptime_seconds, :recorder_id, :listed_uptime_seconds, :read_uptime_seconds, :window_seconds,
-:cpu_percent, :cpu_user_ms, :cpu_system_ms, :cpu_idle_ms, :cpu_iowait_ms, :cpu_steal_ms, :cpu_count,
-:load_1min, :load_5min, :load_15min, :mem_total_bytes, :mem_available_bytes, :mem_used_bytes,
-:swap_total_bytes, :swap_used_bytes, :disk_set_id, :disk_read_bytes, :disk_write_bytes, :net_set_id,
-:net_sent_bytes, :net_received_bytes, :pressure_cpu_ms, :pressure_memory_ms, :pressure_io_ms, :processes_seen,
-:processes_denied, :recorder_cpu_ms)
+pressure_io_ms, forks, context_switches, oom_kills, tasks_running, tasks_blocked, cgroups_seen,
+processes_seen, processes_denied, recorder_cpu_ms) VALUES (:boot_id, :taken_at, :taken_at_local,
+:uptime_seconds, :recorder_id, :listed_uptime_seconds, :read_uptime_seconds, :window_seconds, :cpu_percent,
+:cpu_user_ms, :cpu_system_ms, :cpu_idle_ms, :cpu_iowait_ms, :cpu_steal_ms, :cpu_count, :load_1min, :load_5min,
+:load_15min, :mem_total_bytes, :mem_available_bytes, :mem_used_bytes, :swap_total_bytes, :swap_used_bytes,
+:disk_set_id, :disk_read_bytes, :disk_write_bytes, :net_set_id, :net_sent_bytes, :net_received_bytes,
+:pressure_cpu_ms, :pressure_memory_ms, :pressure_io_ms, :forks, :context_switches, :oom_kills, :tasks_running,
+:tasks_blocked, :cgroups_seen, :processes_seen, :processes_denied, :recorder_cpu_ms)
 """
 INSERT_PROCESS = """
-INSERT INTO process (boot_id, pid, started_ticks, started_at, name, ppid, username, command) VALUES (:boot_id,
-:pid, :started_ticks, :started_at, :name, :ppid, :username, :command)
+INSERT INTO process (boot_id, pid, started_ticks, started_at, name, ppid, username, cgroup_id, command) VALUES
+(:boot_id, :pid, :started_ticks, :started_at, :name, :ppid, :username, :cgroup_id, :command)
 """
 INSERT_NAME_FILTER = """
 INSERT INTO name_filter (text, rank) VALUES (:text, 0)
 """
 INSERT_PROCESS_SAMPLE = """
 INSERT INTO process_sample (sample_id, process_id, filter_id, cpu_percent, cpu_user_ms, cpu_system_ms,
-children_user_ms, children_system_ms, rss_bytes, vms_bytes, num_threads, read_bytes, write_bytes,
-own_read_bytes, own_write_bytes, uss_bytes, pss_bytes, swap_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-?, ?, ?, ?, ?, ?)
+children_user_ms, children_system_ms, rss_bytes, vms_bytes, num_threads, major_faults, read_bytes,
+write_bytes, own_read_bytes, own_write_bytes, uss_bytes, pss_bytes, swap_bytes) VALUES (?, ?, ?, ?, ?, ?, ?,
+?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 # What recording fills of each table: all but the ids.
 HOST_COLUMNS = [
@@ -148,9 +183,29 @@ SYSTEM_SAMPLE_COLUMNS = [
     "pressure_cpu_ms",
     "pressure_memory_ms",
     "pressure_io_ms",
+    "forks",
+    "context_switches",
+    "oom_kills",
+    "tasks_running",
+    "tasks_blocked",
+    "cgroups_seen",
     "processes_seen",
     "processes_denied",
     "recorder_cpu_ms",
+]
+CGROUP_COLUMNS = [
+    "path",
+    "inode",
+]
+CGROUP_SAMPLE_COLUMNS = [
+    "cpu_user_ms",
+    "cpu_system_ms",
+    "memory_bytes",
+    "memory_peak_bytes",
+    "oom_kills",
+    "read_bytes",
+    "write_bytes",
+    "tasks",
 ]
 PROCESS_COLUMNS = [
     "pid",
@@ -170,6 +225,7 @@ PROCESS_SAMPLE_COLUMNS = [
     "rss_bytes",
     "vms_bytes",
     "num_threads",
+    "major_faults",
     "read_bytes",
     "write_bytes",
     "own_read_bytes",

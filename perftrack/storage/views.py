@@ -15,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from perftrack.storage.models import (
     Base,
     Boot,
+    Cgroup,
     Host,
     NameFilter,
     Process,
@@ -119,6 +120,7 @@ _process_shown = [
     *_WHERE_AND_WHEN,
     shown(Process.id, "process_id"),
     shown(NameFilter.rank, "filter_rank"),
+    shown(Cgroup.unit),
 ]
 # CROSS JOIN is SQLite's way to say that tables are read in this order, https://sqlite.org/lang_select.html: by time,
 # through system_sample's index. Left to itself it may begin with all of process_sample.
@@ -129,6 +131,7 @@ PROCESS_LOG = view(
 FROM system_sample
   CROSS JOIN process_sample ON process_sample.sample_id = system_sample.id
   JOIN process ON process.id = process_sample.process_id
+  LEFT JOIN cgroup ON cgroup.id = process.cgroup_id
   JOIN name_filter ON name_filter.id = process_sample.filter_id
   JOIN boot ON boot.id = system_sample.boot_id
   JOIN host ON host.id = boot.host_id

@@ -23,55 +23,55 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="they are read f
 EDITS = {
     "perftrack/storage/models.py": {
         "    processes_seen: Mapped[Count | None] = mapped_column(\n": """
-    context_switches: Mapped[int | None] = mapped_column(
-        Integer, info={"unit": "count", "counter": True}, doc="Counter: context switches. NULL: not known."
+    soft_interrupts: Mapped[int | None] = mapped_column(
+        Integer, info={"unit": "count", "counter": True}, doc="Counter: soft interrupts. NULL: not known."
     )
 """,
         "    uss_bytes: Mapped[Bytes | None] = mapped_column(\n": """
-    major_faults: Mapped[int | None] = mapped_column(
-        Integer, info={"unit": "count", "counter": True}, doc="Counter: faults that read a disk. NULL: not known."
+    minor_faults: Mapped[int | None] = mapped_column(
+        Integer, info={"unit": "count", "counter": True}, doc="Counter: faults that read no disk. NULL: not known."
     )
 """,
     },
     "perftrack/recording/linux_system.py": {
         "# What the sampler adds to the system's row": """
-def context_switches() -> SystemRow:
-    return {"context_switches": number(read_system("/proc/stat"), b"\\nctxt")}
+def soft_interrupts() -> SystemRow:
+    return {"soft_interrupts": number(read_system("/proc/stat"), b"\\nsoftirq")}
 
 
 """,
-        "memory, disks": "context_switches, ",
+        "memory, disks": "soft_interrupts, ",
     },
     "perftrack/recording/linux.py": {
-        '            "num_threads": ': '            "major_faults": int(fields[9]),\n',
+        '            "num_threads": ': '            "minor_faults": int(fields[7]),\n',
     },
     "perftrack/recording/portable_system.py": {
         "# What the sampler adds to the system's row": """
-def context_switches() -> SystemRow:
-    return {"context_switches": psutil.cpu_stats().ctx_switches}
+def soft_interrupts() -> SystemRow:
+    return {"soft_interrupts": psutil.cpu_stats().soft_interrupts}
 
 
 """,
-        "memory, swap": "context_switches, ",
+        "memory, swap": "soft_interrupts, ",
     },
     "perftrack/reading/metrics.py": {
         ")\n# What cpu is where there are no counters": """
     Metric(
-        "context_switches",
+        "soft_interrupts",
         "/s",
         SYSTEM_INTERVAL,
-        _rate(_INTERVAL.context_switches),
-        "Context switches",
+        _rate(_INTERVAL.soft_interrupts),
+        "Soft interrupts",
         "all CPUs",
-        "switches",
+        "interrupts",
     ),
 """,
     },
 }
 PROCESS_METRIC = """
 FAULTS = ProcessMetric(
-    *("major_faults", "/s", "major_faults", 1.0),
-    *("Major faults by process", "a second", "most major faults", "major_faults"),
+    *("minor_faults", "/s", "minor_faults", 1.0),
+    *("Minor faults by process", "a second", "most minor faults", "minor_faults"),
 )
 PROCESS = (*PROCESS, FAULTS)
 """
@@ -108,23 +108,23 @@ def test_is_recorded_and_shown_everywhere(copy: Path, path: str, tmp_path: Path)
     for _ in range(2):
         run("perftrack", "record", "--all")
 
-    (grown,) = query(path, "SELECT context_switches FROM system_interval")
+    (grown,) = query(path, "SELECT soft_interrupts FROM system_interval")
     assert isinstance(grown, int)
-    faults = query(path, "SELECT major_faults FROM process_interval WHERE cpu_ms IS NOT NULL")
+    faults = query(path, "SELECT minor_faults FROM process_interval WHERE cpu_ms IS NOT NULL")
     assert faults
     assert None not in faults
-    assert None not in query(path, "SELECT context_switches FROM system_log")
-    assert None not in query(path, "SELECT major_faults FROM process_log")
+    assert None not in query(path, "SELECT soft_interrupts FROM system_log")
+    assert None not in query(path, "SELECT minor_faults FROM process_log")
 
     out = run("perftrack", "report")
-    assert re.search(r"^switches/s +[\d,.]+", out, re.MULTILINE)
-    assert re.search(r"^most major faults +PID", out, re.MULTILINE)
+    assert re.search(r"^interrupts/s +[\d,.]+", out, re.MULTILINE)
+    assert re.search(r"^most minor faults +PID", out, re.MULTILINE)
     found = json.loads(run("perftrack", "report", "--format", "json"))
-    assert found["metrics"]["context_switches"]["unit"] == "/s"
-    assert found["top_major_faults"][0]["major_faults"] is not None
+    assert found["metrics"]["soft_interrupts"]["unit"] == "/s"
+    assert found["top_minor_faults"][0]["minor_faults"] is not None
 
     run("perftrack", "plot", "-o", str(tmp_path / "plot.svg"))
     drawn = (tmp_path / "plot.svg").read_text()
-    assert "Context switches" in drawn
-    assert "Major faults by process" in drawn
-    assert "not available" not in drawn.split("Context switches")[1].split("CPU by process")[0]
+    assert "Soft interrupts" in drawn
+    assert "Minor faults by process" in drawn
+    assert "not available" not in drawn.split("Soft interrupts")[1].split("CPU by process")[0]

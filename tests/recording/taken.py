@@ -31,6 +31,7 @@ PROCESS_COLUMNS = {
     *Process.__table__.columns.keys(),
     *ProcessSample.__table__.columns.keys(),
     "filter",
+    "cgroup",
     "named_itself",
 } - {
     "id",
@@ -38,6 +39,7 @@ PROCESS_COLUMNS = {
     "sample_id",
     "process_id",
     "filter_id",
+    "cgroup_id",
 }
 
 

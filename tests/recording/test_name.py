@@ -133,7 +133,7 @@ class TestATitle:
     def test_of_a_kernel_thread_is_what_it_is_doing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A kworker is called after its work, and is the same process with the next."""
         stat = f"7 (kworker/0:1-xyz) I 2 0 0 0 -1 {linux._KERNEL_THREAD | 0x40} {' '.join('0' * 40)}".encode()
-        monkeypatch.setattr(proc_files, "read", lambda *_: stat)
+        monkeypatch.setattr(proc_files.processes, "read", lambda *_: stat)
         row = linux.read_process(7).row
         assert (row["name"], row["named_itself"]) == ("kworker/0:1-xyz", True)
 

@@ -28,13 +28,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /
 def whole_row(platform: ModuleType, pid: int) -> Row:
     """Return all that *platform* says of a process, but for the start, which each counts from another instant.
 
-    And but for who gave it its name, which /proc alone can tell.
+    And but for what /proc alone can tell: who gave it its name, and faults that read a disk.
     """
     candidate = platform.read_process(pid)
     assert candidate is not None
     platform.read_memory_and_io(candidate)
     platform.read_owner_and_command(candidate)
-    return {"denied": candidate.denied, "command": None, **candidate.row, "started_ticks": None, "named_itself": None}
+    alone = dict.fromkeys(("started_ticks", "named_itself", "major_faults"))
+    return {"denied": candidate.denied, "command": None, **candidate.row, **alone}
 
 
 def both_rows(pid: int) -> tuple[Row, Row]:

@@ -45,7 +45,7 @@ class TestOpenFiles:
             return [path.rpartition("/")[2] for path in opened if f"/{process.pid}/" in path]
 
         opened_of(wanted)
-        assert opened_of(wanted) == ["stat", "status", "cmdline", "statm", "io"]
+        assert opened_of(wanted) == ["stat", "status", "cmdline", "cgroup", "statm", "io"]
         assert opened_of(unwanted) == ["stat", "comm"]
 
     @pytest.mark.parametrize("wanted", [True, False])

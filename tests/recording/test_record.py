@@ -56,6 +56,7 @@ class TestTheCronLine:
     def test_imports_what_a_tick_needs_and_nothing_else(self, path: str, options: str) -> None:
         """An exact list: another one is a decision. What psutil and sqlite3 import differs between Pythons."""
         arguments = ["record", *options.format(path=path).split()]
+        modules_of_a_tick(path, arguments)  # which meets control groups that are new
         tick, given = modules_of_a_tick(path, arguments), modules("import psutil, sqlite3")
         assert tick - given == {
             "__future__",
@@ -66,6 +67,7 @@ class TestTheCronLine:
             "perftrack.cli.cron_line",
             "perftrack.errors",
             "perftrack.recording",
+            "perftrack.recording.cgroups",
             "perftrack.recording.linux",
             "perftrack.recording.linux_system",
             "perftrack.recording.percent",
@@ -79,6 +81,7 @@ class TestTheCronLine:
             "perftrack.sample",
             "perftrack.settings",
             "perftrack.storage",
+            "perftrack.storage.cgroups",
             "perftrack.storage.insertion",
             "perftrack.storage.opening",
             "perftrack.storage.sqlite_file",
@@ -87,7 +90,7 @@ class TestTheCronLine:
             "perftrack.text",
         }
         assert HEAVY & {name.partition(".")[0] for name in tick} == set()
-        assert count(path) == 1
+        assert count(path) == 2
 
     @pytest.mark.usefixtures("connection")
     def test_imports_no_more_of_them_to_read_a_config_file(self, path: str, tmp_path: Path) -> None:
@@ -138,7 +141,7 @@ class TestATick:
         for _ in range(processes):
             spawn(SLEEPER)
         trace = traced(monkeypatch)
-        record_one(settings())
+        record_one(settings(cgroups=False))
         words = [event.split()[0] for event in trace if event.split()[0] not in {"PRAGMA", "SELECT"}]
         inserts = words.count("INSERT")
         assert words == ["slept", "BEGIN", *["INSERT"] * inserts, "COMMIT"]

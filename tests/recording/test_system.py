@@ -89,7 +89,8 @@ def metrics(platform: ModuleType) -> Row:
 
 
 class TestTheSystemsRow:
-    LINUX_ONLY: ClassVar = {"pressure_cpu_ms", "pressure_memory_ms", "pressure_io_ms"}
+    PRESSURE: ClassVar = {"pressure_cpu_ms", "pressure_memory_ms", "pressure_io_ms"}
+    LINUX_ONLY: ClassVar = {*PRESSURE, "oom_kills"}
 
     @pytest.mark.parametrize("platform", [linux_system, portable_system])
     def test_has_every_column_of_the_model(self, monkeypatch: pytest.MonkeyPatch, platform: ModuleType) -> None:
@@ -99,8 +100,12 @@ class TestTheSystemsRow:
         columns = {column.name for column in columns_of(SystemSample) if not column.foreign_keys} - {"id"}
         assert set(sample.system) == columns | {"disk_set", "net_set"} == set(SystemRow.__annotations__)
         unavailable = set()
-        if platform is portable_system or not os.path.exists("/proc/pressure"):
-            unavailable |= self.LINUX_ONLY
+        if platform is portable_system:
+            unavailable |= self.LINUX_ONLY | {"forks", "tasks_running", "tasks_blocked"}
+        if not os.path.exists("/proc/pressure"):
+            unavailable |= self.PRESSURE
+        if sample.cgroups is None:
+            unavailable |= {"cgroups_seen"}
         if psutil.disk_io_counters() is None:
             unavailable |= {"disk_set", "disk_read_bytes", "disk_write_bytes"}
         if psutil.net_io_counters() is None:
@@ -135,9 +140,9 @@ class TestTheSystemsRow:
     def test_has_the_cpu_counters_as_psutil_reads_them(self) -> None:
         before, counters = portable_system.cpu_counters(), linux_system.cpu_counters()
         after = portable_system.cpu_counters()
-        assert counters.keys() == before.keys()
-        for name, value in counters.items():
-            assert before[name] <= value <= after[name] or name == "cpu_iowait_ms"
+        assert counters.keys() - before.keys() == {"forks", "tasks_running", "tasks_blocked"}
+        for name, value in before.items():
+            assert value <= counters[name] <= after[name] or name == "cpu_iowait_ms"
 
     @pytest.mark.parametrize(
         "available", ["MemAvailable: 900 kB\n", "MemAvailable: 0 kB\n", "MemAvailable: 3000 kB\n", ""]
@@ -341,7 +346,10 @@ class TestAMetricThatFails:
     ) -> None:
         nulls_before = nulls(take())
         monkeypatch.setattr(linux_system, "cpu_counters", failing(error))
-        assert nulls(take()) == nulls_before | {"cpu_percent", *CPU_COUNTERS}
+        assert nulls(take()) == nulls_before | {
+            *("cpu_percent", *CPU_COUNTERS),
+            *("forks", "context_switches", "tasks_running", "tasks_blocked"),  # which come with them
+        }
 
     @pytest.mark.parametrize("found", [failing(RuntimeError), lambda: None])
     def test_because_the_cpus_cannot_be_counted_is_null(

@@ -30,7 +30,10 @@ from perftrack.storage.intervals import VIEWS
 from perftrack.storage.models import Base
 from perftrack.storage.opening import current_engine
 
-TABLES = {"device_set", "host", "recorder", "boot", "system_sample", "process", "name_filter", "process_sample"}
+TABLES = {
+    *("host", "recorder", "boot", "device_set", "name_filter"),
+    *("cgroup", "process", "system_sample", "cgroup_sample", "process_sample"),
+}
 
 
 def revision(path: str) -> str:
@@ -467,7 +470,7 @@ class TestTheAlembicCommand:
         )
         _insert_line(
             clone / "perftrack/storage/models.py",
-            before="    read_bytes: Mapped",
+            before="    own_read_bytes: Mapped",
             line='    minor_faults: Mapped[Count | None] = mapped_column(doc="Counter: faults. NULL: refused.")',
         )
         _insert_line(

@@ -113,7 +113,10 @@ samples = st.lists(
         ),
         st.none() | rows(Recorder, selection=st.sampled_from(["--all", "--top 5"])),
         rows(
-            SystemSample, disk_set=st.none() | st.sampled_from(["sda", "sda sdb"]), net_set=st.none() | st.just("lo")
+            SystemSample,
+            disk_set=st.none() | st.sampled_from(["sda", "sda sdb"]),
+            net_set=st.none() | st.just("lo"),
+            cgroups_seen=st.none(),
         ),
         st.lists(processes, max_size=4, unique_by=lambda row: (row["pid"], row["started_ticks"], row["name"])),
     ),
