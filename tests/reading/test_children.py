@@ -35,7 +35,8 @@ def children(document: Callable[..., dict[str, Any]]) -> Asked:
     """What children used, in seconds, by the name of who waited for them."""
 
     def ask(*arguments: str) -> dict[str, float | None]:
-        return {row["name"]: row["children_cpu_seconds"] for row in document(*arguments)["rows"]}
+        rows = document(*arguments)["rows"]
+        return {row.get("name") or row["username"]: row["children_cpu_seconds"] for row in rows}
 
     return ask
 
@@ -116,6 +117,31 @@ def test_of_a_child_and_its_own_that_end_together_is_at_who_waited_for_it(machin
     assert children() == {"parent": 0.6, "child": 0.0, "grandchild": 0.0}
 
 
+def test_is_taken_off_once_of_the_nearest_that_can_have_it(machine: Machine, children: Asked) -> None:
+    grandparent = {"name": "grandparent", "pid": 5, "started_ticks": 4_000}
+    tick(machine, parent(0, 0, ppid=5), parent(0, 0, **grandparent))
+    family = child(machine, 1_000), child(machine, 7_000, name="grandchild", pid=30, ppid=20)
+    tick(machine, parent(0, 0, ppid=5), parent(0, 0, **grandparent), *family)
+    tick(machine, parent(0, 8_600, ppid=5), parent(0, 9_000, **grandparent))
+    assert children() == {"parent": 0.6, "child": 0.0, "grandchild": 0.0, "grandparent": 9.0}
+    tick(machine, parent(0, 8_600), parent(0, 20_000, **grandparent))
+    assert children()["grandparent"] == 20.0
+
+
+def test_of_a_parent_whose_pid_was_anothers_before_knows_nothing_of_that_ones_ancestors(
+    machine: Machine, children: Asked
+) -> None:
+    """The first one of PID 10 was gone in a sample of all processes; the second one was never recorded."""
+    init, shell = {"name": "init", "pid": 1, "ppid": 0, "started_ticks": 1}, {"name": "shell", "pid": 50}
+    tick(machine, parent(0, 0, **init), parent(0, 0, **shell), parent(0, 0, name="first", ppid=1))
+    tick(machine, parent(0, 0, **init), parent(0, 0, **shell))
+    values = {"recorder": "--filter python", "cpu_user_ms": 60_000}
+    machine.tick(parent(0, 0, **init), parent(0, 0, **shell), **values)
+    machine.tick(parent(0, 0, **init), parent(0, 0, **shell), child(machine, 7_000), **values)
+    machine.tick(parent(0, 8_000, **init), parent(0, 8_000, **shell), **values)
+    assert children() == {"init": 8.0, "shell": 1.0, "first": None, "child": 0.0}
+
+
 def test_of_one_whose_parent_is_not_recorded_is_taken_off_where_its_time_arrives(
     machine: Machine, children: Asked
 ) -> None:
@@ -189,6 +215,7 @@ def test_of_some_processes_is_theirs_alone(machine: Machine, children: Asked) ->
     tick(machine, parent(0, 5_000), parent(0, 7_000, name="other", pid=11))
     assert children(*WHOLE, "--pid", "10") == {"parent": 2.0}
     assert children(*WHOLE, "--name", "oth", "--group", "name") == {"other": 7.0}
+    assert children(*WHOLE, "--pid", "10", "--group", "user") == {"root": 2.0}
 
 
 def test_counts_in_the_ranking(machine: Machine, document: Callable[..., dict[str, Any]]) -> None:
