@@ -124,7 +124,9 @@ class TestTheList:
             "root: user-0.slice": 0.0,
             "user.slice": 0.0,
         }
-        assert {row["unit"]: row["cpu_percent_max"] for row in found["rows"]}["system.slice"] == pytest.approx(0.5, abs=0.02)
+        assert {row["unit"]: row["cpu_percent_max"] for row in found["rows"]}["system.slice"] == pytest.approx(
+            0.5, abs=0.02
+        )
         backup = found["rows"][0]
         assert (backup["cpu_percent_mean"], backup["cpu_percent_max"]) == (33.33, 33.33)
         assert (backup["memory_max_bytes"], backup["tasks_max"], backup["oom_kills"]) == (12 << 20, 4, 1)
