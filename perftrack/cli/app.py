@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 import perftrack
-from perftrack.cli import compare, config, database, explain, export, import_, plot, record, report, status, top
+from perftrack.cli import (
+    compare,
+    config,
+    database,
+    explain,
+    export,
+    import_,
+    plot,
+    record,
+    report,
+    schedule,
+    status,
+    top,
+)
 from perftrack.text import printable
 
 app = typer.Typer(
@@ -19,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Put `* * * * * perftrack record` into a crontab, and come back on the day something went wrong.",
+    epilog="Let it record (perftrack schedule install), and come back on the day something went wrong.",
 )
 app.command("record")(record.record)
 app.command("export")(export.export)
@@ -30,6 +43,7 @@ app.command("report", short_help="Show a range of time on one screen.")(report.r
 app.command("plot")(plot.plot)
 app.command("status")(status.status)
 app.command("import")(import_.import_)
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="database")
 

@@ -157,7 +157,7 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
     for schedule in found.schedules:
         lines.append(("schedule", f"{schedule.kind}, {schedule.where}: {schedule.line}"))
     if not found.schedules:
-        lines.append(("schedule", "none found: put `* * * * * perftrack record` into a crontab (crontab -e)"))
+        lines.append(("schedule", "none found: `perftrack schedule install` makes one"))
     for number, name in enumerate(SETTINGS):
         value = json.dumps(getattr(settings, name), ensure_ascii=False)
         lines.append(("settings" if number == 0 else "", f"{name} = {value}  # {settings.origins[name]}"))

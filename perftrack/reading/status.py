@@ -17,8 +17,9 @@ from perftrack.reading.metrics import RECORDER_CPU
 from perftrack.reading.openers import Opener, openers
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.reading.report import Statistics, statistics
-from perftrack.reading.schedules import Schedule, schedules
 from perftrack.reading.snapshot import snapshot
+from perftrack.scheduling.plan import schedules
+from perftrack.scheduling.schedule import Schedule
 from perftrack.settings import default_database
 from perftrack.storage import pending, tick_sql
 from perftrack.storage.failures import Failure, failures

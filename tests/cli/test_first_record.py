@@ -21,17 +21,18 @@ def test_lines() -> None:
         "recorded 9 of 120 processes",
         {"java": 0, "python": 3, "": 6},
         "of the largest",
+        ["/bin/p", "schedule", "install"],
         ["/bin/p", "a %"],
     ) == [
         "created the database /data/p.db",
         'recorded 9 of 120 processes: 0 by "java", 3 by "python", 6 of the largest',
-        "to record every minute, put this line into your crontab (crontab -e):",
+        "to record every minute, run `/bin/p schedule install`, or put this line into your crontab (crontab -e):",
         r"* * * * * /bin/p 'a \%'",
     ]
 
 
 def test_lines_where_nothing_is_chosen_and_there_is_no_cron() -> None:
-    said = first_record.lines("/data/p.db", "recorded 0 of 120 processes", {"": 0}, "of the largest", [])
+    said = first_record.lines("/data/p.db", "recorded 0 of 120 processes", {"": 0}, "of the largest", [], [])
     assert said == ["created the database /data/p.db", "recorded 0 of 120 processes"]
 
 
@@ -66,6 +67,21 @@ class TestTheFirstRecord:
 
     def test_says_nothing_where_nobody_looks(self, perftrack: Run) -> None:
         assert perftrack("record").stdout == ""
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ([], "run `{program} schedule install`, or "),
+            (["--database", "p.db"], "run `{program} schedule install --database {here}/p.db`, or "),
+            (["--top", "3"], ""),  # which a schedule would not know
+        ],
+    )
+    def test_offers_to_install_a_schedule_that_records_the_same(
+        self, options: list[str], says: str, tmp_path: Path
+    ) -> None:
+        line = on_a_terminal("record", *options, folder=tmp_path).splitlines()[2]
+        way = says.format(program=f"{sys.executable} -m perftrack", here=tmp_path)
+        assert line == f"to record every minute, {way}put this line into your crontab (crontab -e):"
 
     @pytest.mark.parametrize(
         ("options", "environment", "says"),

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psutil
 import pytest
@@ -18,9 +17,8 @@ import typer
 from conftest import Run
 from machine import Machine, process
 
-from perftrack import programs
 from perftrack.cli import status as cli_status
-from perftrack.reading import schedules, status
+from perftrack.reading import status
 from perftrack.storage import failures
 
 
@@ -178,60 +176,3 @@ class TestAnOldSqlite:
         with pytest.raises(typer.Exit):
             cli_status.status(database=path)
         assert (f"sqlite    {sqlite3.sqlite_version}: " in capsys.readouterr().out) is told
-
-
-class TestTheSchedule:
-    @pytest.fixture(autouse=True)
-    def nothing_of_this_system(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(programs, "FOLDERS", (str(tmp_path / "bin"),))
-        monkeypatch.setattr(schedules, "CRONTABS", (str(tmp_path / "cron.d" / "*"),))
-        monkeypatch.setattr(schedules, "UNITS", (str(tmp_path / "units"),))
-        for name in ("bin", "cron.d", "units"):
-            (tmp_path / name).mkdir()
-
-    def test_may_be_none(self) -> None:
-        assert schedules.schedules() == []
-
-    def test_is_found_in_the_users_crontab(self, tmp_path: Path) -> None:
-        program = tmp_path / "bin" / "crontab"
-        program.write_text(
-            "#!/bin/sh\necho '# * * * * * perftrack record'\necho '* * * * *  /opt/bin/perftrack record'\n"
-        )
-        program.chmod(0o755)
-        (found,) = schedules.schedules()
-        assert found == ("crontab", "crontab -l", "* * * * * /opt/bin/perftrack record")
-
-    def test_runs_no_program_that_the_search_path_offers(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Who can write to a folder in root's PATH would be root when root asks for the status."""
-        program = tmp_path / "path" / "crontab"
-        program.parent.mkdir()
-        program.write_text(f"#!/bin/sh\n: > {tmp_path}/was-run\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(program.parent))
-        assert schedules.schedules() == []
-        assert not (tmp_path / "was-run").exists()
-
-    @pytest.mark.parametrize(
-        ("line", "counts"),
-        [
-            ("* * * * * root perftrack record", True),
-            ("*/5 * * * * app cd /x && ./bin/perftrack record --top 5", True),
-            ("* * * * * app /opt/PerformanceTrack/bin/log_current_state_linux.sh", True),
-            ("0 4 * * * app perftrack export --directory /srv", False),
-            ("# * * * * * root perftrack record", False),
-        ],
-    )
-    def test_is_found_in_the_systems_crontabs(self, tmp_path: Path, line: str, counts: bool) -> None:
-        (tmp_path / "cron.d" / "perftrack").write_text(f"SHELL=/bin/sh\n{line}\n")
-        assert bool(schedules.schedules()) is counts
-
-    @pytest.mark.parametrize("timed", [False, True])
-    def test_is_found_among_systemds_units(self, tmp_path: Path, timed: bool) -> None:
-        units = tmp_path / "units"
-        (units / "perftrack.service").write_text("[Service]\nExecStart=/usr/bin/perftrack record --every 10s\n")
-        if timed:
-            (units / "perftrack.timer").write_text("[Timer]\nOnCalendar=minutely\n")
-        (found,) = schedules.schedules()
-        assert found.kind == ("systemd timer" if timed else "systemd service")
