@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Run, cgroup_row, query, run_in
+from conftest import OWN, Run, cgroup_row, query, run_in
 from groups import Simulation
 from machine import Machine, process
 
@@ -124,7 +124,9 @@ class TestTheList:
             "root: user-0.slice": 0.0,
             "user.slice": 0.0,
         }
-        assert {row["unit"]: row["cpu_percent_max"] for row in found["rows"]}["system.slice"] == pytest.approx(0.5, abs=0.02)
+        assert {row["unit"]: row["cpu_percent_max"] for row in found["rows"]}["system.slice"] == pytest.approx(
+            0.5, abs=0.02
+        )
         backup = found["rows"][0]
         assert (backup["cpu_percent_mean"], backup["cpu_percent_max"]) == (33.33, 33.33)
         assert (backup["memory_max_bytes"], backup["tasks_max"], backup["oom_kills"]) == (12 << 20, 4, 1)
@@ -346,14 +348,14 @@ def test_of_real_programs_of_milliseconds_a_unit_shows_what_the_kernel_counted(
     group: Callable[..., Any], perftrack: Run, path: str
 ) -> None:
     made = group()
-    perftrack("record", "--cpu-window", "0")
+    perftrack("record", "--cpu-window", "0", "--top", "0", "--filter", OWN)
 
     def usage() -> int:
         return int((made / "cpu.stat").read_text().split()[1]) // 1000
 
     before = usage()
     run_in(made, "sh", "-c", "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); /bin/true; done")
-    perftrack("record", "--cpu-window", "0")
+    perftrack("record", "--cpu-window", "0", "--top", "0", "--filter", OWN)
     now = datetime.now(UTC)
     span = ("--since", (now - timedelta(hours=1)).isoformat(), "--until", (now + timedelta(hours=1)).isoformat())
     found = json.loads(perftrack("top", "--group", "unit", "--format", "json", "-n", "100", *span).stdout)
