@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def groups(total: int = GROUPS, busy: int = BUSY_GROUPS) -> Iterator[None]:
         raise FileNotFoundError("no control groups of version 2 are mounted")
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     own = next(line for line in lines if line.startswith("0::")).removeprefix("0::").removeprefix(mount[0])
-    folder = Path(f"{mount[1]}{own.rstrip('/')}/perftrack-bench.slice")
+    folder = Path(f"{mount[1]}{own.rstrip('/')}/perftrack-bench-{os.getpid()}.slice")
     made: list[Path] = []
     started = []
     try:
