@@ -197,7 +197,7 @@ def group() -> Iterator[Callable[..., Path]]:
     made: list[Path] = []
 
     def make(name: str = "") -> Path:
-        found = cgroups._mount()
+        found = cgroups.mount()
         if found is None:
             pytest.skip("no control groups of version 2 are mounted here")
         own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))

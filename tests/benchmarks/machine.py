@@ -55,7 +55,7 @@ def processes(total: int = TOTAL, recorded: int = RECORDED) -> Iterator[int]:
 @contextmanager
 def groups(total: int = GROUPS, busy: int = BUSY_GROUPS) -> Iterator[None]:
     """Let there be *total* more control groups, in *busy* of which a process works. Raises: OSError, not allowed."""
-    mount = cgroups._mount()
+    mount = cgroups.mount()
     if mount is None:
         raise FileNotFoundError("no control groups of version 2 are mounted")
     lines = Path("/proc/self/cgroup").read_text().splitlines()
