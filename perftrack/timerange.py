@@ -49,6 +49,30 @@ def parse_instant(text: str, now: datetime, after: datetime | None = None) -> da
     raise UsageError(f"{text!r} is no time that perftrack knows; it accepts {ACCEPTED}")
 
 
+def parse_range(text: str, now: datetime) -> tuple[datetime, datetime]:
+    """Return the ends of the range that *text* names, UTC: a day (`yesterday`, `2026-11-20`), or two times with ..
+    between. A day at the end is in it as a whole. Nothing in it is later than *now*. Raises: UsageError.
+    """
+    first, dots, last = (part.strip() for part in text.partition(".."))
+    if not dots and not _is_day(first):
+        raise UsageError(f"{text!r} is no day; a range is written FROM..TO, as in {first}..now")
+    since = parse_instant(first, now)
+    until = parse_instant(last or "now", now, since) if dots else since
+    if _is_day(last if dots else first):
+        until = to_utc(_at(until.astimezone().date(), 1))
+    until = min(until, now.astimezone(UTC))
+    if since >= until:
+        raise UsageError(f"{text!r} ends before it begins" if dots else f"{text!r} has not begun yet")
+    return since, until
+
+
+def _is_day(text: str) -> bool:
+    """Return whether *text* names a day, not a time of one."""
+    lower = text.lower()
+    is_named = lower in {"today", "yesterday", "tomorrow"} or lower in {*_WEEKDAYS, *(day[:3] for day in _WEEKDAYS)}
+    return is_named or re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) is not None
+
+
 def to_utc(instant: datetime, zone: tzinfo | None = None) -> datetime:
     """Return *instant* in UTC. Without a zone of its own it is local time of *zone* (None: of this system)."""
     if instant.tzinfo is None and zone is None:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from perftrack.recording import cgroups
 from perftrack.sample import Sample
 from perftrack.settings import Settings, load
 from perftrack.storage import opening
@@ -188,6 +189,37 @@ def in_the_window(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any
         monkeypatch.setattr(time, "sleep", eventful_sleep)
 
     return happen
+
+
+@pytest.fixture
+def group() -> Iterator[Callable[..., Path]]:
+    """Make a real control group below that of this process, which is empty at the end of the test."""
+    made: list[Path] = []
+
+    def make(name: str = "") -> Path:
+        found = cgroups.mount()
+        if found is None:
+            pytest.skip("no control groups of version 2 are mounted here")
+        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        below = own.removeprefix("0::").removeprefix(found[0]).rstrip("/")
+        folder = Path(f"{found[1]}{below}/{OWN}group{name}")
+        try:
+            folder.mkdir()
+            made.append(folder)
+            (folder / "cgroup.procs").read_text()
+        except OSError as error:
+            pytest.skip(f"control groups cannot be made here: {error}")
+        return folder
+
+    yield make
+    for folder in reversed(made):
+        folder.rmdir()
+
+
+def run_in(group: Path, *command: str) -> None:
+    """Run a command to its end in a control group, in which it starts already."""
+    enter = f'echo $$ > {group}/cgroup.procs && exec "$@"'
+    subprocess.run(["sh", "-c", enter, "sh", *command], check=True)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from conftest import cgroup_row
 from machine import Machine, process
 
 from perftrack.settings import SETTINGS
@@ -23,6 +24,7 @@ README = ROOT / "README.md"
 PICTURE = ROOT / ".readme" / "plot.png"
 NIGHT = ("--since", "2026-11-20 22:00", "--until", "2026-11-21 06:00")
 MIB = 1 << 20
+SERVICES = {"java": "shop", "python3": "queue", "postgres": "postgresql", "backup": "backup", "cron": "cron"}
 
 
 def a_night(path: str) -> None:
@@ -31,8 +33,8 @@ def a_night(path: str) -> None:
         machine = Machine(connection, host="web1")
         machine.uptime_seconds = 3_000_000.0
         machine.clock = machine.clock.replace(hour=21, minute=59)
-        counted = dict.fromkeys(("java", "python3", "postgres", "backup"), 0)
-        backup_ticks, written = 0, 0
+        counted = dict.fromkeys(("java", "python3", "postgres", "backup", "cron"), 0)
+        backup_ticks, written, all_used = 0, 0, 0
         for minute in range(8 * 60):
             is_backup = 250 <= minute < 271
             worked = {
@@ -40,10 +42,11 @@ def a_night(path: str) -> None:
                 "python3": 1_500 + 300 * (minute * 104729 % 7),
                 "postgres": 2_500 + 9_000 * is_backup,
                 "backup": 55_000 * is_backup,
+                "cron": 900 + 150 * (minute * 31 % 4),  # programs that no sample sees
             }
             for name, used in worked.items():
                 counted[name] += used
-            others = 1_200 + 200 * (minute * 31 % 4)
+            others = 300 + 50 * (minute * 31 % 4)
             if minute == 250:
                 backup_ticks = int(machine.uptime_seconds * 100) + 200
             written += 190 * MIB * is_backup
@@ -66,10 +69,13 @@ def a_night(path: str) -> None:
                     )
                 )
             busy = sum(worked.values()) + others
+            all_used += busy
             used_bytes = (3600 + 55 * (minute - 249) * is_backup + minute // 3) * MIB
             machine.tick(
                 *rows,
                 recorder="--filter java --filter python --top 5",
+                cgroups=_groups(counted, all_used, rows),
+                forks=1_900 + 100 * (minute * 7919 % 5),
                 extra={
                     "mem_total_bytes": 8192 * MIB,
                     "mem_used_bytes": used_bytes,
@@ -92,8 +98,23 @@ def a_night(path: str) -> None:
             )
 
 
+def _groups(counted: dict[str, int], all_used: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the services, each with the memory of its process and of some files."""
+    memory = {row["name"]: row["rss_bytes"] + 90 * MIB for row in rows} | {"cron": 30 * MIB}
+    services = [
+        cgroup_row(_path(name), used, memory_bytes=memory[name]) for name, used in counted.items() if name in memory
+    ]
+    of_all = sum(counted.values())
+    held = sum(memory.values())
+    return [cgroup_row("/", all_used), cgroup_row("/system.slice", of_all, memory_bytes=held), *services]
+
+
+def _path(name: str) -> str:
+    return f"/system.slice/{SERVICES[name]}.service"
+
+
 def _row(name: str, pid: int, counted: dict[str, int], user: str, command: str, **values: Any) -> dict[str, Any]:
-    about = {"started_ticks": 9000, "num_threads": 1 if name == "backup" else 8} | values
+    about = {"started_ticks": 9000, "cgroup": _path(name), "num_threads": 1 if name == "backup" else 8} | values
     about.setdefault("started_at", "2026-10-17 03:26:30.000000")
     return process(counted[name], name=name, pid=pid, username=user, command=command, **about)
 

@@ -411,12 +411,13 @@ def upgrade() -> None:
     FROM system_sample AS later
       JOIN boot ON boot.id = later.boot_id
       JOIN host ON host.id = boot.host_id
+      CROSS JOIN cgroup_sample AS own ON own.sample_id = later.id
+      JOIN cgroup ON cgroup.id = own.cgroup_id
+      -- behind the group's own row: where there is none, no look before is looked for
       LEFT JOIN system_sample AS earlier ON earlier.id = (
         SELECT id FROM system_sample
         WHERE boot_id = later.boot_id AND cgroups_seen IS NOT NULL AND (uptime_seconds, id) < (later.uptime_seconds, later.id)
         ORDER BY uptime_seconds DESC, id DESC LIMIT 1)
-      CROSS JOIN cgroup_sample AS own ON own.sample_id = later.id
-      JOIN cgroup ON cgroup.id = own.cgroup_id
       LEFT JOIN cgroup_sample AS before
         ON before.sample_id = own.previous_sample_id AND before.cgroup_id = own.cgroup_id
       -- without one, it counts from its start if the look before, for which it is new, was its recorder's own too

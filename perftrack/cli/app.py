@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 import perftrack
-from perftrack.cli import config, database, export, import_, plot, record, report, schedule, status, top
+from perftrack.cli import (
+    compare,
+    config,
+    database,
+    explain,
+    export,
+    import_,
+    plot,
+    record,
+    report,
+    schedule,
+    status,
+    top,
+)
 from perftrack.text import printable
 
 app = typer.Typer(
@@ -24,6 +37,8 @@ app = typer.Typer(
 app.command("record")(record.record)
 app.command("export")(export.export)
 app.command("top", short_help="Show which processes used most over a range of time.")(top.top)
+app.command("explain", short_help="Explain what was unusual, and who did it.")(explain.explain)
+app.command("compare", short_help="Compare what was used in two ranges of time.")(compare.compare)
 app.command("report", short_help="Show a range of time on one screen.")(report.report)
 app.command("plot")(plot.plot)
 app.command("status")(status.status)

@@ -13,7 +13,7 @@ from perftrack.timerange import other_pass, parse_instant
 
 _FIELDS = (
     *("cpu_percent", "rss_bytes", "vms_bytes", "num_threads", "read_bytes", "write_bytes"),
-    *("pid", "name", "username", "command", "started_at"),
+    *("pid", "name", "username", "unit", "command", "started_at"),
 )
 
 

@@ -14,14 +14,24 @@ from perftrack.reading.spreadsheet import text_of
 _ROOMY = 160
 _GIVES_WAY = {
     "max %": "",
+    "children s": "cpu",
     "RSS mean": "rss",
     "read": "io",
     "written": "io",
     "threads": "threads",
     "started": "",
     "user": "",
+    "unit": "",
 }
-LEFT = ("host", "started", "user", "name", "command")
+_TITLES = {
+    "pid": "PID",
+    "started_at": "started",
+    "username": "user",
+    "unit": "unit",
+    "name": "name",
+    "command": "command",
+}
+LEFT = ("host", "started", "user", "unit", "name", "command")
 
 
 def identity(process: Any) -> dict[str, Any]:
@@ -29,6 +39,7 @@ def identity(process: Any) -> dict[str, Any]:
         "pid": process.pid,
         "name": process.name,
         "username": process.username,
+        "unit": process.unit,
         "command": process.command,
         "started_at": process.started_at and show.iso(process.started_at.replace(tzinfo=UTC)),
     }
@@ -45,10 +56,9 @@ def write_csv(fields: tuple[str, ...], rows: list[dict[str, Any]], *, spreadshee
 
 def texts(row: dict[str, Any]) -> dict[str, str]:
     """Return the columns that tell who it is."""
-    titles = {"pid": "PID", "started_at": "started", "username": "user", "name": "name", "command": "command"}
     found = {
         title: show.UNKNOWN if row[field] is None else str(row[field])
-        for field, title in titles.items()
+        for field, title in _TITLES.items()
         if field in row
     }
     if row.get("started_at"):
@@ -61,7 +71,17 @@ def has_room(name: str, by: str = "", *, wide: bool = False) -> bool:
     return show.width(wide=wide) >= _ROOMY or name not in _GIVES_WAY or _GIVES_WAY[name] == by
 
 
-def print_lines(lines: list[dict[str, str]], by: str, *, wide: bool = False) -> None:
+def columns(lines: list[dict[str, str]], by: str = "", *, wide: bool = False) -> list[str]:
+    """Return the columns of *lines* that are shown: a machine without control groups has no units."""
+    has_units = any(line.get("unit", show.UNKNOWN) != show.UNKNOWN for line in lines)
     # groups by name or user have room, for they have no command lines
-    header = [name for name in lines[0] if "command" not in lines[0] or has_room(name, by, wide=wide)]
+    return [
+        name
+        for name in lines[0]
+        if ("command" not in lines[0] or has_room(name, by, wide=wide)) and (name != "unit" or has_units)
+    ]
+
+
+def print_lines(lines: list[dict[str, str]], by: str, *, wide: bool = False) -> None:
+    header = columns(lines, by, wide=wide)
     show.table(header, ([shown[name] for name in header] for shown in lines), left=LEFT, wide=wide)

@@ -11,15 +11,27 @@ import typer
 from perftrack.cli import options, processes, show
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
-from perftrack.cli.top import cpu_text, totals, unattributed_line
 from perftrack.cli.top import document as process_document
+from perftrack.cli.totals import (
+    CHILDREN,
+    children_text,
+    cpu_text,
+    parts,
+    parts_text,
+    shows_children,
+    totals,
+    unattributed_line,
+)
+from perftrack.cli.units import document as unit_document
 from perftrack.settings import load
 
 if TYPE_CHECKING:
     from perftrack.reading.coverage import Coverage
     from perftrack.reading.metrics import Metric, ProcessMetric
+    from perftrack.reading.oom_kills import OomKills
     from perftrack.reading.report import Report, Statistics
     from perftrack.reading.top import Top
+    from perftrack.reading.units import UnitUsage
     from perftrack.reading.usage import Usage
 
 _BARS_TITLE = "largest value"
@@ -27,6 +39,7 @@ _BARS_TITLE = "largest value"
 _LABEL, _STATISTIC, _WHEN = 16, 10, 13
 _BARS = (12, 60)
 _NARROW = 84
+_ROOMY = 110  # for the units of processes
 _UNITS = {"%": " %", "bytes/s": "/s", "/s": "/s", "bytes": "", "processes": ""}
 
 
@@ -43,9 +56,10 @@ def report(
 ) -> None:
     """Show a range of time on one screen: by default, the last 24 hours.
 
-    What was recorded and what is missing; CPU, memory, swap, load, pressure, disks and network with mean, median
-    (p50), 95th percentile, largest value and its time, and bars of the largest values over time; the processes that
-    used most CPU and most memory; and what recording itself cost. ~ marks what is largely an estimate, as in
+    What was recorded and what is missing; CPU, memory, swap, load, pressure, forks, disks and network with mean,
+    median (p50), 95th percentile, largest value and its time, and bars of the largest values over time; the
+    processes and the units that used most CPU and most memory; when and in which units the kernel killed processes
+    for want of memory (OOM kills); and what recording itself cost. ~ marks what is largely an estimate, as in
     `perftrack top`. Of several machines, each has its own; with --format json they are a list, "machines".
     """
     settings = load({"database": database}, config)
@@ -86,9 +100,18 @@ def _document(found: Report) -> dict[str, Any]:
             "recorder_cpu": found.cost and _statistics_document(found.cost),
         }
         | totals(found.largest[0][1])
+        | parts(found.largest[0][1])
         | {
             f"top_{metric.name}": [process_document(row, "process") | row.used.further for row in top.rows]
             for metric, top in found.largest
+        }
+        | {f"top_units_{metric.name}": [unit_document(row) for row in rows] for metric, rows in found.units}
+        | {
+            "oom_kills": found.kills.total,
+            "oom_kills_latest": [
+                {"taken_at": show.iso(each.taken_at), "killed": each.killed, "units": each.units}
+                for each in found.kills.latest
+            ],
         }
     )
 
@@ -125,8 +148,13 @@ def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
     else:
         print()
         print(show.nothing_recorded(covered))
+    for metric, units in found.units:
+        _print_units(metric, units, wide=wide)
     print()
-    show.line(unattributed_line(found.largest[0][1]), wide=wide)
+    if found.kills.total:
+        show.paragraph(_kills_text(found.kills, covered), wide=wide)
+    unexplained = found.largest[0][1]
+    show.paragraph(unattributed_line(unexplained) + parts_text(unexplained), wide=wide)
     if found.cost is not None:
         cost = found.cost
         show.line(
@@ -155,21 +183,48 @@ def _time_axis(covered: Coverage, width: int) -> str:
 
 
 def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
-    ranked = [(_used(metric, row.used), processes.texts(process_document(row, "process"))) for row in top.rows]
-    ranked = [(used, texts) for used, texts in ranked if used != show.UNKNOWN]
-    if not ranked:
+    lines = [
+        {metric.report: _used(metric, row.used)}
+        | ({CHILDREN: children_text(row.used)} if metric.name == "cpu" and shows_children(top) else {})
+        | processes.texts(process_document(row, "process"))
+        for row in top.rows
+    ]
+    lines = [line for line in lines if line[metric.report] != show.UNKNOWN]
+    if not lines:
         return
     print()
-    names = [name for name in ranked[0][1] if name == "user" or processes.has_room(name, wide=wide)]
-    lines = [[used, *(texts[name] for name in names)] for used, texts in ranked]
-    show.table([metric.report, *names], lines, left=processes.LEFT, wide=wide)
+    shown = processes.columns(lines, metric.ranking, wide=wide)
+    has_room = show.width(wide=wide) >= _ROOMY
+    names = [name for name in lines[0] if name in {"user", CHILDREN} or name in shown]
+    names = [name for name in names if name != "unit" or has_room]
+    show.table(names, [[line[name] for name in names] for line in lines], left=processes.LEFT, wide=wide)
 
 
 def _used(metric: ProcessMetric, used: Usage) -> str:
-    """Return what a list is ordered by."""
+    """Return what a list is ordered by; of CPU, that of ended children too."""
     if metric.name == "cpu":
-        return cpu_text(used)
+        return cpu_text(used.all_cpu_ms, used.cpu_estimated_ms + used.children_estimated_ms)
     if metric.name == "rss":
         return show.size(used.rss_max_bytes)
     value = used.further[metric.name]
     return show.size(value) if metric.unit.startswith("bytes") else show.number(value, 0)
+
+
+def _print_units(metric: ProcessMetric, rows: list[UnitUsage], *, wide: bool) -> None:
+    if metric.name == "cpu":
+        lines = [[cpu_text(row.cpu_ms, row.cpu_estimated_ms), row.unit] for row in rows if row.cpu_ms]
+    else:
+        lines = [[show.size(row.memory_max_bytes), row.unit] for row in rows if row.memory_max_bytes]
+    if lines:
+        print()
+        show.table([metric.report, "unit"], lines, left=("unit",), wide=wide)
+
+
+def _kills_text(kills: OomKills, covered: Coverage) -> str:
+    """Return how many processes were killed for want of memory, when, and in which units."""
+    times = [
+        " ".join([show.short(each.taken_at, covered), *([f"({', '.join(each.units)})"] if each.units else [])])
+        for each in kills.latest
+    ]
+    before = "the latest by " if kills.total > sum(each.killed for each in kills.latest) else "by "
+    return f"{show.count(kills.total, 'OOM kill')}, {before}{', '.join(times)}"

@@ -78,9 +78,23 @@ def sparkline(values: Sequence[float | None], full: float | None = None) -> str:
     )
 
 
+def tree_lines(is_last: Sequence[bool]) -> str:
+    """Return what leads to a line of a tree, see `tree.Branch`."""
+    more, last, on, nothing = "├─ ", "└─ ", "│  ", "   "
+    if not _can_show(more):
+        more, last, on, nothing = "|- ", "`- ", "|  ", "   "
+    above = (nothing if each else on for each in is_last[:-1])
+    return "".join([*above, *((last if each else more) for each in is_last[-1:])])
+
+
 def line(text: str, *, wide: bool = False) -> None:
     """Print a line that comes to an end where the screen does."""
     print(_cut(printable(text), width(wide=wide)).plain)
+
+
+def paragraph(text: str, *, wide: bool = False) -> None:
+    """Print *text* on as many lines as it takes."""
+    print(*textwrap.wrap(printable(text), max(width(wide=wide), 2 * LEAST_ROOM), break_on_hyphens=False), sep="\n")
 
 
 def _cut(text: str, room: int) -> Text:

@@ -10,14 +10,26 @@ import typer
 from perftrack.cli import options, processes
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
+from perftrack.cli.totals import (
+    CHILDREN,
+    UNATTRIBUTED,
+    children_text,
+    cpu_text,
+    parts,
+    parts_text,
+    shows_children,
+    totals,
+    unattributed_line,
+)
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import load
 
 if TYPE_CHECKING:
     from perftrack.reading.top import Top
-    from perftrack.reading.usage import By, Ranked, Usage
+    from perftrack.reading.tree import Branch
+    from perftrack.reading.units import UnitOrder
+    from perftrack.reading.usage import By, Ranked
 
-UNATTRIBUTED = "(unattributed)"
 Format = Literal["table", "csv", "json"]
 
 
@@ -26,12 +38,21 @@ def top(
     until: options.Until = None,
     by: options.Ranking = "cpu",
     group: Annotated[
-        Literal["process", "name", "command", "user"],
-        typer.Option(help="Add processes up: each on its own, or all of one name, command line or user."),
+        Literal["process", "name", "command", "user", "unit"],
+        typer.Option(
+            help="Add processes up: each on its own, or all of one name, command line or user. unit: what systemd "
+            "units, containers and sessions used, by the kernel's control groups, with all that no sample saw."
+        ),
     ] = "process",
+    tree: Annotated[
+        bool,
+        typer.Option(
+            "--tree", help="Show them as a tree: the N largest processes under their ancestors, or units in slices."
+        ),
+    ] = False,
     name: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Only processes whose name contains TEXT.", show_default=False),
+        typer.Option(metavar="TEXT", help="Only processes, or units, whose name contains TEXT.", show_default=False),
     ] = None,
     pid: Annotated[
         int | None, typer.Option(metavar="PID", help="Only the process of this PID.", show_default=False)
@@ -57,25 +78,62 @@ def top(
 
     By default, in the last 24 hours. CPU time comes from the kernel's counters, so a burst between two samples counts
     in full. An interval that is partly outside of the range counts by its share of time: ~ marks a figure that is 5 %
-    or more such an estimate. The last line is the CPU time that no recorded process explains: of processes that were
-    not recorded, or that began and ended between two samples. What children of a process have read and written
-    counts as its own once they have ended: so does the kernel.
+    or more such an estimate. "children s" is what ended children of a process used, and theirs, at least: what the
+    kernel adds up, less what lines of their own show, and no more than the machine worked at that time. Nothing
+    counts twice, and the ranking by CPU is by both together. The last line is the CPU time that neither explains: of
+    processes that were not recorded, as far as no recorded one has waited for them. What children have read and
+    written counts as their parent's own once they have ended: so does the kernel.
+
+    --group unit shows what the kernel counted for whole systemd units, containers and sessions, so a process that
+    lived for milliseconds is in it too. A slice, or a unit with others in it, is shown without these; with --tree,
+    each has all that is in it, and its own share. Memory is what is charged to it, its files in the page cache
+    included. "/" is what is in no unit: the kernel's threads, interrupts, and processes that nobody put into one.
     """
     settings = load({"database": database}, config)
     if spreadsheet_safe and output != "csv":
         raise UsageError("--spreadsheet-safe is about CSV: add --format csv, or leave it away")
     if at is not None:
-        if since is not None or until is not None or group != "process" or (name, pid, user) != (None, None, None):
-            raise UsageError("--at shows one sample: leave --since, --until, --group, --name, --pid and --user away")
+        if (since, until, name, pid, user, group, tree) != (None, None, None, None, None, "process", False):
+            raise UsageError(
+                "--at shows one sample: leave --since, --until, --group, --tree, --name, --pid and --user away"
+            )
         from perftrack.cli.nearest import show_nearest
 
         show_nearest(settings.database, at, host, by, limit, output, spreadsheet_safe=spreadsheet_safe, wide=wide)
         return
+    if tree and group not in {"process", "unit"}:
+        raise UsageError("--tree shows processes under their parents, or units in their slices: --group unit")
     first, last = options.recent(since, until)
+    if group == "unit":
+        if (pid, user) != (None, None):
+            raise UsageError("--group unit has no PIDs and users: leave --pid and --user away, --name filters units")
+        from perftrack.cli import show
+        from perftrack.cli.units import print_units
+        from perftrack.reading.queries import TimeRange
+        from perftrack.reading.top_units import top_units
+
+        with progress_bar("reading samples") as progress:
+            units = top_units(
+                settings.database,
+                TimeRange(first, last),
+                host=host,
+                by=cast("UnitOrder", by),
+                name=name,
+                limit=limit,
+                as_tree=tree,
+                progress=progress,
+            )
+        show.require_samples(units.coverage, settings.database)
+        if not units.rows and not units.groups:
+            raise PerftrackError(f"no unit that was recorded in this range has {name} in its name")
+        print_units(units, by, output, spreadsheet_safe=spreadsheet_safe, wide=wide)
+        return
 
     from perftrack.cli import show
     from perftrack.reading import top as reading
     from perftrack.reading.queries import TimeRange
+    from perftrack.reading.tree import Branch
+    from perftrack.reading.tree import branches as tree_of
     from perftrack.reading.usage import Filters
 
     with progress_bar("reading samples") as progress:
@@ -87,6 +145,7 @@ def top(
             group=group,
             filters=Filters(name, pid, user),
             limit=limit,
+            is_tree=tree,
             progress=progress,
         )
     show.require_samples(found.coverage, settings.database)
@@ -95,28 +154,28 @@ def top(
     nothing = "" if found.rows else show.nothing_recorded(found.coverage)
     if nothing and output != "table":
         tell(nothing)
-    rows = [document(row, group) for row in found.rows]
+    branches = tree_of(found.rows) if tree else [Branch(row, []) for row in found.rows]
+    rows = [document(branch.row, group) for branch in branches]
     if output == "json":
         described = show.coverage_document(found.coverage) | {"by": by, "group": group, "rows": rows}
-        print(json.dumps(described | totals(found), indent=2))
+        print(json.dumps(described | totals(found) | parts(found), indent=2))
     elif output == "csv":
         unexplained = {"name": UNATTRIBUTED, "cpu_seconds": show.seconds(found.unattributed_cpu_ms)}
         of_all = [unexplained] if found.is_of_all else []
         processes.write_csv(_FIELDS, [*rows, *of_all], spreadsheet_safe=spreadsheet_safe)
     else:
-        _print_range(found, by, group, nothing, wide=wide)
+        _print_range(found, branches, by, group, nothing, wide=wide)
 
 
 _FIELDS = (
     "host",
-    *("cpu_seconds", "cpu_estimated_seconds", "cpu_percent_mean", "cpu_percent_max", "cpu_percent_max_at"),
+    *("cpu_seconds", "cpu_estimated_seconds", "children_cpu_seconds", "children_cpu_estimated_seconds"),
+    *("cpu_percent_mean", "cpu_percent_max", "cpu_percent_max_at"),
     *("rss_max_bytes", "rss_mean_bytes", "read_bytes", "write_bytes", "own_read_bytes", "own_write_bytes"),
     *("num_threads_max", "last_seen_at"),
-    *("pid", "name", "username", "command", "started_at"),
+    *("process_id", "pid", "parent_process_id", "ppid", "name", "username", "unit", "command", "started_at"),
 )
 _GROUP_FIELD = {"name": "name", "command": "command", "user": "username"}
-# An estimate that is at least so much of a figure is marked.
-_MARKED = 0.05
 
 
 def document(ranked: Ranked, group: str) -> dict[str, Any]:
@@ -128,6 +187,8 @@ def document(ranked: Ranked, group: str) -> dict[str, Any]:
         "host": ranked.host,
         "cpu_seconds": show.seconds(used.cpu_ms),
         "cpu_estimated_seconds": show.seconds(used.cpu_estimated_ms),
+        "children_cpu_seconds": show.seconds(used.children_cpu_ms),
+        "children_cpu_estimated_seconds": show.seconds(used.children_estimated_ms),
         "cpu_percent_mean": used.cpu_percent_mean and round(used.cpu_percent_mean, 2),
         "cpu_percent_max": used.cpu_percent_max,
         "cpu_percent_max_at": show.iso(used.cpu_percent_max_at),
@@ -140,42 +201,28 @@ def document(ranked: Ranked, group: str) -> dict[str, Any]:
         "num_threads_max": used.num_threads_max,
         "last_seen_at": show.iso(used.last_seen_at),
     }
-    return figures | (
-        {_GROUP_FIELD[group]: ranked.key} if ranked.process is None else processes.identity(ranked.process)
-    )
-
-
-def totals(found: Top) -> dict[str, Any]:
-    """Return what all CPUs worked, and how much of it is explained, for scripts."""
-    from perftrack.cli import show
-
-    return {
-        "system_cpu_seconds": show.seconds(found.system_cpu_ms),
-        "system_cpu_estimated_seconds": show.seconds(found.system_estimated_ms),
-        "recorded_cpu_seconds": show.seconds(found.recorded_cpu_ms),
-        "unattributed_cpu_seconds": show.seconds(found.unattributed_cpu_ms),
+    if ranked.process is None:
+        return figures | {_GROUP_FIELD[group]: ranked.key}
+    ids = {
+        "process_id": ranked.process.process_id,
+        "parent_process_id": ranked.parent_id,
+        "ppid": ranked.process.ppid,
     }
+    return figures | ids | processes.identity(ranked.process)
 
 
-def cpu_text(used: Usage) -> str:
-    """Return CPU seconds as a person reads them, marked where much of them is an estimate."""
-    from perftrack.cli import show
-
-    marked = used.cpu_ms and used.cpu_estimated_ms >= _MARKED * used.cpu_ms
-    return f"{'~' if marked else ''}{show.number(show.seconds(used.cpu_ms))}"
-
-
-def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -> None:
+def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothing: str, *, wide: bool) -> None:
     from perftrack.cli import show
 
     for text in show.coverage_lines(found.coverage):
         show.line(text, wide=wide)
     print()
     lines = []
-    for ranked in found.rows:
+    for ranked, is_last in branches:
         used = ranked.used
         shown = {
-            "CPU s": cpu_text(used),
+            "CPU s": cpu_text(used.cpu_ms, used.cpu_estimated_ms),
+            **({CHILDREN: children_text(used)} if shows_children(found) else {}),
             "CPU %": show.number(used.cpu_percent_mean),
             "max %": show.number(used.cpu_percent_max),
             "busiest at": show.short(used.cpu_percent_max_at, found.coverage),
@@ -189,7 +236,10 @@ def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -
         if by == "io":
             shown |= {"own read": show.size(used.own_read_bytes), "own written": show.size(used.own_write_bytes)}
         machine = {"host": ranked.host} if len(found.coverage.hosts) > 1 else {}
-        lines.append(machine | shown | processes.texts(document(ranked, group)))
+        texts = processes.texts(document(ranked, group))
+        if "command" in texts and ranked.process is not None and any(branch.is_last for branch in branches):
+            texts["command"] = show.tree_lines(is_last) + (ranked.process.command or f"[{ranked.process.name}]")
+        lines.append(machine | shown | texts)
     if lines:
         processes.print_lines(lines, by, wide=wide)
     else:
@@ -198,20 +248,4 @@ def _print_range(found: Top, by: str, group: str, nothing: str, *, wide: bool) -
     if by == "io":
         show.line("read and written: with those of its children that have ended; own: certainly its own", wide=wide)
     if found.is_of_all:
-        show.line(unattributed_line(found), wide=wide)
-
-
-def unattributed_line(found: Top) -> str:
-    """Return the line about what no recorded process explains."""
-    from perftrack.cli import show
-
-    if found.system_cpu_ms is None or found.unattributed_cpu_ms is None:
-        return f"{UNATTRIBUTED}: not known, no two samples in this range have CPU counters"
-    share = 100 * found.unattributed_cpu_ms / found.system_cpu_ms if found.system_cpu_ms else 0.0
-    estimated = found.system_estimated_ms
-    is_marked = 0 < _MARKED * found.system_cpu_ms <= estimated
-    about = f", {show.number(estimated / 1000)} s of that an estimate" if is_marked else ""
-    return (
-        f"{UNATTRIBUTED} {show.number(found.unattributed_cpu_ms / 1000)} CPU s, "
-        f"{share:.0f} % of the {show.number(found.system_cpu_ms / 1000)} s that all CPUs worked{about}"
-    )
+        show.paragraph(unattributed_line(found) + parts_text(found), wide=wide)

@@ -44,7 +44,7 @@ class Metric(NamedTuple):
 
 
 class ProcessMetric(NamedTuple):
-    """A metric of a process, which is added up over the processes of one name.
+    """A metric of a process, which is added up over the processes of one name, or of a unit.
 
     *column*: of process_interval. *per_second*: of a counter, what its growth in a second is multiplied with; None:
     it is a gauge. *panel*, *note*: its panel in a plot. *report*: the title of the list of the largest in a report,
@@ -108,6 +108,7 @@ SYSTEM = (
     _pressure("cpu", "CPU", "CPU pressure"),
     _pressure("memory", "memory", "mem pressure"),
     _pressure("io", "I/O", "I/O pressure"),
+    Metric("forks", "/s", SYSTEM_INTERVAL, _rate(_INTERVAL.forks), "Forks", "forks", "forks"),
     _bytes("disk_read", "Disk", "read", "disk read"),
     _bytes("disk_write", "Disk", "written", "disk written"),
     _bytes("net_received", "Network", "received", "net received"),
@@ -122,8 +123,13 @@ PANEL_NOTES = {
     "CPU": "percent of all CPUs together",
     "Load": "average of runnable and waiting tasks",
     "Pressure": "percent of time in which some task waited",
+    "Forks": "processes and threads started a second",
 }
 
 CPU = ProcessMetric("cpu", "%", "cpu_ms", 0.1, "CPU by process", "percent of one CPU", "most CPU (s)", "cpu")
 RSS = ProcessMetric("rss", "bytes", "rss_bytes", None, "Memory by process", "resident", "most memory", "rss")
 PROCESS = (CPU, RSS)
+# Of units, which have no other names in a ranking.
+UNIT_CPU = CPU._replace(panel="CPU by unit", report="CPU by unit (s)")
+UNIT_MEMORY = RSS._replace(panel="Memory by unit", note="page cache included", report="memory by unit")
+UNITS = (UNIT_CPU, UNIT_MEMORY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
+from typing import cast as is_a
 
 from sqlalchemy import ColumnElement, Connection, Integer, cast, func, literal, select, union_all
 
@@ -17,14 +18,19 @@ from perftrack.reading.metrics import (
     RECORDER_CPU,
     SYSTEM,
     SYSTEM_CPU,
+    UNITS,
     Metric,
     ProcessMetric,
 )
+from perftrack.reading.oom_kills import OomKills, oom_kills
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import Top, rankings
+from perftrack.reading.units import UnitOrder, UnitUsage, add_up_units, largest_units, looks
 
 LARGEST = 5
+# Of so many times the kernel killed processes at is told when.
+KILLS = 5
 
 
 class Statistics(NamedTuple):
@@ -44,7 +50,8 @@ class Statistics(NamedTuple):
 class Report(NamedTuple):
     """A range on one screen. *cost*: CPU time of the recorder for each sample, in ms; None: not known.
 
-    *is_cpu_of_windows*: cpu is not from counters. *largest*: the processes that used most of each metric.
+    *is_cpu_of_windows*: cpu is not from counters. *largest*: the processes that used most of each metric; *units*:
+    likewise, empty where no control groups were looked at.
     """
 
     coverage: Coverage
@@ -52,6 +59,8 @@ class Report(NamedTuple):
     is_cpu_of_windows: bool
     cost: Statistics | None
     largest: list[tuple[ProcessMetric, Top]]
+    units: list[tuple[ProcessMetric, list[UnitUsage]]]
+    kills: OomKills
 
 
 def reports(
@@ -95,7 +104,24 @@ def _report(connection: Connection, covered: Coverage, parts: int, progress: Cal
         is_cpu_of_windows and found["cpu"] is not None,
         of(RECORDER_CPU),
         list(zip(PROCESS, tops, strict=True)),
+        _units(connection, covered),
+        oom_kills(connection, covered.span, KILLS),
     )
+
+
+def _units(connection: Connection, covered: Coverage) -> list[tuple[ProcessMetric, list[UnitUsage]]]:
+    """Return the largest units of the machine of *covered*, by metric."""
+    if len(covered.hosts) != 1:
+        return []
+    span = covered.span._replace(hosts=tuple(covered.hosts))
+    looked = looks(connection, span)
+    if not looked.samples:
+        return []
+    add_up_units(connection, span)
+    return [
+        (metric, largest_units(connection, covered.hosts[0], looked, is_a(UnitOrder, metric.ranking), LARGEST))
+        for metric in UNITS
+    ]
 
 
 def statistics(connection: Connection, covered: Coverage, parts: int, *metrics: Metric) -> Statistics | None:

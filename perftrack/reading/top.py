@@ -12,18 +12,21 @@ from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
+from perftrack.reading.tree import best_and_ancestors, with_parents
+from perftrack.reading.unexplained import Unexplained, split, unexplained_units
 from perftrack.reading.usage import ALL, By, Filters, Group, Ranked, add_up, largest, recorded_cpu_ms, system_cpu_ms
-from perftrack.storage.models import Boot, Host, Process, ProcessSample, SystemSample
+from perftrack.storage.models import Boot, Cgroup, Host, Process, ProcessSample, SystemSample
 
-_IDENTITY = (Process.pid, Process.name, Process.username, Process.command, Process.started_at)
+_IDENTITY = (Process.pid, Process.name, Process.username, Cgroup.unit, Process.command, Process.started_at)
 
 
 class Top(NamedTuple):
     """The largest, best first; *is_of_all*: of all processes, not those of some filters.
 
-    *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it, and
-    *unattributed_cpu_ms* what none explains; None: not known, or only some processes were asked for.
+    *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it and their
+    ended children, and *unattributed_cpu_ms* what none explains; None: not known, or only some were asked for.
     *system_estimated_ms*: so much of the first is an estimate, as in Usage. Of several machines, all together.
+    *unexplained*: unattributed_cpu_ms in parts; None: that is not known, or no control groups were looked at.
     """
 
     coverage: Coverage
@@ -33,6 +36,7 @@ class Top(NamedTuple):
     system_estimated_ms: float
     recorded_cpu_ms: float
     unattributed_cpu_ms: float | None
+    unexplained: Unexplained | None
 
 
 class NearestSample(NamedTuple):
@@ -55,17 +59,20 @@ def top(
     group: Group = "process",
     filters: Filters = ALL,
     limit: int = 15,
+    is_tree: bool = False,
     now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Top:
-    """Return the *limit* largest consumers of *span*. *host*: see `machines`. *progress* is told the parts done.
+    """Return the *limit* largest consumers of *span*; *is_tree*: and the ancestors of these processes.
+
+    *host*: see `machines`. *progress* is told the parts done.
 
     Raises: PerftrackError.
     """
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))
         covered = coverage(connection, span, now or datetime.now(UTC))
-        (found,) = rankings(connection, covered, [by], group, limit, filters, progress)
+        (found,) = rankings(connection, covered, [by], group, limit, filters, progress, is_tree=is_tree)
         return found
 
 
@@ -77,10 +84,13 @@ def rankings(
     limit: int,
     filters: Filters = ALL,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    is_tree: bool = False,
 ) -> list[Top]:
-    """Return one `Top` for each of *orders*, see `usage.largest`."""
+    """Return one `Top` for each of *orders*, see `usage.largest`. *is_tree*: see `top`."""
     rows: dict[str, list[Ranked]] = {by: [] for by in orders}
     systems: list[float] = []
+    units = []
     estimated = used = 0.0
     for host in covered.hosts:
         span = covered.span._replace(hosts=(host,))
@@ -90,14 +100,24 @@ def rankings(
         estimated += estimated_of_it
         used += recorded_cpu_ms(connection)
         for by in orders:
-            rows[by] += largest(connection, host, group, by, limit)
+            found_here = largest(connection, host, group, by, limit)
+            if group == "process":
+                found_here = with_parents(connection, found_here, host=host, by=by, is_tree=is_tree)
+            rows[by] += found_here
+        if filters == ALL and system is not None:
+            if group != "process":
+                add_up(connection, span, "process", filters)
+            found_units = unexplained_units(connection, span)
+            units += [] if found_units is None else [found_units]
     system = sum(systems) if systems else None
     # processes are read a little later than the system: a difference below nothing is none
     unattributed = None if system is None or filters != ALL else max(0, system - used)
+    unexplained = split(unattributed, units) if unattributed is not None and units else None
     found = []
     for by in orders:
-        best = sorted(rows[by], key=lambda ranked: (ranked.rank is None, -(ranked.rank or 0)))[:limit]
-        found.append(Top(covered, filters == ALL, best, system, estimated, used, unattributed))
+        best = sorted(rows[by], key=lambda ranked: (ranked.rank is None, -(ranked.rank or 0)))
+        shown = best_and_ancestors(best, limit) if is_tree else best[:limit]
+        found.append(Top(covered, filters == ALL, shown, system, estimated, used, unattributed, unexplained))
     return found
 
 
@@ -118,6 +138,7 @@ def nearest_sample(database: str, instant: datetime, host: str | None = None) ->
         processes = connection.execute(
             select(*_IDENTITY, *ProcessSample.__table__.columns)
             .join_from(ProcessSample, Process)
+            .outerjoin(Cgroup, Cgroup.id == Process.cgroup_id)
             .where(ProcessSample.sample_id == sample.id)
             .order_by(ProcessSample.cpu_percent.desc().nulls_last(), ProcessSample.rss_bytes.desc(), Process.pid)
         ).all()

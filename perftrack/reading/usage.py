@@ -6,12 +6,14 @@ in SQLite, which spills it to disk: memory does not grow with the number of proc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, func, select, text
 
+from perftrack.reading import children
 from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.storage.models import SystemSample
@@ -33,18 +35,18 @@ SHARE = f"""CASE WHEN seconds <= :inside_seconds THEN 1 ELSE max(0,
     min({_END_MS}, :until_ms) - max({_END_MS} - {_LENGTH_MS}, :since_ms)) * 1.0 / nullif({_LENGTH_MS}, 0) END"""
 # The + keeps SQLite from finding samples by their machine: they are to be found by time.
 _IN_PART = "taken_at >= :part_since AND taken_at < :part_until AND +host = :host"
+_ASKED = (
+    "(:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid) AND (:user IS NULL OR username = :user)"
+)
 
 # What is the key of a group; where that is not known, a text that none can have. Of a process it is an id.
 _GROUPED_BY = {"name": "name", "command": "coalesce(command, char(0))", "user": "coalesce(username, char(0))"}
-# A process of several names is one: that with the lowest id.
-_ONE_PROCESS = """coalesce((SELECT min(same.id) FROM process CROSS JOIN process AS same
-    ON same.boot_id = process.boot_id AND same.pid = process.pid AND same.started_ticks = process.started_ticks
-    WHERE process.id = key), key)"""
+_ONE_PROCESS = children.ONE_PROCESS.format(id="key")
 # Of metrics that have no columns of their own below: the total of a counter, the peak of a gauge.
 _FURTHER = [metric for metric in PROCESS if metric not in (CPU, RSS)]
 _FURTHER_NAMES = "".join(f", {metric.name}" for metric in _FURTHER)
 _RANKED_BY: dict[str, str] = {
-    "cpu": "cpu_ms",
+    "cpu": "coalesce(cpu_ms + children_cpu_ms, cpu_ms, children_cpu_ms)",
     "rss": "rss_max_bytes",
     "io": "coalesce(read_bytes + write_bytes, read_bytes, write_bytes)",
     "threads": "num_threads_max",
@@ -55,11 +57,12 @@ _RANKED_BY: dict[str, str] = {
 # pair is one number, so that the largest tells both.
 _CREATE = f"""
 CREATE TEMPORARY TABLE used (
-  key PRIMARY KEY, newest, peak, cpu_ms, cpu_estimated_ms, seconds, read_bytes, write_bytes, own_read_bytes,
-  own_write_bytes, rss_max_bytes, rss_sum_bytes, rss_samples, num_threads_max{_FURTHER_NAMES})
+  key PRIMARY KEY, newest, peak, cpu_ms, cpu_estimated_ms, children_cpu_ms, children_estimated_ms, seconds,
+  read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_max_bytes, rss_sum_bytes, rss_samples,
+  num_threads_max{_FURTHER_NAMES})
 """
 _SUMS = (
-    *("cpu_ms", "cpu_estimated_ms", "seconds", "rss_sum_bytes", "rss_samples"),
+    *("cpu_ms", "cpu_estimated_ms", "children_cpu_ms", "seconds", "rss_sum_bytes", "rss_samples"),
     *("read_bytes", "write_bytes", "own_read_bytes", "own_write_bytes"),
     *(metric.name for metric in _FURTHER if metric.per_second is not None),
 )
@@ -71,13 +74,14 @@ _MERGED = ", ".join(
     [f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in _SUMS]
     + [f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in _LARGEST]
 )
+# children_cpu_ms: what the counters grew by, until children.py takes off what samples show.
 # Innermost, each process's interval with its share; then the processes of a sample that are one group; then all.
 # The + before sample_id keeps SQLite from reading all samples in the order of their ids, to have them grouped;
 # LIMIT -1 from computing a column anew wherever it is used.
 _ADD_UP = """
 INSERT INTO used
 SELECT {one}, max(sample_id << 32 | process_id), max(CAST(cpu_percent * 100 AS INTEGER) << 32 | sample_id),
-  sum(cpu_ms), sum(cpu_estimated_ms), sum(seconds), sum(read_bytes), sum(write_bytes),
+  sum(cpu_ms), sum(cpu_estimated_ms), sum(children_cpu_ms), 0, sum(seconds), sum(read_bytes), sum(write_bytes),
   sum(own_read_bytes), sum(own_write_bytes),
   max(rss_bytes), sum(rss_bytes), count(rss_bytes), max(num_threads){further}
 FROM (
@@ -85,6 +89,7 @@ FROM (
     {sum}(CASE WHEN :is_seen THEN cpu_percent END) AS cpu_percent,
     {sum}(cpu_ms * share) AS cpu_ms,
     {sum}(CASE WHEN share < 1 THEN cpu_ms * share END) AS cpu_estimated_ms,
+    {sum}(children_ms) AS children_cpu_ms,
     {any}(CASE WHEN cpu_ms IS NOT NULL THEN seconds * share END) AS seconds,
     {sum}(read_bytes * share) AS read_bytes,
     {sum}(write_bytes * share) AS write_bytes,
@@ -93,11 +98,10 @@ FROM (
     {sum}(CASE WHEN :is_seen THEN rss_bytes END) AS rss_bytes,
     {sum}(CASE WHEN :is_seen THEN num_threads END) AS num_threads{further_of_sample}
   FROM (
-    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, cpu_percent, read_bytes, write_bytes, own_read_bytes,
-      own_write_bytes, rss_bytes, num_threads{columns}, {share} AS share
+    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, {children_ms} AS children_ms, cpu_percent,
+      read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_bytes, num_threads{columns}, {share} AS share
     FROM process_interval
-    WHERE {in_part} AND (:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid)
-      AND (:user IS NULL OR username = :user)
+    WHERE {in_part} AND {asked}
     LIMIT -1) AS interval
   WHERE :is_seen OR share > 0
   {grouped})
@@ -107,11 +111,14 @@ ON CONFLICT (key) DO UPDATE SET {merged}
 """
 _SELECT = """
 SELECT used.*, {value} AS rank, peak_sample.taken_at AS peak_at, last_sample.taken_at AS last_seen_at,
-  process.id AS process_id, process.pid, process.name, process.username, process.command, process.started_at
+  process.id AS process_id, process.pid, process.ppid, process.name, process.username, process.command,
+  process.started_at, cgroup.unit
 FROM used
   LEFT JOIN process ON process.id = coalesce(used.newest & 0xffffffff, used.key)
+  LEFT JOIN cgroup ON cgroup.id = process.cgroup_id
   LEFT JOIN system_sample AS last_sample ON last_sample.id = used.newest >> 32
   LEFT JOIN system_sample AS peak_sample ON peak_sample.id = used.peak & 0xffffffff
+WHERE :keys IS NULL OR used.key IN (SELECT value FROM json_each(:keys))
 ORDER BY rank DESC NULLS LAST, key
 LIMIT :limit
 """
@@ -136,6 +143,7 @@ class Usage(NamedTuple):
     """What a process, or a group of them, used in a range. None: not known.
 
     *cpu_estimated_ms*: so much of cpu_ms is shares of intervals that are not in the range as a whole.
+    *children_cpu_ms*: what its ended children used that no sample shows, at least; *children_estimated_ms* likewise.
     *cpu_percent_mean*: percent of one CPU over the time that is known; *cpu_percent_max*: of the interval that ended
     at *cpu_percent_max_at* (UTC). Memory and threads: of a group, those of all its processes in a sample together.
     *read_bytes*, *write_bytes*: with those of children that have ended; *own_*: what of them is certainly its own.
@@ -144,6 +152,8 @@ class Usage(NamedTuple):
 
     cpu_ms: float | None
     cpu_estimated_ms: float
+    children_cpu_ms: float | None
+    children_estimated_ms: float
     cpu_percent_mean: float | None
     cpu_percent_max: float | None
     cpu_percent_max_at: datetime | None
@@ -157,11 +167,18 @@ class Usage(NamedTuple):
     last_seen_at: datetime | None
     further: dict[str, float | None]
 
+    @property
+    def all_cpu_ms(self) -> float | None:
+        """That of ended children too."""
+        known = [each for each in (self.cpu_ms, self.children_cpu_ms) if each is not None]
+        return sum(known) if known else None
+
 
 class Ranked(NamedTuple):
-    """What a process or a group used on a machine. *process*: process_id, pid, name, username, command, started_at.
+    """What a process or a group used on a machine. *process*: process_id, pid, ppid, name, username, command,
+    started_at, unit. None: it is a group, of which *key* is the name; None: that is not known.
 
-    None: it is a group, of which *key* is the name; None: that is not known. *rank*: what it is ordered by.
+    *rank*: what it is ordered by. *parent_id*: the process_id of its parent. None: that is not recorded in the range.
     """
 
     host: str
@@ -169,6 +186,7 @@ class Ranked(NamedTuple):
     process: Row[Any] | None
     used: Usage
     rank: float | None
+    parent_id: int | None = None
 
 
 class _Part(NamedTuple):
@@ -188,18 +206,21 @@ def add_up(
     group: Group,
     filters: Filters,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    look_ahead: timedelta = LOOK_AHEAD,
 ) -> None:
     """Add up what was used in *span* of one machine, for `largest` and `recorded` on the same *connection*.
 
-    *progress*: is told how many parts of the range are done, of how many.
+    *progress*: is told how many parts of the range are done, of how many. *look_ahead*: an interval that ends after
+    the range is looked for in the samples of so long after it.
     """
     connection.execute(text("DROP TABLE IF EXISTS used"))
     connection.execute(text(_CREATE))
     of_processes = group == "process"
+    key = "process_id" if of_processes else _GROUPED_BY[group]
     statement = text(
         _ADD_UP.format(
             one=_ONE_PROCESS if of_processes else "key",
-            key="process_id" if of_processes else _GROUPED_BY[group],
+            key=key,
             any="" if of_processes else "max",
             sum="" if of_processes else "sum",
             grouped="" if of_processes else "GROUP BY +interval.sample_id, key",
@@ -208,13 +229,17 @@ def add_up(
             columns="".join(f", {metric.column}" for metric in _FURTHER),
             share=SHARE,
             in_part=_IN_PART,
+            asked=_ASKED,
+            children_ms=children.CHILDREN_MS,
             merged=_MERGED,
         )
     )
-    parts = _parts(connection, span)
-    for number, part in enumerate(parts, 1):
-        connection.execute(statement, _parameters(span, part) | filters._asdict())
-        progress(number, len(parts))
+    parts = [_parameters(span, part) | filters._asdict() for part in _parts(connection, span, look_ahead)]
+    for number, parameters in enumerate(parts, 1):
+        connection.execute(statement, parameters)
+        progress(number, 2 * len(parts))
+    sql = {"key": key, "asked": _ASKED, "share": SHARE, "in_part": _IN_PART}
+    children.add_up(connection, parts, sql, lambda number: progress(len(parts) + number, 2 * len(parts)))
 
 
 def _peak_or_total(metric: ProcessMetric) -> str:
@@ -228,20 +253,24 @@ def _of_sample(metric: ProcessMetric, added_up: str) -> str:
     return f", {added_up}({value}) AS {metric.name}"
 
 
-def largest(connection: Connection, host: str, group: Group, by: str, limit: int) -> list[Ranked]:
+def largest(
+    connection: Connection, host: str, group: Group, by: str, limit: int, keys: list[int] | None = None
+) -> list[Ranked]:
     """Return the *limit* largest of what was added up of *host*, best first; not known comes last.
 
-    *by*: one of By, or the name of a further metric of the list.
+    *by*: one of By, or the name of a further metric of the list. *keys*: of these processes alone.
     """
     statement = text(_SELECT.format(value=_RANKED_BY[by])).columns(
         peak_at=DateTime, last_seen_at=DateTime, started_at=DateTime
     )
-    return [_ranked(row, host, group) for row in connection.execute(statement, {"limit": limit})]
+    parameters = {"limit": limit, "keys": None if keys is None else json.dumps(keys)}
+    return [_ranked(row, host, group) for row in connection.execute(statement, parameters)]
 
 
 def recorded_cpu_ms(connection: Connection) -> float:
-    """Return the CPU time of all that was added up."""
-    return float(connection.execute(text("SELECT coalesce(sum(cpu_ms), 0) FROM used")).scalar_one())
+    """Return the CPU time of all that was added up, with that of ended children."""
+    sums = "SELECT coalesce(sum(cpu_ms), 0) + coalesce(sum(children_cpu_ms), 0) FROM used"
+    return float(connection.execute(text(sums)).scalar_one())
 
 
 def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None, float]:
@@ -252,11 +281,13 @@ def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None
     return sum(known) if known else None, sum(estimated or 0 for _, estimated in found)
 
 
-def _parts(connection: Connection, span: TimeRange) -> list[_Part]:
+def _parts(connection: Connection, span: TimeRange, look_ahead: timedelta = LOOK_AHEAD) -> list[_Part]:
     """Return the parts of *span*, and the time after it in which its last intervals end."""
     table = SystemSample.__table__.c
-    held = select(func.min(table.taken_at), func.max(table.taken_at)).where(*TimeRange(span.since).holds(table))
-    first, last = (instant and instant.replace(tzinfo=UTC) for instant in connection.execute(held).one())
+    later = TimeRange(span.since).holds(table)
+    # each by itself is found at an end of the index; both at once are by reading all of it
+    ends = (select(end(table.taken_at)).where(*later) for end in (func.min, func.max))
+    first, last = (instant and instant.replace(tzinfo=UTC) for instant in map(connection.scalar, ends))
     if first is None or last is None:
         return []
     parts = []
@@ -268,7 +299,7 @@ def _parts(connection: Connection, span: TimeRange) -> list[_Part]:
         parts.append(_Part(begin, min(begin + length, until, span.until or until), True, inside))
         begin, length = begin + length, PART
     if span.until is not None:
-        parts.append(_Part(span.until, span.until + LOOK_AHEAD, False, -1.0))
+        parts.append(_Part(span.until, span.until + look_ahead, False, -1.0))
     return parts
 
 
@@ -293,6 +324,8 @@ def _ranked(row: Row[Any], host: str, group: Group) -> Ranked:
     used = Usage(
         row.cpu_ms,
         row.cpu_estimated_ms or 0,
+        row.children_cpu_ms,
+        row.children_estimated_ms,
         mean,
         None if row.peak is None else (row.peak >> 32) / 100,
         row.peak_at and row.peak_at.replace(tzinfo=UTC),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import lru_cache
 
 from perftrack.recording import linux_system
 from perftrack.recording.proc_files import OpenFiles, number, read_system
@@ -17,50 +18,99 @@ from perftrack.text import storable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from perftrack.rows import CgroupRow
 
 _COLUMNS = CGROUP_COLUMNS + CGROUP_SAMPLE_COLUMNS
+_STAT_BYTES = 1024
 _LEAF_LINKS = 2  # of a folder without folders in it: kernfs counts them
-_mounts: dict[str, OpenFiles] = {}
+
+
+class _Groups:
+    """The groups in one folder, and what a loop of samples remembers of them."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.files = OpenFiles(folder)
+        # By path below the folder (of the outermost: nothing) a group's inode, its cpu.stat and its row of last time.
+        self._known: dict[str, tuple[int, bytes, CgroupRow]] = {}
+
+    def found(self, depth: int) -> Iterator[tuple[str, int, bytes]]:
+        """Yield path, inode and cpu.stat of each group, one before those in it."""
+        try:
+            # as many as last time, and each of those still there: then they are the same
+            below_outermost = number(self.files.read("", "cgroup.stat", 512), b"nr_descendants ")
+            if below_outermost != len(self._known) - 1:
+                raise LookupError
+            yield from [
+                (below, inode, self.files.read_again(below, "cpu.stat", _STAT_BYTES))
+                for below, (inode, _, _) in self._known.items()
+            ]
+        except (LookupError, OSError):
+            for below, inode in _walk(self._folder, depth):
+                with suppress(OSError):  # it has been removed just now
+                    yield below, inode, self.files.read(below, "cpu.stat", _STAT_BYTES)
+
+    def idle(self, below: str, inode: int, stat: bytes) -> CgroupRow | None:
+        """Return the row of last time, where no task has run since."""
+        known = self._known.get(below)
+        return known[2] if known is not None and known[:2] == (inode, stat) else None
+
+    def remember(self, groups: dict[str, tuple[int, bytes, CgroupRow]]) -> None:
+        """Know these from now on, and no others."""
+        self._known = groups
+        self.files.close_all_but(groups)
+
+
+_groups: dict[str, _Groups] = {}
 
 
 def read_cgroups(depth: int, patterns: Sequence[str]) -> list[CgroupRow] | None:
     """Return the row of each group, a group before those in it. None: there are none of version 2 to be seen.
 
     *depth*: how far below the outermost. *patterns*: of paths; one of them has to match, but for the outermost's.
+    In a loop, one in which no task has run since the last sample has the row that it had then.
     """
-    found = _mount()
+    found = mount()
     if found is None:
         return None
     root, folder = found
-    files = _mounts.setdefault(folder, OpenFiles(folder))
+    groups = _groups.setdefault(folder, _Groups(folder))
+    disks = lru_cache(1)(linux_system.disk_numbers)  # once a sample, and only where it is needed
     rows = []
-    seen = []
-    disks: set[bytes] | None = None
-    for below, inode in _walk(folder, depth):
-        path = storable(f"{root}{below}") or "/"
-        if below and not _matches(path, patterns):
-            continue
-        row: CgroupRow = unknown(_COLUMNS)
-        row |= {"path": path, "inode": inode}
-        try:
-            _read_cpu(files, below, row)
-            on = files.read(below, "cgroup.controllers", 256).split()
-            if b"memory" in on:
-                _read_memory(files, below, row)
-            if b"pids" in on:
-                row["tasks"] = _whole(files, below, "pids.current")
-            if b"io" in on:
-                disks = linux_system.disk_numbers() if disks is None else disks
-                _read_io(files, below, row, disks)
-        except OSError:  # it has been removed just now
-            continue
-        seen.append(below)
-        rows.append(row)
-    files.close_all_but(seen)
+    remembered = {}
+    for below, inode, stat in groups.found(depth):
+        row = groups.idle(below, inode, stat)
+        if row is None:
+            try:
+                row = _row(groups.files, below, stat, disks)
+            except OSError:  # it has been removed just now
+                continue
+            row |= {"path": storable(f"{root}{below}") or "/", "inode": inode}
+        remembered[below] = inode, stat, row
+        if not below or _matches(row["path"], patterns):
+            rows.append(row)
+    groups.remember(remembered)
     return rows
+
+
+def _row(files: OpenFiles, below: str, stat: bytes, disks: Callable[[], set[bytes]]) -> CgroupRow:
+    """Return what the files of a group say. Raises: OSError where it has been removed."""
+    row: CgroupRow = unknown(_COLUMNS)
+    usage, user = number(stat, b"usage_usec "), number(stat, b"user_usec ")
+    if usage is not None and user is not None:
+        row["cpu_user_ms"] = user // 1000
+        # both are rounded so that their sum is the usage, rounded down
+        row["cpu_system_ms"] = usage // 1000 - user // 1000
+    on = files.read(below, "cgroup.controllers", 256).split()
+    if b"memory" in on:
+        _read_memory(files, below, row)
+    if b"pids" in on:
+        row["tasks"] = _whole(files, below, "pids.current")
+    if b"io" in on:
+        _read_io(files, below, row, disks())
+    return row
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:
@@ -71,20 +121,28 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
-def _mount() -> tuple[str, str] | None:
+def mount() -> tuple[str, str] | None:
     """Return which group the outermost is that can be seen, as /proc/PID/cgroup begins with it, and its folder.
 
-    In a container it can be one below the kernel's. Source: proc_pid_mountinfo(5).
+    In a container it can be one below the kernel's. None: no groups of version 2 are mounted.
     """
+    try:
+        return _mount(read_system("/proc/self/mountinfo"))
+    except OSError:
+        return None
+
+
+@lru_cache(1)
+def _mount(mountinfo: bytes) -> tuple[str, str] | None:
+    """Return the same, by what proc_pid_mountinfo(5) describes."""
     best = None
-    with suppress(OSError):
-        for line in read_system("/proc/self/mountinfo").splitlines():
-            place, _, kind = line.partition(b" - ")
-            if kind.startswith(b"cgroup2 "):
-                root, folder = (_unescaped(field) for field in place.split()[3:5])
-                outside = root.startswith("/..")  # of the namespace: no process of ours has such a path
-                if not outside and (best is None or len(root) < len(best[0])):
-                    best = root.rstrip("/"), folder
+    for line in mountinfo.splitlines():
+        place, _, kind = line.partition(b" - ")
+        if kind.startswith(b"cgroup2 "):
+            root, folder = (_unescaped(field) for field in place.split()[3:5])
+            outside = root.startswith("/..")  # of the namespace: no process of ours has such a path
+            if not outside and (best is None or len(root) < len(best[0])):
+                best = root.rstrip("/"), folder
     return best
 
 
@@ -106,15 +164,6 @@ def _walk(folder: str, depth: int, below: str = "") -> Iterator[tuple[str, int]]
                 yield from _walk(folder, depth - 1, f"{below}/{name}")
     except OSError:  # it has been removed just now
         return
-
-
-def _read_cpu(files: OpenFiles, below: str, row: CgroupRow) -> None:
-    """Add the CPU counters. The user's time is rounded, and the sum is: so it never grows by too much."""
-    stat = files.read(below, "cpu.stat", 1024)
-    usage, user = number(stat, b"usage_usec "), number(stat, b"user_usec ")
-    if usage is not None and user is not None:
-        row["cpu_user_ms"] = user // 1000
-        row["cpu_system_ms"] = usage // 1000 - user // 1000
 
 
 def _read_memory(files: OpenFiles, below: str, row: CgroupRow) -> None:

@@ -294,9 +294,10 @@ FROM ({select([*_group_ends, *_group_grown, *_group_gauges])}
 FROM system_sample AS later
   JOIN boot ON boot.id = later.boot_id
   JOIN host ON host.id = boot.host_id
-  LEFT JOIN system_sample AS earlier ON earlier.id = {_before(_LOOKED)}
   CROSS JOIN cgroup_sample AS own ON own.sample_id = later.id
   JOIN cgroup ON cgroup.id = own.cgroup_id
+  -- behind the group's own row: where there is none, no look before is looked for
+  LEFT JOIN system_sample AS earlier ON earlier.id = {_before(_LOOKED)}
   LEFT JOIN cgroup_sample AS before
     ON before.sample_id = own.previous_sample_id AND before.cgroup_id = own.cgroup_id
   -- without one, it counts from its start if the look before, for which it is new, was its recorder's own too

@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks import before
 from benchmarks.bars import Bar, Bench, MissingError, Year
 from benchmarks.data import PROCESSES
+from benchmarks.machine import BUSY_GROUPS, GROUPS
 from benchmarks.measure import Ratio
 
 errors = Console(stderr=True)
@@ -59,7 +60,9 @@ def main() -> None:
         for number, bar in enumerate(bars, 1):
             status.update(f"{number} of {len(bars)}: {bar.what}, against {bar.against}")
             results.append((bar, measured(bar.measure)))
-        year = None if options.only or options.before else measured(bench.year)
+        is_whole = not (options.only or options.before)
+        year = measured(bench.year) if is_whole else None
+        groups_day = measured(bench.groups_day) if is_whole else None
     if options.markdown:
         print(*(_markdown(bar, ratio) for bar, ratio in results), sep="\n")
     else:
@@ -71,9 +74,17 @@ def main() -> None:
         )
     elif year is not None:
         print(f"A year of one tick a minute: {year}")
+    if isinstance(groups_day, float):
+        print(
+            f"{GROUPS} control groups, {BUSY_GROUPS} of them busy, add {groups_day / 1e6:.2f} MB "
+            "a day of one tick a minute"
+        )
+    elif groups_day is not None:
+        print(f"A day of control groups: {groups_day}")
     figures = {
         "bars": [_figures(bar, ratio) for bar, ratio in results],
         "year": year._asdict() if isinstance(year, Year) else None,
+        "bytes_of_groups_a_day": groups_day if isinstance(groups_day, float) else None,
     }
     kept = options.cache / ("before.json" if options.before else "bench.json")
     (options.json or kept).write_text(json.dumps(figures, indent=2) + "\n")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,6 +87,8 @@ class Bench:
             Bar("peak memory of a tick", psutil, "MB", 1.3, self._tick_memory),
             Bar(f"CPU of a tick, {year} rows", "the same, empty database", "ms", 1.05, self._tick_full_and_empty),
             Bar("CPU for 2,000 processes more", "reading their /proc/PID/stat", "ms", 3.0, self._many_processes),
+            Bar(f"CPU of a tick, {machine.GROUPS} control groups", "cgroups = false", "ms", 1.15, self._tick_groups),
+            Bar("CPU per further sample of these", "cgroups = false", "ms", 1.3, self._further_sample_groups),
             Bar("CPU per further sample, --every", "Procpath", "ms", 0.5, lambda: self._further_sample("Procpath")),
             Bar("the same", "atop -w", "ms", 0.5, lambda: self._further_sample("atop")),
             Bar("the same", "pidstat -u -r -p ALL", "ms", 1.5, lambda: self._further_sample("pidstat")),
@@ -115,8 +118,23 @@ class Bench:
             100 * tick.theirs / tick.ours,
         )
 
-    def _tick(self, database: Path, cpu_window: str = "0.1") -> Cost:
+    def groups_day(self) -> float:
+        """Return the bytes that control groups add to a database in a day of one tick a minute."""
+        fewer, more = (20, 120) if self._quick else (50, 450)
+
+        def size(count: int, cgroups: str) -> int:
+            database = self._new("groups.db")
+            options = ["--every", "0.2", "--cpu-window", "0", "--top", "0", "--count", str(count)]
+            run([self._perftrack, "record", *options, "--database", str(database)], {"PERFTRACK_CGROUPS": cgroups})
+            return database.stat().st_size
+
+        with _groups():
+            grown = [size(more, cgroups) - size(fewer, cgroups) for cgroups in ("true", "false")]
+        return (grown[0] - grown[1]) / (more - fewer) * 24 * 60
+
+    def _tick(self, database: Path, cpu_window: str = "0.1", cgroups: str = "true") -> Cost:
         settings = {
+            "PERFTRACK_CGROUPS": cgroups,
             "PERFTRACK_DATABASE": str(database),
             "PERFTRACK_PROCESS_FILTER": machine.NAME,
             "PERFTRACK_TOP": "0",
@@ -164,6 +182,24 @@ class Bench:
         spread = (few.ours_spread + many.ours_spread, few.theirs_spread + many.theirs_spread)
         return Ratio(many.ours - few.ours, spread[0], many.theirs - few.theirs, spread[1])
 
+    def _tick_groups(self) -> Ratio:
+        with_groups, without = self._new("groups.db"), self._new("no-groups.db")
+        with machine.processes(), _groups():
+            return take_turns(
+                lambda: _cpu_ms(self._tick(with_groups)),
+                lambda: _cpu_ms(self._tick(without, cgroups="false")),
+                2 * self._repeats + 1,
+            )
+
+    def _further_sample_groups(self) -> Ratio:
+        count = 25 if self._quick else 60
+        with machine.processes(), _groups():
+            return take_turns(
+                lambda: (self._loop(count + 1) - self._loop(1)) / count,
+                lambda: (self._loop(count + 1, "false") - self._loop(1, "false")) / count,
+                3 if self._quick else 7,
+            )
+
     def _further_sample(self, peer: str) -> Ratio:
         """Compare what a further sample costs: a long run less one of a single sample, by how many more it took.
 
@@ -192,7 +228,7 @@ class Bench:
             raise MissingError(f"{peer} is not installed")
         return ratio(self._further_samples["perftrack"], self._further_samples[peer])
 
-    def _loop(self, count: int) -> float:
+    def _loop(self, count: int, cgroups: str = "true") -> float:
         options = [
             "--every",
             INTERVAL,
@@ -205,7 +241,8 @@ class Bench:
             "--count",
             str(count),
         ]
-        return _cpu_ms(run([self._perftrack, "record", *options, "--database", str(self._cache / "loop.db")]))
+        command = [self._perftrack, "record", *options, "--database", str(self._cache / "loop.db")]
+        return _cpu_ms(run(command, {"PERFTRACK_CGROUPS": cgroups}))
 
     def _atop(self, count: int) -> float:
         return _cpu_ms(run([_system("atop"), "-w", str(self._new("atop.raw")), "1", str(count)]))
@@ -312,6 +349,15 @@ class Bench:
             return run([program, "record", "-i", interval, "-r", str(count), "-d", database])
 
         return record
+
+
+@contextmanager
+def _groups() -> Iterator[None]:
+    try:
+        with machine.groups():
+            yield
+    except OSError as error:
+        raise MissingError(f"control groups cannot be made here: {error}") from None
 
 
 def _system(name: str) -> str:

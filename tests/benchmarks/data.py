@@ -147,6 +147,7 @@ def _insert_process(connection: sqlite3.Connection, boot_id: int | None, number:
         "name": f"python{number % 7}",
         "ppid": 1,
         "username": "app",
+        "cgroup_id": None,
         "command": f"/usr/bin/python{number % 7} /srv/app/worker.py --queue {number}",
     }
     process_id = connection.execute(tick_sql.INSERT_PROCESS, row).lastrowid

@@ -23,7 +23,7 @@ import test_processes
 import test_tick
 import test_together
 import typer
-from conftest import LEGACY, Run, process_row, sample
+from conftest import LEGACY, Run, cgroup_row, process_row, sample
 
 from perftrack.cli.app import app
 from perftrack.storage import documentation, insertion, opening, pending, schema
@@ -70,16 +70,24 @@ def a_busy_week(path: str) -> None:
                 "uptime_seconds": 1000.0 + 120 * number,
                 "load_1min": 1.5,
                 "recorder_cpu_ms": 50,
+                **dict.fromkeys(("forks", "context_switches"), number * 100),
+                "oom_kills": number // 30,
                 **dict.fromkeys(("disk_read_bytes", "disk_write_bytes", "net_received_bytes"), number * 1000000),
             }
+            service = "/system.slice/app.service"
+            groups = [cgroup_row(each, number * 70_000, memory_bytes=number << 20) for each in ("/", service)]
             grows = process_row(pid=10, rss_bytes=number << 20, cpu_user_ms=number * 10)
-            busy = process_row(pid=11, name="java", command="java -jar app.jar", cpu_user_ms=number * 60_000)
+            busy = process_row(
+                pid=11, name="java", command="java -jar app.jar", cpu_user_ms=number * 60_000, cgroup=service
+            )
             boot = "boot-1" if number < 20 else "boot-2"
-            insertion.insert_sample(connection, sample(grows, busy, host=socket.gethostname(), boot=boot, **values))
+            insertion.insert_sample(
+                connection, sample(grows, busy, host=socket.gethostname(), boot=boot, cgroups=groups, **values)
+            )
 
 
 def test_the_cookbook_is_found() -> None:
-    assert len(COOKBOOK) == len(re.findall("```sql", TEXT)) == 5
+    assert len(COOKBOOK) == len(re.findall("```sql", TEXT)) == 8
 
 
 @pytest.mark.usefixtures("a_busy_week")
@@ -96,6 +104,9 @@ def test_a_query_of_the_cookbook_runs_in_the_sqlite3_shell_and_answers(
 def test_the_cookbook_names_the_busy_process_and_the_growing_one(sqlite3_shell: Callable[..., str]) -> None:
     answers = {question: sqlite3_shell(sql, "-csv").splitlines() for question, sql in COOKBOOK}
     assert answers["Which recorded processes used most CPU time?"][0].startswith("java,11,root,")
+    assert answers["Which unit was a process in?"][0].startswith("app.service,java,2,")
+    services = "Which services used most CPU time, with all that ended in them, and what did they hold?"
+    assert answers[services][0].startswith("app.service,")
     assert answers["Which processes grew?"][0].startswith("python3,10,")
 
 
@@ -129,7 +140,7 @@ def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
         "PERFTRACK_DATABASE": path,
         "PERFTRACK_CPU_WINDOW": "0",
     }
-    assert len(SHELL) == 16
+    assert len(SHELL) == 23
     for line in SHELL:
         with subprocess.Popen(
             ["sh", "-c", line],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import OWN, Run, query
+from conftest import OWN, Run, query, run_in
 from taken import Spawn, take
 
 from perftrack.recording import cgroups, linux_system
@@ -19,37 +18,6 @@ from perftrack.settings import CGROUP_DEPTH, CGROUP_PATHS
 from perftrack.units import unit
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are control groups on Linux only")
-
-
-@pytest.fixture
-def group() -> Iterator[Callable[..., Path]]:
-    """Make a real control group below that of this process, which is empty at the end of the test."""
-    made: list[Path] = []
-
-    def make(name: str = "") -> Path:
-        found = cgroups._mount()
-        if found is None:
-            pytest.skip("no control groups of version 2 are mounted here")
-        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-        below = own.removeprefix("0::").removeprefix(found[0]).rstrip("/")
-        folder = Path(f"{found[1]}{below}/{OWN}group{name}")
-        try:
-            folder.mkdir()
-            made.append(folder)
-            (folder / "cgroup.procs").read_text()
-        except OSError as error:
-            pytest.skip(f"control groups cannot be made here: {error}")
-        return folder
-
-    yield make
-    for folder in reversed(made):
-        folder.rmdir()
-
-
-def run_in(group: Path, *command: str) -> None:
-    """Run a command to its end in a control group, in which it starts already."""
-    enter = f'echo $$ > {group}/cgroup.procs && exec "$@"'
-    subprocess.run(["sh", "-c", enter, "sh", *command], check=True)
 
 
 def rows_of(group: Path, rows: list[CgroupRow] | None) -> list[CgroupRow]:
@@ -78,7 +46,7 @@ class TestRealGroups:
         made = group()
         group("/inner")
         assert [row["path"].rpartition(made.name)[2] for row in rows_of(made, read())] == ["", "/inner"]
-        assert read()[0]["path"] == cgroups._mount()[0] or "/"
+        assert read()[0]["path"] == cgroups.mount()[0] or "/"
 
     def test_are_no_deeper_than_is_asked_for(self, group: Callable[..., Path]) -> None:
         made = group()
@@ -167,7 +135,7 @@ class TestFilesOfTheKernel:
             "253:0 rbytes=100 wbytes=2000 rios=1 wios=1 dbytes=0 dios=0\n"  # a volume on it
             "8:16 rbytes=10 wbytes=20 rios=1 wios=1 dbytes=0 dios=0\n"
         )
-        monkeypatch.setattr(cgroups, "_mount", lambda: ("", str(outermost)))
+        monkeypatch.setattr(cgroups, "mount", lambda: ("", str(outermost)))
         monkeypatch.setattr(linux_system, "disk_numbers", lambda: {b"8:0", b"8:16"})
         return group
 
@@ -231,7 +199,7 @@ class TestTheMount:
     )
     def test_is_found(self, monkeypatch: pytest.MonkeyPatch, mountinfo: str, found: tuple[str, str] | None) -> None:
         monkeypatch.setattr(cgroups, "read_system", lambda _: mountinfo.encode())
-        assert cgroups._mount() == found
+        assert cgroups._mount(mountinfo.encode()) == found
         if found is None:
             assert cgroups.read_cgroups(CGROUP_DEPTH, CGROUP_PATHS) is None
 
@@ -291,3 +259,54 @@ POD = "kubepods-burstable-pod0a1b2c3d_1111_2222_3333_444455556666.slice"
 )
 def test_a_unit_is_what_a_person_calls_it(path: str, name: str) -> None:
     assert unit(path) == name
+
+
+class TestALoop:
+    """What is read again and again: only cpu.stat, as long as the groups are the same and idle."""
+
+    def test_finds_the_one_that_takes_the_place_of_another(self, group: Callable[..., Path]) -> None:
+        """There are as many as before, under the same path."""
+        made = group("-replaced")
+        run_in(made, sys.executable, "-c", "import time\nwhile time.process_time() < 0.05: pass")
+        (first,) = rows_of(made, read())
+        read()
+        made.rmdir()
+        made.mkdir()
+        (second,) = rows_of(made, read())
+        assert second["inode"] == made.stat().st_ino != first["inode"]
+        assert second["cpu_user_ms"] + second["cpu_system_ms"] < 50
+
+    def test_finds_one_where_another_is_gone(self, group: Callable[..., Path]) -> None:
+        first = group("-first")
+        read()
+        second = group("-second")
+        first.rmdir()
+        try:
+            assert [row["path"].rpartition("-")[2] for row in rows_of(first, read()) + rows_of(second, read())] == [
+                "second"
+            ]
+        finally:
+            first.mkdir()
+
+    def test_sees_what_an_idle_group_does_next(self, group: Callable[..., Path]) -> None:
+        made = group()
+        read()
+        (idle,) = rows_of(made, read())
+        run_in(made, "/bin/true")
+        (busy,) = rows_of(made, read())
+        assert (idle["cpu_user_ms"], idle["cpu_system_ms"]) == (0, 0)
+        assert int((made / "cpu.stat").read_text().split()[1]) // 1000 == busy["cpu_user_ms"] + busy["cpu_system_ms"]
+
+    def test_walks_no_folder_again(self, group: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+        group()
+        read()
+        for _ in range(20):  # other tests may make and remove groups beside this one
+            walked: list[str] = []
+            monkeypatch.setattr(cgroups, "_walk", lambda *given, walked=walked: walked.append(given[0]) or iter(()))
+            rows = read()
+            monkeypatch.undo()
+            if not walked:
+                assert len(rows) > 1
+                return
+            read()
+        pytest.fail("it walks each time")

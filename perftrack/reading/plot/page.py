@@ -64,6 +64,7 @@ def _data(plot: Plot) -> dict[str, Any]:
         "bucketed": plot.is_bucketed,
         "gaps": [[shown(gap.since.timestamp()), shown(gap.until.timestamp())] for gap in gaps if gap.until],
         "boots": [shown(gap.until.timestamp()) for gap in gaps if gap.kind == "boot" and gap.until],
+        "marks": [[shown(mark.instant), printable(mark.label)] for mark in plot.marks],
         "panels": [_panel(panel) for panel in plot.panels],
     }
 

@@ -7,13 +7,16 @@ from itertools import count
 from typing import NamedTuple
 
 from perftrack.reading.coverage import Coverage
-from perftrack.reading.metrics import CPU, PANEL_NOTES, PROCESS, SYSTEM, Metric
+from perftrack.reading.metrics import CPU, PANEL_NOTES, PROCESS, SYSTEM, UNITS, Metric, ProcessMetric
 from perftrack.reading.plot.processes import UNATTRIBUTED, Point
 from perftrack.reading.plot.series import AllSeries
+from perftrack.reading.plot.units import OTHER_UNITS
 
 GREY = -1
 _UNITS = {"bytes": "B", "bytes/s": "B/s", "processes": ""}
 _NOT_KNOWN = "not known: it takes two samples with counters, and processes that the recorder may read"
+# Panels that are not there where nothing is known: older samples have none of it.
+_IF_KNOWN = ("Forks",)
 _PREFIXES = ("", "Ki", "Mi", "Gi", "Ti")
 
 
@@ -45,6 +48,13 @@ class Panel(NamedTuple):
     message: str
 
 
+class Mark(NamedTuple):
+    """Something that happened at an instant, in seconds since 1970, and what it was."""
+
+    instant: float
+    label: str
+
+
 class Plot(NamedTuple):
     """A plot. *instants*: of the points, in seconds since 1970; those of no point are gaps and boots, which no line
     crosses. *is_bucketed*: a point is of several samples, and drawn around its instant, not from it on. *messages*:
@@ -58,6 +68,7 @@ class Plot(NamedTuple):
     panels: list[Panel]
     is_bucketed: bool
     messages: list[str]
+    marks: list[Mark]
 
 
 def plot_of(found: AllSeries, names: list[str], nothing_recorded: str, title: str, *notes: str) -> Plot:
@@ -73,14 +84,29 @@ def plot_of(found: AllSeries, names: list[str], nothing_recorded: str, title: st
             for metric, by_name in found.processes.items()
         },
         unattributed=_at(found.unattributed, places) if found.unattributed else [],
+        units={
+            metric: {name: _at(points, places) for name, points in by_name.items()}
+            for metric, by_name in found.units.items()
+        },
     )
     missing = [name for name in names if not any(name in by_name for by_name in found.processes.values())]
     messages = [f"no process named {name} was recorded in this range" for name in missing]
     if not any(found.processes.values()) and not names:
         messages = [nothing_recorded]
     is_gap = [place is None for place in places]
-    shown = [*_system_panels(found, is_gap), *_process_panels(found, is_gap, "; ".join(messages))]
-    return Plot(title, list(notes), found.coverage, instants, shown, found.is_bucketed, messages)
+    shown = [
+        *_system_panels(found, is_gap),
+        *_unit_panels(found, is_gap),
+        *_process_panels(found, is_gap, "; ".join(messages)),
+    ]
+    marks = [
+        Mark(
+            kill.taken_at.timestamp(),
+            ": ".join([_killed(kill.killed), *([", ".join(kill.units)] * bool(kill.units))]),
+        )
+        for kill in found.kills
+    ]
+    return Plot(title, list(notes), found.coverage, instants, shown, found.is_bucketed, messages, marks)
 
 
 def zone_of(instant: datetime) -> tuple[timedelta, str]:
@@ -105,6 +131,8 @@ def _system_panels(found: AllSeries, is_gap: list[bool]) -> list[Panel]:
             for colour, metric in enumerate(metrics)
             if metric.name in found.system
         ]
+        if not lines and title in _IF_KNOWN:
+            continue
         note = PANEL_NOTES.get(title, "")
         if title == "CPU" and found.is_cpu_of_windows:
             note += ", each measured in its sample's window: there are no counters to take it from"
@@ -118,19 +146,45 @@ def _system_panels(found: AllSeries, is_gap: list[bool]) -> list[Panel]:
 
 def _process_panels(found: AllSeries, is_gap: list[bool], message: str) -> list[Panel]:
     panels = []
-    colours: dict[str, int] = {}  # a name has one colour in all panels
+    colours: dict[str, int] = {}
     for metric in PROCESS:
-        by_name = found.processes[metric.name]
-        free = (colour for colour in count() if colour not in {colours.get(name) for name in by_name})
-        colours |= {name: next(free) for name in by_name if name not in colours}
+        lines = _named_lines(found, metric, found.processes[metric.name], colours, is_gap)
         is_step = metric.per_second is not None and not found.is_bucketed
-        lines = [_line(name, points, is_gap, colours[name], is_step=is_step) for name, points in by_name.items()]
         if metric is CPU and found.unattributed:
             lines.append(_line(UNATTRIBUTED, found.unattributed, is_gap, GREY, is_step=is_step))
         note = f"{metric.note}; recorded processes, those of one name together"
         why = message or ("" if lines else _NOT_KNOWN)
         panels.append(_scaled(Panel(metric.panel, note, _UNITS.get(metric.unit, metric.unit), lines, None, why)))
     return panels
+
+
+def _unit_panels(found: AllSeries, is_gap: list[bool]) -> list[Panel]:
+    panels = []
+    colours = {OTHER_UNITS: GREY}
+    for metric in UNITS:
+        lines = _named_lines(found, metric, found.units.get(metric.name, {}), colours, is_gap)
+        if lines:
+            note = f"{metric.note}; each without other units in it"
+            panels.append(_scaled(Panel(metric.panel, note, _UNITS.get(metric.unit, metric.unit), lines, None, "")))
+    return panels
+
+
+def _named_lines(
+    found: AllSeries,
+    metric: ProcessMetric,
+    by_name: dict[str, list[Point | None]],
+    colours: dict[str, int],
+    is_gap: list[bool],
+) -> list[Line]:
+    """Return the lines of *by_name*. *colours*: of the panels before, in which a name has the same one."""
+    free = (colour for colour in count() if colour not in {colours.get(name) for name in by_name})
+    colours |= {name: next(free) for name in by_name if name not in colours}
+    is_step = metric.per_second is not None and not found.is_bucketed
+    return [_line(name, points, is_gap, colours[name], is_step=is_step) for name, points in by_name.items()]
+
+
+def _killed(count: int) -> str:
+    return "OOM kill" if count == 1 else f"{count} OOM kills"
 
 
 def _why_not(found: AllSeries, metrics: list[Metric]) -> str:

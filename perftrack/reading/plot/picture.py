@@ -14,8 +14,11 @@ from perftrack.text import printable
 
 _LIGHT = ("#2a78d6", "#e0702b", "#2c9a66", "#c23b75", "#7a5bd0", "#a67c00", "#129aa8", "#7d8894")
 _DARK = ("#62a6f5", "#f2965a", "#56c48f", "#ef76a8", "#a991f2", "#d8b23c", "#4cc6d4", "#9aa7b5")
-_NAME_LENGTH = 24
+_NAME_LENGTH, _MARK_LENGTH = 24, 40
 _MESSAGE_LENGTH = 140
+# The panel in which marks have labels, and how many of them.
+_LABELLED, _LABELS = "Memory", 10
+_KILLED = "#d03a1a"
 _NOTHING = float("nan")
 # Where points are no more than this, all are dots; else those that have none beside them.
 _FEW = 60
@@ -55,6 +58,8 @@ def write_picture(plot: Plot, stream: TextIO, kind: str, *, dark: bool = False) 
             if panel.lines:
                 _draw_lines(axis, panel, plot, _DARK if dark else _LIGHT)
                 _draw_time(axis, plot, ink)
+                if panel.title == _LABELLED:
+                    _label_marks(axis, plot)
             else:
                 axis.set_axis_off()
             message = textwrap.fill(printable(panel.message), _MESSAGE_LENGTH)
@@ -104,6 +109,8 @@ def _draw_time(axis: Any, plot: Plot, ink: str) -> None:
             axis.axvspan(*ends, color=ink, alpha=0.07, linewidth=0)
             if gap.kind == "boot":
                 axis.axvline(ends[1], color="#c23b75", linestyle="--", linewidth=1)
+    for mark in plot.marks:
+        axis.axvline(_local(plot, mark.instant), color=_KILLED, linewidth=0.8)
     locator = AutoDateLocator(minticks=5, maxticks=12)  # type: ignore[no-untyped-call]
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
@@ -112,12 +119,31 @@ def _draw_time(axis: Any, plot: Plot, ink: str) -> None:
     axis.set_xlim(x[0], x[-1] if len(x) > 1 else None)
 
 
+def _label_marks(axis: Any, plot: Plot) -> None:
+    """Say beside the latest marks what they are about."""
+    for mark in plot.marks[-_LABELS:]:
+        axis.text(
+            _local(plot, mark.instant),
+            0.04,
+            printable(mark.label)[:_MARK_LENGTH],
+            transform=axis.get_xaxis_transform(),
+            rotation=90,
+            va="bottom",
+            ha="right",
+            fontsize=6,
+            color=_KILLED,
+        )
+
+
 def _times(plot: Plot) -> list[datetime]:
     """Return the instants of the points in local time."""
+    return [_local(plot, instant) for instant in plot.instants]
+
+
+def _local(plot: Plot, instant: float) -> datetime:
     assert plot.coverage.held.last is not None
     offset, _ = zone_of(plot.coverage.held.last)
-    local = (datetime.fromtimestamp(instant + offset.total_seconds(), UTC) for instant in plot.instants)
-    return [instant.replace(tzinfo=None) for instant in local]
+    return datetime.fromtimestamp(instant + offset.total_seconds(), UTC).replace(tzinfo=None)
 
 
 def _ending(x: list[datetime], *columns: Sequence[float | None]) -> list[list[Any]]:

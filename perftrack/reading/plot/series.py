@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, DateTime, Row, Select, bindparam, func, literal, select
 
 from perftrack.reading.coverage import Coverage
-from perftrack.reading.metrics import CPU_OF_IMPORTED, CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, Metric
+from perftrack.reading.metrics import CPU_OF_IMPORTED, CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, UNITS, Metric
+from perftrack.reading.oom_kills import OomKill, oom_kills
 from perftrack.reading.plot.processes import Point, ProcessPoints
+from perftrack.reading.plot.units import UnitPoints
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.usage import LOOK_AHEAD
 from perftrack.storage.intervals import SYSTEM_INTERVAL
@@ -18,6 +20,8 @@ from perftrack.storage.intervals import SYSTEM_INTERVAL
 POINTS = 1500
 # How many processes' names are shown of those that used most CPU, and as many of those that hold most memory.
 NAMES = 6
+# More marks than this nobody tells apart.
+KILLS = 100
 UNIX_EPOCH_DAY = 2440587.5  # as a Julian day
 
 _IMPORTED = CPU_OF_IMPORTED._replace(name="cpu_of_imported")
@@ -32,6 +36,9 @@ class AllSeries(NamedTuple):
     together, the largest names first. *unattributed*: CPU that no recorded process explains, in percent of one CPU;
     empty: not known, or only some processes were asked for. *is_cpu_of_windows*: cpu is not from counters.
 
+    *units*: by metric, the largest and all others, see `UnitPoints`; empty: no control groups were looked at, or
+    only some processes were asked for. *kills*: of processes for want of memory, the latest.
+
     A point is None where nothing is known. *is_bucketed*: a point is of several samples.
     """
 
@@ -40,6 +47,8 @@ class AllSeries(NamedTuple):
     system: dict[str, list[Point | None]]
     processes: dict[str, dict[str, list[Point | None]]]
     unattributed: list[Point | None]
+    units: dict[str, dict[str, list[Point | None]]]
+    kills: list[OomKill]
     is_cpu_of_windows: bool
     is_bucketed: bool
 
@@ -69,7 +78,7 @@ def read_series(
             rows[place] = (row, by_key.get(row.key))
         if gauges:
             processes.add(since, until, number if is_bucketed else None)
-        progress(len(parts) - number, len(parts))
+        progress(len(parts) - number, 2 * len(parts))
     places = sorted(rows)
     system = _system([rows[place][1] for place in places], _COUNTERS)
     gauges_found = _system([rows[place][0] for place in places], _GAUGES)
@@ -78,6 +87,7 @@ def read_series(
     if imported is not None and "cpu" in system:
         system["cpu"] = [point or other for point, other in zip(system["cpu"], imported, strict=True)]
     shown = len(names) or NAMES
+    is_looked = not names and any(row.looks for row, _ in rows.values())
     return AllSeries(
         covered,
         [(rows[place][0].day - UNIX_EPOCH_DAY) * 86400 for place in places],
@@ -90,6 +100,8 @@ def read_series(
             for metric in PROCESS
         },
         [processes.unattributed.get(place) for place in places] if processes.unattributed else [],
+        _units(connection, covered, parts, places, progress, is_bucketed=is_bucketed) if is_looked else {},
+        oom_kills(connection, covered.span, KILLS).latest,
         is_cpu_of_windows,
         is_bucketed,
     )
@@ -109,11 +121,12 @@ def _statement(source: Any, metrics: list[Metric], hosts: tuple[str, ...], *, is
     taken_at = source.c.taken_at
     sample_id = source.c["id" if source is SAMPLE else "sample_id"]
     since, until = (bindparam(end, type_=DateTime) for end in ("since", "until"))
+    looks = [func.count(source.c.cgroups_seen).label("looks")] if source is SAMPLE else []
     values = [extreme(metric.value) for metric in metrics for extreme in (func.min, func.avg, func.max)]
     key = literal(0) if is_bucketed else sample_id
     of_host = TimeRange(hosts=hosts).holds(source.c)
     statement = (
-        select(key.label("key"), func.avg(func.julianday(taken_at)).label("day"), *values)
+        select(key.label("key"), func.avg(func.julianday(taken_at)).label("day"), *values, *looks)
         .where(taken_at >= since, taken_at < until, *of_host)
         .having(func.count() > 0)
     )
@@ -129,3 +142,20 @@ def _system(rows: list[Row[Any] | None], metrics: list[Metric]) -> dict[str, lis
         if any(points):
             found[metric.name] = points
     return found
+
+
+def _units(
+    connection: Connection,
+    covered: Coverage,
+    parts: list[tuple[datetime, datetime]],
+    places: list[int],
+    progress: Callable[[int, int], None],
+    *,
+    is_bucketed: bool,
+) -> dict[str, dict[str, list[Point | None]]]:
+    """Return the series of units, by metric. *parts*: of the range, *places*: those of its points."""
+    units = UnitPoints(connection, covered.hosts[0])
+    for number, (since, until) in enumerate(parts):
+        units.add(since, until, number if is_bucketed else None)
+        progress(len(parts) + number + 1, 2 * len(parts))
+    return {metric.name: units.series(metric, NAMES, places) for metric in UNITS}

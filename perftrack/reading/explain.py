@@ -1,0 +1,166 @@
+"""What was unusual in a range of time and who did it: stretches that differ from what is usual, told as stories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, DateTime, select, text
+
+from perftrack.reading.coverage import Coverage, Gap, coverage
+from perftrack.reading.machines import machines
+from perftrack.reading.owners import Excess, excess
+from perftrack.reading.queries import TimeRange
+from perftrack.reading.snapshot import snapshot
+from perftrack.reading.stretches import Stretch, stretches
+from perftrack.reading.usual import Norm, bounds, norm
+from perftrack.storage.models import Boot, SystemSample
+
+# So many are told; of a restless day there may be many more.
+STORIES = 3
+# What is looked at around an instant.
+AROUND = timedelta(hours=12)
+_KILLS = """
+SELECT sample_id, previous_taken_at AS since, taken_at AS until, oom_kills FROM system_interval
+WHERE taken_at >= :since AND taken_at < :until AND +host = :host AND oom_kills > 0 ORDER BY taken_at
+"""
+# The innermost groups: those around them count the same.
+_UNITS_OF_KILLS = """
+WITH found AS MATERIALIZED (
+  SELECT cgroup_id, parent_id, unit FROM cgroup_interval WHERE sample_id = :sample_id AND oom_kills > 0)
+SELECT DISTINCT unit FROM found WHERE cgroup_id NOT IN (SELECT parent_id FROM found WHERE parent_id IS NOT NULL)
+ORDER BY unit
+"""
+
+
+class Story(NamedTuple):
+    """What happened in a stretch of time. *stretches*: the most unusual first, all of about the same time.
+
+    *excesses*: who used what is unusual, one for each resource.
+    """
+
+    stretches: list[Stretch]
+    excesses: list[Excess]
+
+
+class Rebooted(NamedTuple):
+    """A start of the machine, and the time without samples before it. *booted_at*: UTC; None: not known."""
+
+    booted_at: datetime | None
+    gap: Gap
+
+
+class Killed(NamedTuple):
+    """How many processes the kernel killed for want of memory between two samples (UTC), and in which units."""
+
+    since: datetime
+    until: datetime
+    kills: int
+    units: list[str]
+
+
+class Explanation(NamedTuple):
+    """What was unusual on a machine. *at*: the instant that was asked for. *stories*: the most unusual first, or with
+    *at*, the nearest one alone. *further*: how many more stretches there are. *gaps*: without samples, no reboots.
+    """
+
+    coverage: Coverage
+    at: datetime | None
+    norm: Norm
+    stories: list[Story]
+    further: int
+    gaps: list[Gap]
+    reboots: list[Rebooted]
+    killed: list[Killed]
+
+
+def explanations(
+    database: str,
+    span: TimeRange,
+    *,
+    at: datetime | None = None,
+    host: str | None = None,
+    now: datetime | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Explanation]:
+    """Return what was unusual in *span*, of each machine that it holds samples of, or one that has none.
+
+    *at*: tell of the stretch that contains this instant, or is nearest to it. *host*: see `machines`. *progress*: is
+    told how many steps are done, of how many. Raises: PerftrackError.
+    """
+    now = now or datetime.now(UTC)
+    with snapshot(database) as connection:
+        span = span._replace(hosts=tuple(machines(connection, host)))
+        found = coverage(connection, span, now)
+        each: list[tuple[str, ...]] = [(name,) for name in found.hosts] or [span.hosts]
+        covered = [found] if len(each) == 1 else [coverage(connection, span._replace(hosts=one), now) for one in each]
+        return [
+            _explanation(connection, one._replace(span=one.span._replace(hosts=hosts)), at, progress)
+            for one, hosts in zip(covered, each, strict=True)
+        ]
+
+
+def _explanation(
+    connection: Connection, covered: Coverage, at: datetime | None, progress: Callable[[int, int], None]
+) -> Explanation:
+    gaps = [gap for gap in covered.gaps if gap.kind == "gap"]
+    reboots = [_rebooted(connection, gap) for gap in covered.gaps if gap.kind == "boot"]
+    if not covered.held.samples:
+        return Explanation(covered, at, Norm(0, None, 0, {}), [], 0, gaps, reboots, [])
+    usual = norm(connection, covered.span)
+    progress(1, STORIES + 1)
+    groups = _grouped(stretches(connection, covered.span, usual))
+    if at is not None:
+        groups.sort(key=lambda group: _away(group[0], at))
+    told = groups[: 1 if at is not None else STORIES]
+    stories = []
+    for number, group in enumerate(told, 2):
+        stories.append(_story(connection, group, covered.span))
+        progress(number, STORIES + 1)
+    return Explanation(
+        covered, at, usual, stories, len(groups) - len(told), gaps, reboots, _killed(connection, covered.span)
+    )
+
+
+def _grouped(found: list[Stretch]) -> list[list[Stretch]]:
+    """Return stretches of about the same time together, the most unusual first."""
+    groups: list[list[Stretch]] = []
+    for stretch in found:
+        for group in groups:
+            if stretch.shares_most_with(group[0]):
+                group.append(stretch)
+                break
+        else:
+            groups.append([stretch])
+    return groups
+
+
+def _away(stretch: Stretch, at: datetime) -> timedelta:
+    return max(stretch.since - at, at - stretch.until, timedelta(0))
+
+
+def _story(connection: Connection, group: list[Stretch], within: TimeRange) -> Story:
+    excesses = []
+    for resource in dict.fromkeys(stretch.measure.resource for stretch in group):
+        stretch = next(each for each in group if each.measure.resource == resource)
+        # intervals that end with it are in it, those that end where it begins are not
+        moment = timedelta(microseconds=1)
+        span = TimeRange(stretch.since + moment, stretch.until + moment, within.hosts)
+        excesses.append(excess(connection, span, resource, within))
+    return Story(group, excesses)
+
+
+def _rebooted(connection: Connection, gap: Gap) -> Rebooted:
+    booted = select(Boot.booted_at).join(SystemSample, SystemSample.boot_id == Boot.id)
+    booted_at = connection.execute(booted.where(SystemSample.id == gap.sample_id)).scalar()
+    return Rebooted(booted_at and booted_at.replace(tzinfo=UTC), gap)
+
+
+def _killed(connection: Connection, span: TimeRange) -> list[Killed]:
+    found = []
+    for row in connection.execute(text(_KILLS).columns(since=DateTime, until=DateTime), bounds(span)):
+        units = connection.execute(text(_UNITS_OF_KILLS), {"sample_id": row.sample_id}).scalars()
+        since, until = row.since.replace(tzinfo=UTC), row.until.replace(tzinfo=UTC)
+        found.append(Killed(since, until, row.oom_kills, list(units)))
+    return found

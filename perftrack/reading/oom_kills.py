@@ -1,0 +1,65 @@
+"""When the kernel killed processes for want of memory, and in which units they were."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select, text
+
+from perftrack.reading.queries import TimeRange
+from perftrack.reading.units import UNIT
+from perftrack.storage.intervals import SYSTEM_INTERVAL
+
+# The kills of a group are those of all groups in it too.
+_UNITS = f"""
+SELECT key FROM (
+  SELECT iif(sign = 1, key, above) AS key, sum(sign * oom_kills) AS kills
+  FROM (
+    SELECT {UNIT.key} AS key, {UNIT.above} AS above, interval.oom_kills
+    FROM cgroup_interval AS interval JOIN cgroup ON cgroup.id = interval.cgroup_id
+      LEFT JOIN cgroup AS parent ON parent.id = cgroup.parent_id
+    WHERE interval.sample_id = :sample_id AND interval.oom_kills > 0 AND {UNIT.key} IS NOT {UNIT.above})
+    CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)
+  GROUP BY 1)
+WHERE kills > 0 AND key IS NOT NULL ORDER BY kills DESC, key
+"""
+
+
+class OomKill(NamedTuple):
+    """So many processes were killed in the interval that ended at *taken_at* (UTC); *units*: of them, if known."""
+
+    taken_at: datetime
+    killed: int
+    units: list[str]
+
+
+class OomKills(NamedTuple):
+    """How many processes were killed in a range, and the *latest* of these times, the earliest first."""
+
+    total: int
+    latest: list[OomKill]
+
+
+def oom_kills(connection: Connection, span: TimeRange, limit: int) -> OomKills:
+    """Return the kills of *span*, of the *limit* latest intervals with any when they were."""
+    columns = SYSTEM_INTERVAL.c
+    killed = (*span.holds(columns), columns.oom_kills > 0)
+    total = connection.execute(select(func.coalesce(func.sum(columns.oom_kills), 0)).where(*killed)).scalar_one()
+    latest = connection.execute(
+        select(columns.taken_at, columns.oom_kills, columns.sample_id)
+        .where(*killed)
+        .order_by(columns.taken_at.desc())
+        .limit(limit)
+    ).all()
+    return OomKills(
+        total,
+        [
+            OomKill(
+                row.taken_at.replace(tzinfo=UTC),
+                row.oom_kills,
+                list(connection.execute(text(_UNITS), {"sample_id": row.sample_id}).scalars()),
+            )
+            for row in reversed(latest)
+        ],
+    )
