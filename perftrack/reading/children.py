@@ -99,8 +99,8 @@ FROM (
     JOIN process ON process.id = process_id
   WHERE (:is_seen OR share > 0) AND started_ticks IS NOT NULL)
 """
-# What it was when it was read last; where it began in the range, but not what it had used before its first sample.
-# One that ended in the window of its last sample has no percentage there; who waited for it was read after that.
+# What it was when it was read last. One that ended in the window of its last sample has no percentage there; who
+# waited for it was read after that.
 _USED = """coalesce({row}.cpu_user_ms + {row}.cpu_system_ms, 0)
     + coalesce({row}.children_user_ms + {row}.children_system_ms, 0)"""
 _ALL = "SELECT id FROM recorder WHERE selection = '--all'"
@@ -114,19 +114,10 @@ SELECT one, newest.boot_id, pid, started_ticks, ppid, NULL,
     WHERE later.boot_id = newest.boot_id AND later.uptime_seconds > system_sample.uptime_seconds
       AND later.uptime_seconds <= system_sample.uptime_seconds + {_PROOF_SECONDS} AND later.recorder_id IN ({_ALL})
     ORDER BY later.uptime_seconds LIMIT 1) END, iif(taken_at < :since, uptime_seconds + 0.001, NULL)),
-  {_USED.format(row="own")} - coalesce((
-    SELECT {_USED.format(row="first")}
-    FROM present JOIN process_sample AS first ON (first.sample_id, first.process_id) = (first_sample_id, one)
-      JOIN system_sample AS of_first ON of_first.id = first_sample_id
-    WHERE present.process_id = one AND started_at >= :since
-      AND {_STARTED_SECONDS.format(of="newest")} >= (
-        SELECT min(since_seconds) FROM worked WHERE worked.boot_id = newest.boot_id)
-      AND {_STARTED_SECONDS.format(of="newest")} < (SELECT max(uptime_seconds) FROM system_sample AS before
-        WHERE before.boot_id = newest.boot_id AND before.uptime_seconds < of_first.uptime_seconds)
-      AND (SELECT seconds FROM process_interval WHERE sample_id = first_sample_id AND process_id = one) IS NULL), 0)
+  {_USED.format(row="own")}
 FROM (
-  SELECT {ONE_PROCESS.format(id="process_id")} AS one, boot_id, pid, started_ticks, started_at, ppid,
-    max(sample_id) AS sample_id, process_id
+  SELECT {ONE_PROCESS.format(id="process_id")} AS one, boot_id, pid, started_ticks, ppid, max(sample_id) AS sample_id,
+    process_id
   FROM present JOIN process ON process.id = process_id
   WHERE started_ticks IS NOT NULL AND boot_id IN (SELECT boot_id FROM event)
   GROUP BY one) AS newest
@@ -134,6 +125,29 @@ FROM (
   JOIN process_sample AS own ON (own.sample_id, own.process_id) = (newest.sample_id, newest.process_id)
 WHERE true
 GROUP BY one
+"""
+# What a process had used before its first sample, where it began in the range and that sample shows nothing of it:
+# not a debt. LIMIT -1 has SQLite ask the view of such alone.
+_LATE = f"""
+UPDATE relative SET debt_ms = debt_ms - late.ms
+FROM (
+  SELECT process_id, ms
+  FROM (
+    SELECT relative.process_id, first_sample_id, {_USED.format(row="first")} AS ms
+    FROM relative
+      CROSS JOIN process ON process.id = relative.process_id
+      CROSS JOIN present ON present.process_id = relative.process_id
+      CROSS JOIN system_sample AS of_first ON of_first.id = first_sample_id
+      CROSS JOIN process_sample AS first ON (first.sample_id, first.process_id) = (of_first.id, relative.process_id)
+    WHERE started_at >= :since AND {_STARTED_SECONDS.format(of="relative")} BETWEEN (
+      SELECT since_seconds FROM worked WHERE worked.boot_id = relative.boot_id ORDER BY until_seconds LIMIT 1) AND (
+      SELECT before.uptime_seconds FROM system_sample AS before
+      WHERE before.boot_id = relative.boot_id AND before.uptime_seconds < of_first.uptime_seconds
+      ORDER BY before.uptime_seconds DESC LIMIT 1)
+    LIMIT -1) AS first
+  WHERE (SELECT seconds FROM process_interval AS shown
+    WHERE shown.sample_id = first_sample_id AND shown.process_id = first.process_id) IS NULL) AS late
+WHERE late.process_id = relative.process_id
 """
 _PARENTS = f"""
 UPDATE relative SET parent_id = iif(ppid = 0, -1, coalesce({PARENT.format(of="relative")}, 0)) WHERE parent_id IS NULL
@@ -150,7 +164,8 @@ WHERE parent.process_id = relative.parent_id
 """
 # A debt goes up to an ancestor where those between may have ended by the time that its process is proved to have: so
 # it is with all that end in one interval. passed_seconds: when the last of them was still seen. Where an ancestor is
-# not recorded, it may be any process that began before, and its growth at that time.
+# not recorded, it may be any process that began before, and its growth at that time. `after` is for speed alone: the
+# growths of a process follow one another.
 _CANDIDATES = f"""
 WITH RECURSIVE up AS (
   SELECT process_id AS debtor_id, debt_ms, coalesce(gone_by, {_ALWAYS}) AS gone_by, boot_id, started_ticks, parent_id,
@@ -163,7 +178,11 @@ WITH RECURSIVE up AS (
   WHERE coalesce(parent.last_seconds, 0) < up.gone_by AND distance < {_DEEPEST})
 SELECT event.id AS event_id, grown_ms, event.boot_id, until_seconds, event.started_ticks, distance, debtor_id, debt_ms
 FROM up CROSS JOIN event ON event.process_id = up.parent_id
-  AND until_seconds > passed_seconds AND since_seconds < gone_by AND grown_ms + {ROUNDING_MS} >= debt_ms
+  AND until_seconds > passed_seconds AND until_seconds <= coalesce((
+    SELECT after.until_seconds FROM event AS after
+    WHERE after.process_id = up.parent_id AND after.until_seconds >= up.gone_by
+    ORDER BY after.until_seconds LIMIT 1), {_ALWAYS})
+  AND since_seconds < gone_by AND grown_ms + {ROUNDING_MS} >= debt_ms
 UNION ALL
 SELECT event.id, grown_ms, event.boot_id, until_seconds, event.started_ticks, distance, debtor_id, debt_ms
 FROM up CROSS JOIN event ON up.parent_id = 0 AND event.boot_id = up.boot_id
@@ -236,6 +255,7 @@ def add_up(
             connection.execute(statement, parameters)
         progress(number)
     connection.execute(text(_RELATIVES), bounds)
+    connection.execute(text(_LATE), bounds)
     while connection.execute(text(_PARENTS)).rowcount:
         connection.execute(text(_ANCESTORS))
     connection.execute(text(_REUSED))
