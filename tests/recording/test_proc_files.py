@@ -120,12 +120,14 @@ class TestOpenFiles:
     def test_are_no_more_than_a_limit(self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
         linux.forget_all_but([])
         monkeypatch.setattr(proc_files, "_OPEN_MAX", 4)
+        monkeypatch.setattr(proc_files, "_descriptors", set())
         processes = [spawn(f"{OWN}{number}") for number in range(3)]
         for _ in range(3):
-            sample = take(OWN)
+            sample = take(OWN, cgroups=False)
             assert len(proc_files._descriptors) == 4
             assert {process.pid for process in processes} == {row["pid"] for row in sample.processes}
             assert None not in {row["cpu_percent"] for row in sample.processes}
+        linux.forget_all_but([])
 
     def test_that_show_another_name_are_believed(self) -> None:
         """A process takes another name: from one that is not wanted to one that is, and back."""

@@ -121,6 +121,8 @@ mkdir "$1/up" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/up,workdir=$1/work" "$1/root"
 cd "$1/root"
 mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys  # the settings of the kernel are the machine's
 mount -t sysfs sysfs sys
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
@@ -134,7 +136,9 @@ else
 fi
 mount --rbind /dev dev
 rm -rf etc/cron.d etc/systemd/system/timers.target.wants
-for unit in udevd networkd resolved timesyncd; do ln -sf /dev/null etc/systemd/system/systemd-$unit.service; done
+for unit in udevd networkd resolved timesyncd sysctl; do
+    ln -sf /dev/null etc/systemd/system/systemd-$unit.service
+done
 mkdir opt/repository opt/python
 mount --bind "$2" opt/repository
 mount --bind "$3" opt/python
