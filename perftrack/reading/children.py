@@ -144,9 +144,9 @@ FROM (
       SELECT before.uptime_seconds FROM system_sample AS before
       WHERE before.boot_id = relative.boot_id AND before.uptime_seconds < of_first.uptime_seconds
       ORDER BY before.uptime_seconds DESC LIMIT 1)
-    LIMIT -1) AS first
+    LIMIT -1) AS begun
   WHERE (SELECT seconds FROM process_interval AS shown
-    WHERE shown.sample_id = first_sample_id AND shown.process_id = first.process_id) IS NULL) AS late
+    WHERE shown.sample_id = first_sample_id AND shown.process_id = begun.process_id) IS NULL) AS late
 WHERE late.process_id = relative.process_id
 """
 _PARENTS = f"""

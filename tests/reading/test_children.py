@@ -100,6 +100,18 @@ def test_of_one_that_is_recorded_late_is_what_it_had_used_before_too(machine: Ma
     assert children() == {"parent": 9.0, "child": 0.0}
 
 
+def test_of_one_that_began_before_another_recorders_sample_is_no_more_than_is_not_shown(
+    machine: Machine, children: Asked
+) -> None:
+    values = {"cpu_user_ms": 60_000}
+    machine.tick(parent(0, 0), **values)
+    one = child(machine, 8_000, started_at="2026-11-20 12:01:01.000000")
+    machine.tick(recorder="--filter java", **values)
+    machine.tick(parent(0, 0), one, **values)
+    machine.tick(parent(0, 8_500), **values)
+    assert children() == {"parent": 0.5, "child": 0.0}
+
+
 def test_counts_what_a_child_had_waited_for_once(machine: Machine, children: Asked) -> None:
     """The grandchild is in the child's counter, and with it in its parent's."""
     tick(machine, parent(0, 0))
