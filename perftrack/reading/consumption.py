@@ -8,9 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
+from perftrack.reading.parts import LOOK_AHEAD
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.units import unit_usage
-from perftrack.reading.usage import ALL, LOOK_AHEAD, Usage, add_up, largest
+from perftrack.reading.usage import ALL, Usage, add_up, largest
 from perftrack.reading.usual import PART_SECONDS, Resource, bounds
 
 Kind = Literal["unit", "name"]

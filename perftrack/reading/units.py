@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, DateTime, Row, text
 
 from perftrack.reading.held import Held
+from perftrack.reading.parts import IN_PART, SHARE, parameters, parts_of
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.usage import _IN_PART, SHARE, _parameters, _parts
 
 UnitOrder = Literal["cpu", "rss", "io", "threads"]
 
@@ -40,7 +40,7 @@ SELECT CASE WHEN :is_seen THEN sample_id END, cgroup_id, CASE WHEN :is_seen THEN
   CASE WHEN share < 1 THEN cpu_ms * share END, read_bytes * share, write_bytes * share, oom_kills * share
 FROM (
   SELECT sample_id, cgroup_id, cpu_percent, cpu_ms, read_bytes, write_bytes, oom_kills, {SHARE} AS share
-  FROM cgroup_interval WHERE {_IN_PART} LIMIT -1)
+  FROM cgroup_interval WHERE {IN_PART} LIMIT -1)
 WHERE :is_seen OR share > 0
 """
 # Each counts for its own key, and with the other sign for that of the group around it.
@@ -89,7 +89,7 @@ FROM (SELECT seconds, {SHARE} AS share
     FROM (SELECT system_sample.*, host.name AS host
       FROM system_sample JOIN boot ON boot.id = boot_id JOIN host ON host.id = host_id
       WHERE cgroups_seen IS NOT NULL) AS later)
-  WHERE {_IN_PART})
+  WHERE {IN_PART})
 """
 
 
@@ -202,22 +202,22 @@ def add_up_groups(
     for statement in _CREATE:
         connection.execute(text(statement))
     add_up, add_peaks = (text(each.format(**groups._asdict())) for each in (_ADD_UP, _ADD_PEAKS))
-    parts = _parts(connection, span)
+    parts = parts_of(connection, span)
     for number, part in enumerate(parts, 1):
-        parameters = _parameters(span, part)
+        of_part = parameters(span, part)
         connection.execute(text("DELETE FROM temp.interval"))
-        connection.execute(text(_INTERVALS), parameters)
+        connection.execute(text(_INTERVALS), of_part)
         connection.execute(add_up)
         if held is not None and part.is_seen:
             connection.execute(add_peaks)
-            held.read(span.hosts[0], parameters["part_since"], parameters["part_until"])
+            held.read(span.hosts[0], of_part["part_since"], of_part["part_until"])
             connection.execute(text(_ADD_HELD))
         progress(number, len(parts))
 
 
 def looks(connection: Connection, span: TimeRange) -> Looks:
     """Return how often control groups of one machine were looked at in *span*."""
-    found = [connection.execute(text(_LOOKS), _parameters(span, part)).one() for part in _parts(connection, span)]
+    found = [connection.execute(text(_LOOKS), parameters(span, part)).one() for part in parts_of(connection, span)]
     return Looks(sum(row.samples for row in found), sum(row.seconds or 0 for row in found))
 
 

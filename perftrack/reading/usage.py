@@ -11,30 +11,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, DateTime, Row, func, select, text
+from sqlalchemy import Connection, DateTime, Row, text
 
 from perftrack.reading import children
 from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
-from perftrack.reading.queries import TimeRange, stored
-from perftrack.storage.models import SystemSample
+from perftrack.reading.parts import IN_PART, LOOK_AHEAD, SHARE, parameters, parts_of
+from perftrack.reading.queries import TimeRange
 
 Group = Literal["process", "name", "command", "user"]
 By = Literal["cpu", "rss", "io", "threads"]
 
-# An interval that ends after the range is looked for in the samples of so long after it.
-LOOK_AHEAD = timedelta(days=1)
-# Behind a short first part hardly an interval begins before the range; the rows of a day are sorted in memory.
-FIRST_PART, PART = timedelta(hours=1), timedelta(days=1)
-_NO_BOUND = 10**15  # milliseconds since 1970, or seconds
-
-# How much of an interval is in the range, from 0 to 1: all, where it is too short to reach out of it. In whole
-# milliseconds, the unit of SQLite's dates, so that an interval that ends with the range is in it as a whole.
-_END_MS = "CAST((julianday(taken_at) - 2440587.5) * 86400000 + 0.5 AS INTEGER)"
-_LENGTH_MS = "CAST(seconds * 1000 + 0.5 AS INTEGER)"
-SHARE = f"""CASE WHEN seconds <= :inside_seconds THEN 1 ELSE max(0,
-    min({_END_MS}, :until_ms) - max({_END_MS} - {_LENGTH_MS}, :since_ms)) * 1.0 / nullif({_LENGTH_MS}, 0) END"""
-# The + keeps SQLite from finding samples by their machine: they are to be found by time.
-_IN_PART = "taken_at >= :part_since AND taken_at < :part_until AND +host = :host"
 _ASKED = (
     "(:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid) AND (:user IS NULL OR username = :user)"
 )
@@ -189,17 +175,6 @@ class Ranked(NamedTuple):
     parent_id: int | None = None
 
 
-class _Part(NamedTuple):
-    """Samples from *since* to *until*: of the range (*is_seen*) or after it. One of their intervals that is no longer
-    than *inside_seconds* is in the range as a whole.
-    """
-
-    since: datetime
-    until: datetime
-    is_seen: bool
-    inside_seconds: float
-
-
 def add_up(
     connection: Connection,
     span: TimeRange,
@@ -228,17 +203,17 @@ def add_up(
             further_of_sample="".join(_of_sample(metric, "" if of_processes else "sum") for metric in _FURTHER),
             columns="".join(f", {metric.column}" for metric in _FURTHER),
             share=SHARE,
-            in_part=_IN_PART,
+            in_part=IN_PART,
             asked=_ASKED,
             children_ms=children.CHILDREN_MS,
             merged=_MERGED,
         )
     )
-    parts = [_parameters(span, part) | filters._asdict() for part in _parts(connection, span, look_ahead)]
-    for number, parameters in enumerate(parts, 1):
-        connection.execute(statement, parameters)
+    parts = [parameters(span, part) | filters._asdict() for part in parts_of(connection, span, look_ahead)]
+    for number, of_part in enumerate(parts, 1):
+        connection.execute(statement, of_part)
         progress(number, 2 * len(parts))
-    sql = {"key": key, "asked": _ASKED, "share": SHARE, "in_part": _IN_PART}
+    sql = {"key": key, "asked": _ASKED, "share": SHARE, "in_part": IN_PART}
     children.add_up(connection, parts, sql, lambda number: progress(len(parts) + number, 2 * len(parts)))
 
 
@@ -275,48 +250,10 @@ def recorded_cpu_ms(connection: Connection) -> float:
 
 def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None, float]:
     """Return what all CPUs of one machine worked in *span* (None: not known), and how much of that is an estimate."""
-    statement = text(_SYSTEM.format(share=SHARE, in_part=_IN_PART))
-    found = [connection.execute(statement, _parameters(span, part)).one() for part in _parts(connection, span)]
+    statement = text(_SYSTEM.format(share=SHARE, in_part=IN_PART))
+    found = [connection.execute(statement, parameters(span, part)).one() for part in parts_of(connection, span)]
     known = [cpu_ms for cpu_ms, _ in found if cpu_ms is not None]
     return sum(known) if known else None, sum(estimated or 0 for _, estimated in found)
-
-
-def _parts(connection: Connection, span: TimeRange, look_ahead: timedelta = LOOK_AHEAD) -> list[_Part]:
-    """Return the parts of *span*, and the time after it in which its last intervals end."""
-    table = SystemSample.__table__.c
-    later = TimeRange(span.since).holds(table)
-    # each by itself is found at an end of the index; both at once are by reading all of it
-    ends = (select(end(table.taken_at)).where(*later) for end in (func.min, func.max))
-    first, last = (instant and instant.replace(tzinfo=UTC) for instant in map(connection.scalar, ends))
-    if first is None or last is None:
-        return []
-    parts = []
-    begin = span.since or first
-    until = min(span.until or last, last) + timedelta(microseconds=1)
-    length = FIRST_PART
-    while begin < until:
-        inside = _NO_BOUND if span.since is None else (begin - span.since).total_seconds()
-        parts.append(_Part(begin, min(begin + length, until, span.until or until), True, inside))
-        begin, length = begin + length, PART
-    if span.until is not None:
-        parts.append(_Part(span.until, span.until + look_ahead, False, -1.0))
-    return parts
-
-
-def _parameters(span: TimeRange, part: _Part) -> dict[str, Any]:
-    return {
-        "since_ms": -_NO_BOUND if span.since is None else round(span.since.timestamp() * 1000),
-        "until_ms": _NO_BOUND if span.until is None else round(span.until.timestamp() * 1000),
-        "part_since": _text(part.since),
-        "part_until": _text(part.until),
-        "is_seen": part.is_seen,
-        "inside_seconds": part.inside_seconds,
-        "host": span.hosts[0],
-    }
-
-
-def _text(instant: datetime) -> str:
-    return stored(instant).isoformat(" ", "microseconds")
 
 
 def _ranked(row: Row[Any], host: str, group: Group) -> Ranked:

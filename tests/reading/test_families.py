@@ -17,7 +17,7 @@ import pytest
 from conftest import Run, query, until
 from machine import NOON, Machine, process
 
-from perftrack.reading import usage
+from perftrack.reading import parts
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.top import Top, top
 
@@ -223,7 +223,7 @@ def too_much(shown: dict[Identity, float], known: dict[Identity, int]) -> float:
 def test_where_samples_tell_who_waited_for_whom_every_millisecond_is_where_it_belongs(
     connection: sqlite3.Connection, path: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "PART", timedelta(minutes=17))
+    monkeypatch.setattr(parts, "PART", timedelta(minutes=17))
     families = Families(connection, seed, is_clear=True)
     families.run(40)
     found = top(path, WHOLE, limit=10_000)

@@ -14,7 +14,7 @@ import pytest
 from conftest import LEGACY, Run, query
 from machine import NOON, Machine, process
 
-from perftrack.reading import children, usage
+from perftrack.reading import children, parts, usage
 from perftrack.reading.coverage import coverage
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.snapshot import snapshot
@@ -122,8 +122,8 @@ class TestCpuTime:
         assert line.split()[0] == "?"
 
     def test_is_added_up_in_parts(self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(usage, "FIRST_PART", timedelta(minutes=3))
-        monkeypatch.setattr(usage, "PART", timedelta(minutes=5))
+        monkeypatch.setattr(parts, "FIRST_PART", timedelta(minutes=3))
+        monkeypatch.setattr(parts, "PART", timedelta(minutes=5))
         machine.tick()
         began = int(machine.uptime_seconds * 100) + 100
         for number in range(1, 30):

@@ -18,7 +18,7 @@ import pytest
 from conftest import Run, query
 from machine import Machine, process
 
-from perftrack.reading import usage
+from perftrack.reading import parts
 from perftrack.reading.coverage import coverage
 from perftrack.reading.plot.processes import Point
 from perftrack.reading.plot.series import AllSeries, read_series
@@ -115,7 +115,7 @@ class Simulation:
 def test_of_a_made_up_machine_all_answers_are_exact(
     connection: sqlite3.Connection, path: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "PART", timedelta(minutes=17))
+    monkeypatch.setattr(parts, "PART", timedelta(minutes=17))
     simulation = Simulation(connection, seed)
     simulation.run(200)
 

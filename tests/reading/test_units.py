@@ -15,7 +15,7 @@ from conftest import OWN, Run, cgroup_row, query, run_in
 from groups import Simulation
 from machine import Machine, process
 
-from perftrack.reading import usage
+import perftrack.reading.parts
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top_units import top_units
@@ -37,7 +37,7 @@ def machine(connection: sqlite3.Connection) -> Machine:
 def test_of_a_made_up_machine_every_unit_has_what_it_used(
     connection: sqlite3.Connection, path: str, seed: int, steps: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "PART", timedelta(minutes=47))
+    monkeypatch.setattr(perftrack.reading.parts, "PART", timedelta(minutes=47))
     simulation = Simulation(connection, seed, steps)
     for _ in range(150):
         simulation.step()
