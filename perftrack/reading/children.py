@@ -200,11 +200,18 @@ FROM ({long}) AS long
   CROSS JOIN worked ON worked.boot_id = long.boot_id
     AND worked.until_seconds > long.since_seconds + 0.001 AND worked.until_seconds <= long.until_seconds
 """
+# A growth over several is of where the machine worked most that recorded processes do not show themselves.
 _PIECES = f"""
 INSERT INTO piece
 SELECT id, sample_id, share, grown_ms FROM event WHERE NOT is_long
 UNION ALL
-{_LONG_PIECES.format(id="id", long="SELECT event.*, grown_ms AS ms FROM event WHERE is_long")}
+SELECT id, sample_id, share, coalesce(
+  sum(ms) OVER of_event * room_ms / nullif(sum(room_ms) OVER of_event, 0), ms)
+FROM (
+  SELECT long.*, max(0, worked.cpu_ms - worked.own_ms) * 1.0 AS room_ms
+  FROM ({_LONG_PIECES.format(id="id", long="SELECT event.*, grown_ms AS ms FROM event WHERE is_long")}) AS long
+    JOIN worked USING (sample_id))
+WINDOW of_event AS (PARTITION BY id)
 """
 _LONG_OWN = """
   SELECT boot_id, uptime_seconds - seconds AS since_seconds, uptime_seconds AS until_seconds, cpu_ms AS ms
