@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from perftrack.reading.queries import OF_HOST
 from perftrack.storage.intervals import ROUNDING_MS, TICKS_OF_A_BOOT
 
 CHILDREN_MS = "children_user_ms + children_system_ms"
@@ -64,7 +65,7 @@ INSERT INTO present
 SELECT process_id, max(sample_id), min(sample_id), max({CHILDREN_MS})
 FROM system_sample CROSS JOIN process_sample ON sample_id = system_sample.id
 WHERE taken_at >= datetime(:since, '{_LOOK_BACK}') AND taken_at < :until
-  AND +boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)
+  AND {OF_HOST}
 GROUP BY process_id
 """
 _WORKED = """

@@ -10,37 +10,24 @@ from statistics import fmean, stdev
 from statistics import variance as variance_of
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from perftrack.reading.consumption import SHORT_LOOK_AHEAD, used_by_unit
+from perftrack.reading.consumption import SHORT_LOOK_AHEAD, of_machine, usage_by_name, used_by_unit
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.snapshot import snapshot
-from perftrack.reading.usage import ALL, add_up, largest
-from perftrack.reading.usual import bounds
 
 HOUR = timedelta(hours=1)
 # Of fewer days, or hours of a day, their spread tells nothing.
 DAYS_MIN, HOURS_MIN = 3, 4
 # A change of so many standard errors is hardly chance: of a hundred that are none, one at most is called one.
 ERRORS = 3.0
-_EVERYBODY = -1
 
 Compared = Literal["cpu", "memory", "written"]
 METRICS: tuple[Compared, ...] = ("cpu", "memory", "written")
 LineKind = Literal["all", "unit", "name"]
 KINDS: tuple[LineKind, ...] = ("all", "unit", "name")
-# What of the whole machine was used in an hour of which *seconds* are known.
-_SYSTEM = """
-SELECT coalesce(sum(seconds), 0) AS seconds, sum(cpu_ms) AS cpu_ms, sum(disk_write_bytes) AS write_bytes
-FROM system_interval WHERE taken_at >= :since AND taken_at < :until AND +host = :host
-"""
-_MEMORY = """
-SELECT avg(mem_used_bytes) FROM system_sample
-WHERE taken_at >= :since AND taken_at < :until
-  AND +boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)
-"""
 
 
 class Hour(NamedTuple):
@@ -161,23 +148,18 @@ def _hours(span: TimeRange) -> list[TimeRange]:
 
 def _used(connection: Connection, span: TimeRange) -> dict[_Key, Hour]:
     """Return what was used in *span* for each hour; empty: less than half of an hour is known."""
-    row = connection.execute(text(_SYSTEM), bounds(span)).one()
+    row = of_machine(connection, span)
     if row.seconds < HOUR.total_seconds() / 2:
         return {}
     factor = HOUR.total_seconds() / row.seconds
-    memory = connection.execute(text(_MEMORY), bounds(span)).scalar()
-    found: dict[_Key, Hour] = {
-        ("all", "all"): Hour(_times(row.cpu_ms, factor), memory, _times(row.write_bytes, factor))
-    }
-    for unit, of_unit in used_by_unit(connection, span).items():
+    written = _times(row.write_bytes, factor)
+    found: dict[_Key, Hour] = {("all", "all"): Hour(_times(row.cpu_ms, factor), row.memory_mean_bytes, written)}
+    for unit, of_unit in used_by_unit(connection, span, with_memory=False).items():
         found["unit", unit] = Hour(_times(of_unit.cpu_ms, factor), None, _times(of_unit.write_bytes, factor))
-    add_up(connection, span, "name", ALL, look_ahead=SHORT_LOOK_AHEAD)
-    for each in largest(connection, span.hosts[0], "name", "cpu", _EVERYBODY):
-        if each.key is not None:
-            used = each.used
-            found["name", each.key] = Hour(
-                _times(used.cpu_ms, factor), used.rss_mean_bytes, _times(used.write_bytes, factor)
-            )
+    for name, used in usage_by_name(connection, span, SHORT_LOOK_AHEAD).items():
+        found["name", name] = Hour(
+            _times(used.all_cpu_ms, factor), used.rss_mean_bytes, _times(used.write_bytes, factor)
+        )
     return found
 
 

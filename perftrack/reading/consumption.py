@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Row, text
 
 from perftrack.reading.parts import LOOK_AHEAD
-from perftrack.reading.queries import TimeRange
+from perftrack.reading.queries import OF_HOST, TimeRange
 from perftrack.reading.units import unit_usage
 from perftrack.reading.usage import ALL, Usage, add_up, largest
 from perftrack.reading.usual import PART_SECONDS, Resource, bounds
@@ -22,15 +22,14 @@ _EVERYBODY = -1
 # Those that used most: what a process below them did explains nothing.
 PROCESSES, COMMANDS = 100, 1000
 _RANKED_BY = {"cpu": "cpu", "memory": "rss", "io": "io"}
-_SYSTEM = """
-SELECT coalesce(sum(seconds), 0) AS seconds, sum(cpu_ms) AS cpu_ms, sum(disk_read_bytes) AS read_bytes,
-  sum(disk_write_bytes) AS write_bytes
-FROM system_interval WHERE taken_at >= :since AND taken_at < :until AND +host = :host
-"""
-_MEMORY = """
-SELECT max(mem_used_bytes) FROM system_sample
-WHERE taken_at >= :since AND taken_at < :until
-  AND +boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)
+_MACHINE = f"""
+SELECT * FROM (
+  SELECT coalesce(sum(seconds), 0) AS seconds, sum(cpu_ms) AS cpu_ms, sum(disk_read_bytes) AS read_bytes,
+    sum(disk_write_bytes) AS write_bytes
+  FROM system_interval WHERE taken_at >= :since AND taken_at < :until AND +host = :host)
+CROSS JOIN (
+  SELECT max(mem_used_bytes) AS memory_max_bytes, avg(mem_used_bytes) AS memory_mean_bytes
+  FROM system_sample WHERE taken_at >= :since AND taken_at < :until AND {OF_HOST})
 """
 _LOOKED = """
 SELECT EXISTS (SELECT * FROM system_sample
@@ -85,22 +84,34 @@ class Consumption(NamedTuple):
 
 def consumption(connection: Connection, span: TimeRange, *, is_exact: bool = True) -> Consumption:
     """Return what was used in *span* of one machine. Not *is_exact*: without what SHORT_LOOK_AHEAD misses."""
-    row = connection.execute(text(_SYSTEM), bounds(span)).one()
-    memory = connection.execute(text(_MEMORY), bounds(span)).scalar()
+    row = of_machine(connection, span)
     by: dict[Kind, dict[str, Used]] = {"unit": {}, "name": {}}
     if row.seconds:
-        add_up(connection, span, "name", ALL, look_ahead=LOOK_AHEAD if is_exact else SHORT_LOOK_AHEAD)
-        found = largest(connection, span.hosts[0], "name", "cpu", _EVERYBODY)
-        by["name"] = {each.key: Used.made(each.used) for each in found if each.key is not None}
+        names = usage_by_name(connection, span, LOOK_AHEAD if is_exact else SHORT_LOOK_AHEAD)
+        by["name"] = {name: Used.made(usage) for name, usage in names.items()}
         by["unit"] = used_by_unit(connection, span)
-    return Consumption(span, row.seconds, Used(row.cpu_ms, memory, row.read_bytes, row.write_bytes), by)
+    return Consumption(span, row.seconds, Used(row.cpu_ms, row.memory_max_bytes, row.read_bytes, row.write_bytes), by)
 
 
-def used_by_unit(connection: Connection, span: TimeRange) -> dict[str, Used]:
-    """Return what units used in *span* themselves; nothing where none is recorded."""
+def of_machine(connection: Connection, span: TimeRange) -> Row[Any]:
+    """Return what one machine used in *span*: cpu_ms, read_bytes, write_bytes, of which *seconds* are known,
+    memory_max_bytes and memory_mean_bytes. None: not known.
+    """
+    return connection.execute(text(_MACHINE), bounds(span)).one()
+
+
+def usage_by_name(connection: Connection, span: TimeRange, look_ahead: timedelta) -> dict[str, Usage]:
+    """Return what the processes of each name used in *span* of one machine. *look_ahead*: see `usage.add_up`."""
+    add_up(connection, span, "name", ALL, look_ahead=look_ahead)
+    found = largest(connection, span.hosts[0], "name", "cpu", _EVERYBODY)
+    return {each.key: each.used for each in found if each.key is not None}
+
+
+def used_by_unit(connection: Connection, span: TimeRange, *, with_memory: bool = True) -> dict[str, Used]:
+    """Return what units used in *span* themselves; nothing where none is recorded. *with_memory*: it takes longer."""
     if not connection.execute(text(_LOOKED), bounds(span)).scalar():
         return {}
-    units = unit_usage(connection, span)
+    units = unit_usage(connection, span, with_memory=with_memory)
     return {each.unit: Used(each.cpu_ms, each.memory_max_bytes, each.read_bytes, each.write_bytes) for each in units}
 
 

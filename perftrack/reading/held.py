@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from perftrack.reading.queries import OF_HOST
+
 # A group whose last row before the range is older, and that has one after the range: what it held is not looked for.
 LOOK_BACK_SECONDS = 86_400
 
@@ -23,7 +25,7 @@ CREATE TEMPORARY TABLE holding (
 CREATE TEMPORARY TABLE value (sample_id, turn, cgroup_id, boot_id, key, above, memory_bytes, tasks);
 CREATE TEMPORARY TABLE held (key, boot_id, sample_id, memory_bytes, tasks);
 """
-_LOOKS = """
+_LOOKS = f"""
 INSERT INTO look
 SELECT id, boot_id, row_number() OVER (ORDER BY id), place, uptime_seconds - (
   SELECT uptime_seconds FROM system_sample
@@ -34,7 +36,7 @@ FROM (SELECT id, boot_id, uptime_seconds, cgroups_seen,
     row_number() OVER (ORDER BY taken_at, id) - 1 AS place
   FROM system_sample
   WHERE taken_at >= :since AND taken_at < :until
-    AND boot_id + 0 IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)) AS later
+    AND {OF_HOST}) AS later
 WHERE cgroups_seen IS NOT NULL
 """
 _FIRST = "(SELECT boot_id, min(sample_id) AS sample_id FROM look GROUP BY boot_id)"

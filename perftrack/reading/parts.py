@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from perftrack.reading.queries import TimeRange, stored
+from perftrack.reading.queries import TimeRange, stored_text
 from perftrack.storage.models import SystemSample
 
 # An interval that ends after the range is looked for in the samples of so long after it.
@@ -64,13 +64,9 @@ def parameters(span: TimeRange, part: Part) -> dict[str, Any]:
     return {
         "since_ms": -_NO_BOUND if span.since is None else round(span.since.timestamp() * 1000),
         "until_ms": _NO_BOUND if span.until is None else round(span.until.timestamp() * 1000),
-        "part_since": _text(part.since),
-        "part_until": _text(part.until),
+        "part_since": stored_text(part.since),
+        "part_until": stored_text(part.until),
         "is_seen": part.is_seen,
         "inside_seconds": part.inside_seconds,
         "host": span.hosts[0],
     }
-
-
-def _text(instant: datetime) -> str:
-    return stored(instant).isoformat(" ", "microseconds")

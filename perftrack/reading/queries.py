@@ -25,6 +25,9 @@ from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, SYSTEM_LOG_ORIGINAL
 
 # How an export shows an instant: the recorded machine's wall clock, ISO 8601 in UTC, or seconds since 1970.
 TimeFormat = Literal["local", "utc", "epoch"]
+# The condition that a row of system_sample is of the machine :host. The + keeps SQLite from finding samples by their
+# boots: they are to be found by time.
+OF_HOST = "+boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)"
 
 
 class TimeRange(NamedTuple):
@@ -149,3 +152,8 @@ def _is_instant(column: ColumnElement[Any]) -> bool:
 def stored(instant: datetime) -> datetime:
     """Return *instant* as the database keeps it: UTC, without saying so."""
     return instant.astimezone(UTC).replace(tzinfo=None)
+
+
+def stored_text(instant: datetime) -> str:
+    """Return the same as the text that it is stored as."""
+    return stored(instant).isoformat(" ", "microseconds")

@@ -166,15 +166,13 @@ class Looks(NamedTuple):
     seconds: float
 
 
-def unit_usage(
-    connection: Connection, span: TimeRange, by: UnitOrder = "cpu", limit: int = -1, name: str | None = None
-) -> list[UnitUsage]:
-    """Return the *limit* (-1: all) units of one machine that used most in *span*, best first.
-
-    *name*: only units whose name contains it.
-    """
-    add_up_units(connection, span)
-    return largest_units(connection, span.hosts[0], looks(connection, span), by, limit, name)
+def unit_usage(connection: Connection, span: TimeRange, *, with_memory: bool = True) -> list[UnitUsage]:
+    """Return all units of one machine in *span*, best first. Not *with_memory*: that, threads and peaks are None."""
+    if with_memory:
+        add_up_units(connection, span)
+    else:
+        add_up_groups(connection, span, UNIT, None)
+    return largest_units(connection, span.hosts[0], looks(connection, span), "cpu", -1)
 
 
 def add_up_units(

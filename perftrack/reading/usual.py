@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, case, func, text
 from sqlalchemy.dialects import sqlite
 
 from perftrack.reading.metrics import SAMPLE, SYSTEM, Metric
-from perftrack.reading.queries import TimeRange, extent, stored
+from perftrack.reading.queries import OF_HOST, TimeRange, extent, stored_text
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 
 Resource = Literal["cpu", "memory", "io"]
@@ -103,7 +103,7 @@ _SOURCES: tuple[tuple[FromClause, str, str], ...] = (
 )
 _OF_HOST = {
     SYSTEM_INTERVAL: "+host = :host",
-    SAMPLE: "+boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)",
+    SAMPLE: OF_HOST,
 }
 
 _CREATE = "CREATE TEMPORARY TABLE part_of_day (metric, slot, mean, high)"
@@ -220,5 +220,4 @@ def bounds(span: TimeRange) -> dict[str, str]:
     """Return :since, :until and :host of *span*, which has both ends and is of one machine."""
     assert span.since is not None
     assert span.until is not None
-    since, until = (stored(each).isoformat(" ", "microseconds") for each in (span.since, span.until))
-    return {"since": since, "until": until, "host": span.hosts[0]}
+    return {"since": stored_text(span.since), "until": stored_text(span.until), "host": span.hosts[0]}

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from perftrack.reading.held import Held
 from perftrack.reading.metrics import UNIT_CPU, ProcessMetric
 from perftrack.reading.plot.processes import Point
+from perftrack.reading.queries import OF_HOST
 from perftrack.reading.units import UNIT
 
 OTHER_UNITS = "other units"
@@ -66,10 +67,10 @@ _LOOKED = """
 SELECT coalesce(:place, place) AS place, count(*) AS looks, count(seconds) AS intervals, sum(seconds) AS seconds
 FROM look GROUP BY 1
 """
-_BOOTS = """
+_BOOTS = f"""
 SELECT boot_id FROM system_sample
 WHERE taken_at >= :since AND taken_at < :until
-  AND boot_id + 0 IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = :host)
+  AND {OF_HOST}
 ORDER BY taken_at, id
 """
 _RANKED = """
