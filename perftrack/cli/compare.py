@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +9,7 @@ import typer
 
 from perftrack.cli import options, processes, show
 from perftrack.cli.progress import progress_bar
-from perftrack.errors import PerftrackError, UsageError
+from perftrack.errors import PerftrackError
 from perftrack.settings import load
 from perftrack.timerange import parse_range
 
@@ -50,8 +49,7 @@ def compare(
     largest change first.
     """
     settings = load({"database": database}, config)
-    if spreadsheet_safe and output != "csv":
-        raise UsageError("--spreadsheet-safe is about CSV: add --format csv, or leave it away")
+    options.refuse_spreadsheet_safe(output, is_given=spreadsheet_safe)
     now = datetime.now(UTC)
     first, second = parse_range(before, now), parse_range(after, now)
 
@@ -69,8 +67,7 @@ def compare(
         raise PerftrackError("no machine has half an hour or more with counters in both ranges")
     shown = [each._replace(lines=_largest(each.lines, limit)) for each in found if each.lines]
     if output == "json":
-        documents = [_document(each) for each in shown]
-        print(json.dumps(documents[0] if len(documents) == 1 else {"machines": documents}, indent=2))
+        show.documents([_document(each) for each in shown])
     elif output == "csv":
         rows = [{"host": each.host} | _row(line) for each in shown for line in each.lines]
         processes.write_csv(("host", *_row(shown[0].lines[0])), rows, spreadsheet_safe=spreadsheet_safe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -65,8 +64,7 @@ def explain(
         )
     show.require_samples(found[0].coverage, settings.database)
     if output == "json":
-        documents = [_document(each) for each in found]
-        print(json.dumps(documents[0] if len(documents) == 1 else {"machines": documents}, indent=2))
+        show.documents([_document(each) for each in found])
         return
     for number, each in enumerate(found):
         if number:
@@ -105,7 +103,12 @@ def _document(found: Explanation) -> dict[str, Any]:
             "samples": found.norm.samples,
         },
         "killed_for_want_of_memory": [
-            {"since": show.iso(each.since), "until": show.iso(each.until), "kills": each.kills, "units": each.units}
+            {
+                "since": show.iso(each.since),
+                "until": show.iso(each.taken_at),
+                "kills": each.killed,
+                "units": each.units,
+            }
             for each in found.killed
         ],
         "stories": [_story_document(story) for story in found.stories],

@@ -53,6 +53,13 @@ SpreadsheetSafe = Annotated[
     ),
 ]
 
+
+def refuse_spreadsheet_safe(output: str, *, is_given: bool) -> None:
+    """Raise UsageError where --spreadsheet-safe *is_given* and the *output* is no CSV."""
+    if is_given and output != "csv":
+        raise UsageError("--spreadsheet-safe is about CSV: add --format csv, or leave it away")
+
+
 RANKINGS = ("cpu", "rss", "io", "threads")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -79,7 +78,7 @@ def report(
             if not _has_processes(each):
                 tell(show.nothing_recorded(each.coverage))
         documents = [_document(each) for each in found]
-        print(json.dumps(documents[0] if len(documents) == 1 else {"machines": documents}, indent=2))
+        show.documents(documents)
     else:
         for number, each in enumerate(found):
             if number:

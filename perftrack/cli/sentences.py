@@ -10,7 +10,8 @@ from perftrack.reading.usual import DAYS_MIN, SAMPLES_MIN
 
 if TYPE_CHECKING:
     from perftrack.reading.consumption import Used
-    from perftrack.reading.explain import Explanation, Killed, Rebooted, Story
+    from perftrack.reading.explain import Explanation, Rebooted, Story
+    from perftrack.reading.oom_kills import OomKill
     from perftrack.reading.owners import Excess, Grown, Owner
     from perftrack.reading.stretches import Stretch
 
@@ -170,10 +171,10 @@ def _reboot(reboot: Rebooted, found: Explanation) -> str:
     return f"The machine was rebooted at {at}: no samples between {_time(gap.since, found)}{until}."
 
 
-def _killed(killed: Killed, found: Explanation) -> str:
+def _killed(killed: OomKill, found: Explanation) -> str:
     units = f", in {' and '.join(killed.units)}" if killed.units else ""
-    when = f"between {_time(killed.since, found)} and {_time(killed.until, found)}"
-    return f"The kernel killed {show.count(killed.kills, 'process')} for want of memory {when}{units}."
+    when = f"between {_time(killed.since, found)} and {_time(killed.taken_at, found)}"
+    return f"The kernel killed {show.count(killed.killed, 'process')} for want of memory {when}{units}."
 
 
 def _compared(found: Explanation) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import textwrap
@@ -270,6 +271,11 @@ def _ends(since: datetime, until: datetime) -> tuple[str, str]:
     """Return two instants in local time, with their zones where a clock change is between them."""
     same = since.astimezone().utcoffset() == until.astimezone().utcoffset()
     return (local(since), local(until)) if same else (zoned(since), zoned(until))
+
+
+def documents(of_machines: list[dict[str, Any]]) -> None:
+    """Print what scripts get of each machine: one as it is, of several a list."""
+    print(json.dumps(of_machines[0] if len(of_machines) == 1 else {"machines": of_machines}, indent=2))
 
 
 def coverage_document(covered: Coverage) -> dict[str, Any]:

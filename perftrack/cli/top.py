@@ -90,8 +90,7 @@ def top(
     included. "/" is what is in no unit: the kernel's threads, interrupts, and processes that nobody put into one.
     """
     settings = load({"database": database}, config)
-    if spreadsheet_safe and output != "csv":
-        raise UsageError("--spreadsheet-safe is about CSV: add --format csv, or leave it away")
+    options.refuse_spreadsheet_safe(output, is_given=spreadsheet_safe)
     if at is not None:
         if (since, until, name, pid, user, group, tree) != (None, None, None, None, None, "process", False):
             raise UsageError(

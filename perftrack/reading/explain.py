@@ -6,32 +6,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, DateTime, select, text
+from sqlalchemy import Connection, select
 
 from perftrack.reading.coverage import Coverage, Gap, coverage
 from perftrack.reading.machines import machines
+from perftrack.reading.oom_kills import OomKill, oom_kills
 from perftrack.reading.owners import Excess, excess
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.stretches import Stretch, stretches
-from perftrack.reading.usual import Norm, bounds, norm
+from perftrack.reading.usual import Norm, norm
 from perftrack.storage.models import Boot, SystemSample
 
 # So many are told; of a restless day there may be many more.
 STORIES = 3
 # What is looked at around an instant.
 AROUND = timedelta(hours=12)
-_KILLS = """
-SELECT sample_id, previous_taken_at AS since, taken_at AS until, oom_kills FROM system_interval
-WHERE taken_at >= :since AND taken_at < :until AND +host = :host AND oom_kills > 0 ORDER BY taken_at
-"""
-# The innermost groups: those around them count the same.
-_UNITS_OF_KILLS = """
-WITH found AS MATERIALIZED (
-  SELECT cgroup_id, parent_id, unit FROM cgroup_interval WHERE sample_id = :sample_id AND oom_kills > 0)
-SELECT DISTINCT unit FROM found WHERE cgroup_id NOT IN (SELECT parent_id FROM found WHERE parent_id IS NOT NULL)
-ORDER BY unit
-"""
 
 
 class Story(NamedTuple):
@@ -51,15 +41,6 @@ class Rebooted(NamedTuple):
     gap: Gap
 
 
-class Killed(NamedTuple):
-    """How many processes the kernel killed for want of memory between two samples (UTC), and in which units."""
-
-    since: datetime
-    until: datetime
-    kills: int
-    units: list[str]
-
-
 class Explanation(NamedTuple):
     """What was unusual on a machine. *at*: the instant that was asked for. *stories*: the most unusual first, or with
     *at*, the nearest one alone. *further*: how many more stretches there are. *gaps*: without samples, no reboots.
@@ -72,7 +53,7 @@ class Explanation(NamedTuple):
     further: int
     gaps: list[Gap]
     reboots: list[Rebooted]
-    killed: list[Killed]
+    killed: list[OomKill]
 
 
 def explanations(
@@ -119,7 +100,14 @@ def _explanation(
         stories.append(_story(connection, group, covered.span))
         progress(number, STORIES + 1)
     return Explanation(
-        covered, at, usual, stories, len(groups) - len(told), gaps, reboots, _killed(connection, covered.span)
+        covered,
+        at,
+        usual,
+        stories,
+        len(groups) - len(told),
+        gaps,
+        reboots,
+        oom_kills(connection, covered.span).latest,
     )
 
 
@@ -155,12 +143,3 @@ def _rebooted(connection: Connection, gap: Gap) -> Rebooted:
     booted = select(Boot.booted_at).join(SystemSample, SystemSample.boot_id == Boot.id)
     booted_at = connection.execute(booted.where(SystemSample.id == gap.sample_id)).scalar()
     return Rebooted(booted_at and booted_at.replace(tzinfo=UTC), gap)
-
-
-def _killed(connection: Connection, span: TimeRange) -> list[Killed]:
-    found = []
-    for row in connection.execute(text(_KILLS).columns(since=DateTime, until=DateTime), bounds(span)):
-        units = connection.execute(text(_UNITS_OF_KILLS), {"sample_id": row.sample_id}).scalars()
-        since, until = row.since.replace(tzinfo=UTC), row.until.replace(tzinfo=UTC)
-        found.append(Killed(since, until, row.oom_kills, list(units)))
-    return found

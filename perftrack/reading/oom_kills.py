@@ -27,8 +27,9 @@ WHERE kills > 0 AND key IS NOT NULL ORDER BY kills DESC, key
 
 
 class OomKill(NamedTuple):
-    """So many processes were killed in the interval that ended at *taken_at* (UTC); *units*: of them, if known."""
+    """So many processes were killed from *since* to *taken_at* (UTC), two samples; *units*: of them, if known."""
 
+    since: datetime
     taken_at: datetime
     killed: int
     units: list[str]
@@ -41,13 +42,13 @@ class OomKills(NamedTuple):
     latest: list[OomKill]
 
 
-def oom_kills(connection: Connection, span: TimeRange, limit: int) -> OomKills:
-    """Return the kills of *span*, of the *limit* latest intervals with any when they were."""
+def oom_kills(connection: Connection, span: TimeRange, limit: int | None = None) -> OomKills:
+    """Return the kills of *span*, of the *limit* latest intervals with any (None: of all) when they were."""
     columns = SYSTEM_INTERVAL.c
     killed = (*span.holds(columns), columns.oom_kills > 0)
     total = connection.execute(select(func.coalesce(func.sum(columns.oom_kills), 0)).where(*killed)).scalar_one()
     latest = connection.execute(
-        select(columns.taken_at, columns.oom_kills, columns.sample_id)
+        select(columns.previous_taken_at, columns.taken_at, columns.oom_kills, columns.sample_id)
         .where(*killed)
         .order_by(columns.taken_at.desc())
         .limit(limit)
@@ -56,6 +57,7 @@ def oom_kills(connection: Connection, span: TimeRange, limit: int) -> OomKills:
         total,
         [
             OomKill(
+                row.previous_taken_at.replace(tzinfo=UTC),
                 row.taken_at.replace(tzinfo=UTC),
                 row.oom_kills,
                 list(connection.execute(text(_UNITS), {"sample_id": row.sample_id}).scalars()),

@@ -15,7 +15,7 @@ from perftrack.errors import PerftrackError
 from perftrack.programs import run
 from perftrack.scheduling import files
 from perftrack.scheduling.job import Job, require_text
-from perftrack.scheduling.schedule import NOTE, Schedule, one_line, records, target
+from perftrack.scheduling.schedule import NOTE, Schedule, is_system, one_line, records, target
 
 DAEMONS = "/Library/LaunchDaemons"
 FOLDERS = (DAEMONS, "/Library/LaunchAgents", "~/Library/LaunchAgents")
@@ -109,14 +109,10 @@ def _launchctl(*words: str) -> None:
         )
 
 
-def _is_system() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
-
-
 def _domain() -> str:
-    return "system" if _is_system() else f"gui/{os.getuid()}"
+    return "system" if is_system() else f"gui/{os.getuid()}"
 
 
 def _path(name: str) -> str:
-    folder = DAEMONS if _is_system() else os.path.expanduser("~/Library/LaunchAgents")
+    folder = DAEMONS if is_system() else os.path.expanduser("~/Library/LaunchAgents")
     return os.path.join(folder, f"{name}.plist")

@@ -32,6 +32,11 @@ class Schedule(NamedTuple):
     is_own: bool = False
 
 
+def is_system() -> bool:
+    """Return whether this user is root, whose schedules are the system's."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 def one_line(text: str) -> str:
     """Return *text* with single spaces, as schedules are shown."""
     return " ".join(text.split())

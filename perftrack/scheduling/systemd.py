@@ -14,7 +14,7 @@ from perftrack.private import make_folder
 from perftrack.programs import run
 from perftrack.scheduling import files
 from perftrack.scheduling.job import MINUTE, Job, require_text
-from perftrack.scheduling.schedule import NOTE, Schedule, one_line, records, target
+from perftrack.scheduling.schedule import NOTE, Schedule, is_system, one_line, records, target
 
 SYSTEM = "/etc/systemd/system"
 UNITS = (SYSTEM, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/user")
@@ -87,20 +87,20 @@ def _schedules(path: str, text: str) -> list[Schedule]:
 def contents(job: Job) -> list[tuple[str, str]]:
     """Return the files of *job*, each with its text. Raises: UsageError."""
     require_text(job.command, "systemd")
-    is_system = _is_system()
+    is_of_system = is_system()
     folders = _words(dict.fromkeys([os.path.dirname(job.database), os.path.dirname(os.path.realpath(job.database))]))
     unit = f"Description=Record a sample of this machine {job.beat} (perftrack)\n"
-    service = unit + (f"RequiresMountsFor={folders}\n" if is_system else "")
+    service = unit + (f"RequiresMountsFor={folders}\n" if is_of_system else "")
     service += (
         f"\n[Service]\nType={'exec' if job.is_loop else 'oneshot'}\nExecStart={_command(job.command)}\nNice=10\n"
     )
     if job.is_loop:
         service += "Restart=always\nRestartSec=10s\n"
     service += _HARDENING
-    if is_system:
+    if is_of_system:
         service += f"{_SYSTEM_HARDENING}ReadWritePaths={folders}{_clone(job.command[0])}\n"
     if job.is_loop:
-        service += f"\n[Install]\nWantedBy={'multi-user' if is_system else 'default'}.target\n"
+        service += f"\n[Install]\nWantedBy={'multi-user' if is_of_system else 'default'}.target\n"
     texts = [(f"{job.name}.service", service)]
     if not job.is_loop:
         timer = f"{unit}\n[Timer]\nOnCalendar={_calendar(job)}\nAccuracySec=1s\n\n[Install]\nWantedBy=timers.target\n"
@@ -200,16 +200,12 @@ def _systemctl(*words: str) -> None:
         raise PerftrackError(f"systemctl {words[0]} failed, and all was left as it was: {done.error}")
 
 
-def _is_system() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
-
-
 def _scope() -> list[str]:
-    return [] if _is_system() else ["--user"]
+    return [] if is_system() else ["--user"]
 
 
 def _folder() -> str:
-    return SYSTEM if _is_system() else _user_folder()
+    return SYSTEM if is_system() else _user_folder()
 
 
 def _user_folder() -> str:

@@ -39,7 +39,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where agents are; and a launchctl that knows what is loaded, and fails where a file says so."""
     agents = tmp_path / "home" / "Library" / "LaunchAgents"
-    monkeypatch.setattr(launchd, "_is_system", lambda: False)
+    monkeypatch.setattr(launchd, "is_system", lambda: False)
     monkeypatch.setattr(launchd, "FOLDERS", (str(agents),))
     monkeypatch.setattr(programs, "FOLDERS", (str(tmp_path / "bin"),))
     (tmp_path / "bin").mkdir()

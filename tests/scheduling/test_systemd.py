@@ -48,7 +48,7 @@ class TestTheUnits:
     def test_pass_verification(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: str, is_system: bool, folder: str
     ) -> None:
-        monkeypatch.setattr(systemd, "_is_system", lambda: is_system)
+        monkeypatch.setattr(systemd, "is_system", lambda: is_system)
         (tmp_path / folder).mkdir()
         program = tmp_path / folder / "perftrack"
         program.write_text("#!/bin/sh\n")
@@ -88,7 +88,7 @@ class TestTheUnits:
     def test_let_nothing_be_written_but_the_database(
         self, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(systemd, "_is_system", lambda: True)
+        monkeypatch.setattr(systemd, "is_system", lambda: True)
         texts = units(tmp_path, "1m", path)
         assert f"ReadWritePaths={os.path.dirname(path)}\n" in texts[f"{job.name(path)}.service"]
         monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "bin" / "perftrack")])  # which keeps its .venv up to date
@@ -105,7 +105,7 @@ class TestWhatIsMissing:
 
     def test_may_be_the_bus_of_this_user(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(systemd, "RUNS", str(tmp_path))
-        monkeypatch.setattr(systemd, "_is_system", lambda: False)
+        monkeypatch.setattr(systemd, "is_system", lambda: False)
         monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
         said = systemd.obstacle()
         assert said is not None
