@@ -57,6 +57,11 @@ class _Groups:
         known = self._known.get(below)
         return known[2] if known is not None and known[:2] == (inode, stat) else None
 
+    def controllers(self, parent: str | None) -> list[bytes]:
+        """Return what is on in all groups in *parent*, or in the outermost (None). Raises: OSError, it is removed."""
+        folder, name = ("", "cgroup.controllers") if parent is None else (parent, "cgroup.subtree_control")
+        return self.files.read(folder, name, 256).split()
+
     def remember(self, groups: dict[str, tuple[int, bytes, CgroupRow]]) -> None:
         """Know these from now on, and no others."""
         self._known = groups
@@ -77,14 +82,17 @@ def read_cgroups(depth: int, patterns: Sequence[str]) -> list[CgroupRow] | None:
         return None
     root, folder = found
     groups = _groups.setdefault(folder, _Groups(folder))
-    disks = lru_cache(1)(linux_system.disk_numbers)  # once a sample, and only where it is needed
+    # both once a sample, and only where they are needed
+    disks = lru_cache(1)(linux_system.disk_numbers)
+    controllers = lru_cache(None)(groups.controllers)
     rows = []
     remembered = {}
     for below, inode, stat in groups.found(depth):
         row = groups.idle(below, inode, stat)
         if row is None:
             try:
-                row = _row(groups.files, below, stat, disks)
+                on = controllers(below.rpartition("/")[0] if below else None)
+                row = _row(groups.files, below, stat, on, disks)
             except OSError:  # it has been removed just now
                 continue
             row |= {"path": storable(f"{root}{below}") or "/", "inode": inode}
@@ -95,15 +103,14 @@ def read_cgroups(depth: int, patterns: Sequence[str]) -> list[CgroupRow] | None:
     return rows
 
 
-def _row(files: OpenFiles, below: str, stat: bytes, disks: Callable[[], set[bytes]]) -> CgroupRow:
-    """Return what the files of a group say. Raises: OSError where it has been removed."""
+def _row(files: OpenFiles, below: str, stat: bytes, on: list[bytes], disks: Callable[[], set[bytes]]) -> CgroupRow:
+    """Return what the files of a group say, of which these controllers are *on*. Raises: OSError, it is removed."""
     row: CgroupRow = unknown(_COLUMNS)
     usage, user = number(stat, b"usage_usec "), number(stat, b"user_usec ")
     if usage is not None and user is not None:
         row["cpu_user_ms"] = user // 1000
         # both are rounded so that their sum is the usage, rounded down
         row["cpu_system_ms"] = usage // 1000 - user // 1000
-    on = files.read(below, "cgroup.controllers", 256).split()
     if b"memory" in on:
         _read_memory(files, below, row)
     if b"pids" in on:

@@ -85,7 +85,7 @@ def take_sample(
         chosen = selection.choose(candidates, lambda candidate: percent.of_process(candidate, ranking) or 0.0)
         for candidate in chosen:
             candidate.row["cpu_percent"] = percent.of_process(candidate, baseline)
-            _complete(candidate, booted_at, described, record_command, memory_detail=memory_detail)
+            _complete(candidate, selection, booted_at, described, record_command, memory_detail=memory_detail)
         _forget_all_but(chosen, described)
         row = system.row(taken_at) | cpu
         # last, so that the group of a process that was new is among them
@@ -121,7 +121,7 @@ def _read_candidates(
             continue
         if candidate is not None:
             if selection.everything or selection.matching_filter(candidate.row["name"]) is not None:
-                _describe(candidate, booted_at, described, record_command)
+                _describe(candidate, selection, booted_at, described, record_command)
             candidates.append(candidate)
     return candidates, unreadable
 
@@ -164,14 +164,17 @@ def _read_again(candidate: Candidate) -> None:
     candidate.denied = candidate.denied or again.denied
 
 
-def _describe(candidate: Candidate, booted_at: float, described: Descriptions, record_command: str) -> None:
+def _describe(
+    candidate: Candidate, selection: Selection, booted_at: float, described: Descriptions, record_command: str
+) -> None:
     """Add what does not change as long as a process is the same to the database: owner, command line, start."""
     identity = _identity(candidate.row)
     if identity not in described:
         known: ProcessRow = {"pid": candidate.row["pid"], "name": candidate.row["name"]}
         described[identity] = Candidate(known, 0, zombie=candidate.zombie)
         platform.read_owner_and_command(described[identity], record_command)
-        platform.read_cgroup(described[identity])
+        if selection.cgroups:
+            platform.read_cgroup(described[identity])
         described[identity].row["started_at"] = _started_at(candidate, booted_at)
     candidate.row |= described[identity].row
     candidate.denied = candidate.denied or described[identity].denied
@@ -188,14 +191,20 @@ def _forget_all_but(chosen: list[Candidate], described: Descriptions) -> None:
 
 
 def _complete(
-    candidate: Candidate, booted_at: float, described: Descriptions, record_command: str, *, memory_detail: bool
+    candidate: Candidate,
+    selection: Selection,
+    booted_at: float,
+    described: Descriptions,
+    record_command: str,
+    *,
+    memory_detail: bool,
 ) -> None:
     """Add what only a chosen process's row needs; what is not known of it is None from here on."""
     if "started_at" not in candidate.row:
         if candidate.ended:  # its PID may be another's by now
             candidate.row["started_at"] = _started_at(candidate, booted_at)
         else:
-            _describe(candidate, booted_at, described, record_command)
+            _describe(candidate, selection, booted_at, described, record_command)
     candidate.row = unknown([*_PROCESS_COLUMNS, "cgroup"]) | {"named_itself": False} | candidate.row
     if candidate.ended:
         return

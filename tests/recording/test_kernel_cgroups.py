@@ -125,7 +125,7 @@ class TestFilesOfTheKernel:
                 "usage_usec 5001999\nuser_usec 3000999\nsystem_usec 2001000\nnice_usec 0\n"
             )
         (outermost / "cgroup.controllers").write_text("cpu io memory pids\n")
-        (group / "cgroup.controllers").write_text("cpu io memory pids\n")
+        (outermost / "cgroup.subtree_control").write_text("cpu io memory pids\n")
         (group / "memory.current").write_text("4096000\n")
         (group / "memory.peak").write_text("8192000\n")
         (group / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 2\noom_kill 1\noom_group_kill 0\n")
@@ -168,7 +168,7 @@ class TestFilesOfTheKernel:
         ],
     )
     def test_of_a_controller_that_is_off_are_null(self, folder: Path, controllers: str, unknown: set[str]) -> None:
-        (folder / "cgroup.controllers").write_text(controllers)
+        (folder.parent / "cgroup.subtree_control").write_text(controllers)
         row = read()[1]
         assert {name for name, value in row.items() if value is None} == unknown
 
