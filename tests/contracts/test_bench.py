@@ -52,12 +52,14 @@ def test_a_row_that_cannot_be_measured_takes_no_other_with_it(
             return [Bar(name, "that", "s", 1.0, measure) for name, measure in measures.items()]
 
     monkeypatch.setattr(Rows, "year", lambda self: year())
+    monkeypatch.setattr(Rows, "groups_day", lambda self: 590_000.0)
     monkeypatch.setattr(bench, "Bench", Rows)
     monkeypatch.setattr(sys, "argv", ["bin/bench", "--cache", str(tmp_path), *options])
     bench.main()
     out = capsys.readouterr().out
     assert [name for name in measures if name in out] == list(measures)
     assert says in out
+    assert "add 0.59 MB" in " ".join(out.split())
     bars = json.loads((tmp_path / "bench.json").read_text())["bars"]
     assert [bar.get("ratio") for bar in bars] == [0.5, None, None, 0.75]
     assert [bar.get("missing") for bar in bars] == [
