@@ -25,6 +25,10 @@ class OpenFiles:
         # By folder and name. Where a folder is another one by now, the open file says that its own is gone.
         self._open: dict[int | str, dict[str, int]] = {}
 
+    def path(self, folder: int | str, name: str) -> str:
+        """Return where a file is."""
+        return f"{self._parent}/{folder}/{name}"
+
     def read(self, folder: int | str, name: str, size: int) -> bytes:
         """Return the first *size* bytes of a file; it stays open if not too many are. Raises: OSError."""
         files = self._open.get(folder)
@@ -37,7 +41,7 @@ class OpenFiles:
                 self.close(folder)
         if len(_descriptors) >= _OPEN_MAX:
             return self.read_once(folder, name, size)
-        descriptor = os.open(f"{self._parent}/{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(self.path(folder, name), os.O_RDONLY | os.O_CLOEXEC)
         self._open.setdefault(folder, {})[name] = descriptor
         _descriptors.add(descriptor)
         return os.read(descriptor, size)
@@ -48,7 +52,7 @@ class OpenFiles:
 
     def read_once(self, folder: int | str, name: str, size: int) -> bytes:
         """Return the first *size* bytes of a file that is not needed again. Raises: OSError."""
-        descriptor = os.open(f"{self._parent}/{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(self.path(folder, name), os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.read(descriptor, size)
         finally:

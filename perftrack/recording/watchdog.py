@@ -65,7 +65,9 @@ class Watchdog:
 
 
 def _file_being_read(thread: int) -> str:
-    """Return the path or the process that the innermost function of *thread* was given; empty: neither."""
+    """Return the file or the process that the innermost function of *thread* was given; empty: neither."""
     frame = sys._current_frames().get(thread)
     given = {} if frame is None else frame.f_locals
+    if "folder" in given:  # it is one of proc_files.OpenFiles
+        return str(given["self"].path(given["folder"], given["name"]))
     return str(given.get("path") or (f"/proc/{given['pid']}" if "pid" in given else ""))
