@@ -22,7 +22,7 @@ from perftrack.storage.models import (
     SystemSample,
     columns_of,
 )
-from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, column, select, shown, view
+from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, column, is_link, select, shown, view
 
 # started_ticks counts from the boot, or where that is not known from 1970: then it is more than this, 31 years.
 TICKS_OF_A_BOOT = 100_000_000_000
@@ -36,6 +36,11 @@ NEIGHBOURS = 7
 def counters(model: type[Base]) -> list[Column[Any]]:
     """Return the columns of *model* that are cumulative."""
     return [each for each in columns_of(model) if each.info.get("counter")]
+
+
+def largest(model: type[Base]) -> list[Column[Any]]:
+    """Return the columns of *model* that condensing keeps the largest values in."""
+    return [each for each in columns_of(model) if "largest_of" in each.info]
 
 
 SYSTEM_COUNTERS = [each.name for each in counters(SystemSample)]
@@ -79,6 +84,30 @@ def _outer(columns: list[Column[Any]]) -> list[Column[Any]]:
     return [column(each.name, each.name, each.type, each.doc or "") for each in columns]
 
 
+def _stored(model: type[Base], table: str) -> list[Column[Any]]:
+    """Return what condensing has stored in a row of *model*, for the columns that `_of_samples` shows."""
+    return [
+        column("samples", f"{table}.samples", Integer, ""),
+        *(column(each.name, f"{table}.{each.name}", each.type, "") for each in largest(model)),
+    ]
+
+
+def _of_samples(model: type[Base], cpu_percent: str) -> list[Column[Any]]:
+    """Return how many samples a row stands for, and the largest values in them: where it is an ordinary one, its own.
+
+    *cpu_percent*: SQL for that of the interval. All other names are those of a subquery, which has `_stored` too.
+    """
+    columns = [column("samples", "coalesce(samples, 1)", Integer, "So many it stands for; 1: an ordinary one.")]
+    for each in largest(model):
+        of, per_second = each.info["largest_of"], each.info["per_second"]
+        own = cpu_percent if of == "cpu_percent" else of
+        if per_second is not None:
+            own = f"{of} * {per_second} / nullif(seconds, 0)"
+        doc = (each.doc or "").partition(" NULL:")[0] + " Of an ordinary row, its own. NULL: not known."
+        columns.append(column(each.name, f"coalesce({each.name}, {own})", each.type, doc))
+    return columns
+
+
 def _before(of_recorder: str = "") -> str:
     """Return SQL for the id of the sample of the same boot before `later`."""
     return f"""(
@@ -108,22 +137,34 @@ _system_grown = [_grown(each, f"earlier.{each.name}") for each in counters(Syste
 _cpu_count = shown(SystemSample.cpu_count, table="later")
 _BUSY = "cpu_user_ms + cpu_system_ms + coalesce(cpu_steal_ms, 0)"
 
+_SYSTEM_CPU_PERCENT = (
+    f"CASE WHEN seconds >= {SHORTEST_SECONDS} THEN"
+    f" round(100.0 * ({_BUSY}) / ({_BUSY} + cpu_idle_ms + coalesce(cpu_iowait_ms, 0)), 2) END"
+)
+_system_gauges = [
+    shown(each, table="later")
+    for each in columns_of(SystemSample)
+    if any(each.name == other.info["largest_of"] for other in largest(SystemSample))
+    and each.name not in {*SYSTEM_COUNTERS, "cpu_percent"}
+]
+_system_inner = [*_system_ends, *_system_grown, _cpu_count, *_system_gauges, *_stored(SystemSample, "later")]
+
 SYSTEM_INTERVAL = view(
     "system_interval",
     [
         *_outer(_system_ends),
         column(
             "cpu_percent",
-            f"CASE WHEN seconds >= {SHORTEST_SECONDS} THEN"
-            f" round(100.0 * ({_BUSY}) / ({_BUSY} + cpu_idle_ms + coalesce(cpu_iowait_ms, 0)), 2) END",
+            _SYSTEM_CPU_PERCENT,
             Float,
             "Busy time (all but idle and iowait) of all CPUs together, 0 to 100. NULL: not known, or the interval is "
             f"shorter than {SHORTEST_SECONDS} s: counters move in steps of 10 ms.",
         ),
         column("cpu_ms", "cpu_user_ms + cpu_system_ms", Integer, "What all CPUs worked. NULL: not known."),
-        *_outer([*_system_grown, _cpu_count]),
+        *_outer([*_system_grown, _cpu_count, *_system_gauges]),
+        *_of_samples(SystemSample, _SYSTEM_CPU_PERCENT),
     ],
-    f"FROM ({select([*_system_ends, *_system_grown, _cpu_count])}\n{_BOTH_SAMPLES})",
+    f"FROM ({select(_system_inner)}\n{_BOTH_SAMPLES})",
     "The machine from one sample to the next of the same boot. Counters are what they grew by.",
 )
 
@@ -139,6 +180,12 @@ _process_ends = [
     shown(Process.username),
     shown(Process.command),
     shown(Cgroup.unit),
+    column(
+        "previous_sample_id",
+        "before.sample_id",
+        Integer,
+        "The sample of its own row before: system_sample.id. NULL: there is none.",
+    ),
     column(
         "sample_seconds",
         "round(later.uptime_seconds - previous.uptime_seconds, 3)",
@@ -166,7 +213,9 @@ _process_grown = [_grown_of_process(each) for each in counters(ProcessSample)]
 _gauges = [
     shown(each, table="own")
     for each in columns_of(ProcessSample)
-    if each.name not in PROCESS_COUNTERS and not each.foreign_keys and each.name != "cpu_percent"
+    if each.name not in PROCESS_COUNTERS
+    and not (is_link(each) or each.info.get("is_of_condensing"))
+    and each.name != "cpu_percent"
 ]
 # Not shown: what a percentage is made of. *possible*: what its threads could have used a second; *inexact*: what
 # rounding and the order in which processes are read can add to that.
@@ -192,6 +241,15 @@ _parts = [
     ),
 ]
 
+_PROCESS_CPU_PERCENT = (
+    f"round(CASE WHEN exact_seconds < {SHORTEST_SECONDS} THEN NULL\n"
+    "    WHEN cpu_user_ms + cpu_system_ms <= possible_ms * exact_seconds\n"
+    "    THEN cpu_user_ms + cpu_system_ms\n"
+    "    ELSE max(possible_ms * exact_seconds, cpu_user_ms + cpu_system_ms - inexact_ms)\n"
+    "    END / nullif(exact_seconds, 0) / 10, 2)"
+)
+_process_inner = [*_process_ends, *_process_grown, *_gauges, *_parts, *_stored(ProcessSample, "own")]
+
 PROCESS_INTERVAL = view(
     "process_interval",
     [
@@ -205,11 +263,7 @@ PROCESS_INTERVAL = view(
         ),
         column(
             "cpu_percent",
-            f"round(CASE WHEN exact_seconds < {SHORTEST_SECONDS} THEN NULL\n"
-            "    WHEN cpu_user_ms + cpu_system_ms <= possible_ms * exact_seconds\n"
-            "    THEN cpu_user_ms + cpu_system_ms\n"
-            "    ELSE max(possible_ms * exact_seconds, cpu_user_ms + cpu_system_ms - inexact_ms)\n"
-            "    END / nullif(exact_seconds, 0) / 10, 2)",
+            _PROCESS_CPU_PERCENT,
             Float,
             "CPU time in percent of one CPU. No more than its threads could use: what rounding and the order in "
             "which processes are read add to that is taken off. NULL: not known, or the interval is shorter than "
@@ -217,9 +271,10 @@ PROCESS_INTERVAL = view(
         ),
         column("cpu_ms", "cpu_user_ms + cpu_system_ms", Integer, "CPU time in the interval. NULL: not known."),
         *_outer([*_process_grown, *_gauges]),
+        *_of_samples(ProcessSample, _PROCESS_CPU_PERCENT),
     ],
     f"""
-FROM ({select([*_process_ends, *_process_grown, *_gauges, *_parts])}
+FROM ({select(_process_inner)}
 FROM system_sample AS later
   JOIN boot ON boot.id = later.boot_id
   JOIN host ON host.id = boot.host_id
@@ -230,10 +285,18 @@ FROM system_sample AS later
     AND own.filter_id NOT IN (SELECT id FROM name_filter WHERE rank > 0)
   JOIN process ON process.id = own.process_id
   LEFT JOIN cgroup ON cgroup.id = process.cgroup_id
-  -- its own previous sample is mostly the one before; else the latest that has it, maybe under another name
-  LEFT JOIN process_sample AS direct ON direct.sample_id = previous.id AND direct.process_id = own.process_id
+  -- its own previous sample is mostly the one before; else the latest that has it, maybe under another name; a
+  -- condensed row knows which one
+  LEFT JOIN process_sample AS direct
+    ON direct.sample_id = iif(own.samples IS NULL, previous.id, own.previous_sample_id)
+    AND direct.process_id = own.process_id
   LEFT JOIN process_sample AS before ON (before.sample_id, before.process_id) = (
     SELECT direct.sample_id, direct.process_id WHERE direct.sample_id IS NOT NULL
+    UNION ALL SELECT seen.sample_id, seen.process_id
+      FROM process AS same CROSS JOIN process_sample AS seen
+        ON seen.sample_id = own.previous_sample_id AND seen.process_id = same.id
+      WHERE direct.sample_id IS NULL AND own.previous_sample_id IS NOT NULL
+        AND same.boot_id = later.boot_id AND same.pid = process.pid AND same.started_ticks = process.started_ticks
     UNION ALL SELECT * FROM (
       SELECT seen.sample_id, seen.process_id
       FROM system_sample AS sample CROSS JOIN process_sample AS seen
@@ -241,14 +304,15 @@ FROM system_sample AS later
           SELECT own.process_id UNION ALL
           SELECT id FROM process AS same
           WHERE boot_id = later.boot_id AND pid = process.pid AND started_ticks = process.started_ticks)
-      WHERE direct.sample_id IS NULL AND sample.boot_id = later.boot_id
+      WHERE direct.sample_id IS NULL AND own.samples IS NULL AND sample.boot_id = later.boot_id
         AND (sample.uptime_seconds, sample.id) < (later.uptime_seconds, later.id)
         AND sample.uptime_seconds >= coalesce({_STARTED}, 1) - 1
       ORDER BY sample.uptime_seconds DESC, sample.id DESC LIMIT 1))
   LEFT JOIN system_sample AS earlier ON earlier.id = before.sample_id
   -- without one, it counts from its start if it began after the recorder's previous sample had listed processes
-  LEFT JOIN (SELECT 0 AS counter) AS new ON before.sample_id IS NULL
-    AND {_STARTED} + 0.01 > coalesce(latest.listed_uptime_seconds, latest.uptime_seconds))
+  LEFT JOIN (SELECT 0 AS counter) AS new ON before.sample_id IS NULL AND iif(own.samples IS NULL,
+    {_STARTED} + 0.01 > coalesce(latest.listed_uptime_seconds, latest.uptime_seconds),
+    own.samples > 0 AND own.previous_sample_id IS NULL))
 """,
     "A recorded process at each sample, and what it used since its own previous one. Counters are what they grew by.",
 )
@@ -260,6 +324,7 @@ _group_ends = [
     shown(Cgroup.path),
     shown(Cgroup.unit),
     shown(Cgroup.parent_id),
+    shown(CgroupSample.previous_sample_id, table="own"),
     column(
         "seconds",
         "round(later.uptime_seconds - earlier.uptime_seconds, 3)",
@@ -271,8 +336,12 @@ _group_grown = [_grown(each, f"coalesce(before.{each.name}, new.counter)") for e
 _group_gauges = [
     shown(each, table="own")
     for each in columns_of(CgroupSample)
-    if not (each.info.get("counter") or each.foreign_keys)
+    if not (each.info.get("counter") or is_link(each) or each.info.get("is_of_condensing"))
 ]
+_GROUP_CPU_PERCENT = (
+    f"CASE WHEN seconds >= {SHORTEST_SECONDS} THEN round((cpu_user_ms + cpu_system_ms) / seconds / 10, 2)\n    END"
+)
+_group_inner = [*_group_ends, *_group_grown, *_group_gauges, *_stored(CgroupSample, "own")]
 
 CGROUP_INTERVAL = view(
     "cgroup_interval",
@@ -280,17 +349,17 @@ CGROUP_INTERVAL = view(
         *_outer(_group_ends),
         column(
             "cpu_percent",
-            f"CASE WHEN seconds >= {SHORTEST_SECONDS} THEN round((cpu_user_ms + cpu_system_ms) / seconds / 10, 2)\n"
-            "    END",
+            _GROUP_CPU_PERCENT,
             Float,
             "CPU time of all in it, in percent of one CPU. NULL: not known, or the interval is shorter than "
             f"{SHORTEST_SECONDS} s.",
         ),
         column("cpu_ms", "cpu_user_ms + cpu_system_ms", Integer, "CPU time in the interval. NULL: not known."),
         *_outer([*_group_grown, *_group_gauges]),
+        *_of_samples(CgroupSample, _GROUP_CPU_PERCENT),
     ],
     f"""
-FROM ({select([*_group_ends, *_group_grown, *_group_gauges])}
+FROM ({select(_group_inner)}
 FROM system_sample AS later
   JOIN boot ON boot.id = later.boot_id
   JOIN host ON host.id = boot.host_id
@@ -301,8 +370,9 @@ FROM system_sample AS later
   LEFT JOIN cgroup_sample AS before
     ON before.sample_id = own.previous_sample_id AND before.cgroup_id = own.cgroup_id
   -- without one, it counts from its start if the look before, for which it is new, was its recorder's own too
-  LEFT JOIN (SELECT 0 AS counter) AS new ON own.previous_sample_id IS NULL
-    AND EXISTS {_before(f"{_LOOKED} AND recorder_id IS later.recorder_id")})
+  LEFT JOIN (SELECT 0 AS counter) AS new ON own.previous_sample_id IS NULL AND iif(own.samples IS NULL,
+    EXISTS {_before(f"{_LOOKED} AND recorder_id IS later.recorder_id")},
+    own.samples > 0))
 """,
     "A control group, and all that is below it, at each sample where something had changed. Counters are what they "
     "grew by since the sample before that looked; a sample without a row of a group says that nothing has happened.",
@@ -313,8 +383,8 @@ def _usual_interval(of: str, comparison: str, order: str) -> str:
     """Return SQL for the median of the intervals of *of*'s recorder beside it, on one side. NULL: there are none."""
     return f"""(SELECT distance FROM (
     SELECT distance, row_number() OVER (ORDER BY distance) AS place, count(*) OVER () AS places FROM (
-      SELECT abs(uptime_seconds - lag(uptime_seconds) OVER (ORDER BY uptime_seconds)) AS distance FROM (
-        SELECT uptime_seconds FROM system_sample
+      SELECT abs(uptime_seconds - lag(uptime_seconds) OVER (ORDER BY uptime_seconds)) / samples AS distance FROM (
+        SELECT uptime_seconds, coalesce(samples, 1.0) AS samples FROM system_sample
         WHERE boot_id = later.boot_id AND recorder_id IS {of}.recorder_id
           AND uptime_seconds {comparison} {of}.uptime_seconds
         ORDER BY uptime_seconds {order} LIMIT {NEIGHBOURS + 1}))
@@ -333,6 +403,8 @@ _gap_seconds = column(
 # SQLite computes them in this order, and the second only where the first makes it a gap: that is, hardly ever.
 _usual_before = column("usual_before", _usual_interval("earlier", "<=", "DESC"), Float, "")
 _usual_after = column("usual_after", _usual_interval("later", ">=", "ASC"), Float, "")
+# A condensed sample stands for several, which were so far apart.
+_gap_samples = column("samples", "coalesce(later.samples, 1)", Integer, "")
 _usual = column(
     "usual_seconds",
     "coalesce(max(usual_before, usual_after), usual_before, usual_after)",
@@ -351,10 +423,10 @@ GAP = view(
     "gap",
     [*_outer([*_gap_columns, _kind, _gap_seconds]), _usual],
     f"""
-FROM ({select([*_gap_columns, _kind, _gap_seconds, _usual_before, _usual_after])}
+FROM ({select([*_gap_columns, _kind, _gap_seconds, _gap_samples, _usual_before, _usual_after])}
 {_BOTH_SAMPLES})
-WHERE seconds > {GAP_FACTOR} * coalesce(usual_before, usual_after)
-  AND seconds > {GAP_FACTOR} * coalesce(usual_after, usual_before)
+WHERE seconds / samples > {GAP_FACTOR} * coalesce(usual_before, usual_after)
+  AND seconds / samples > {GAP_FACTOR} * coalesce(usual_after, usual_before)
 UNION ALL
 {select(_boot)}
 FROM boot

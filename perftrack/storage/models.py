@@ -24,6 +24,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
+# What may be condensed and is not yet. Imported data never is.
+ORDINARY = "samples IS NULL AND uptime_seconds IS NOT NULL"
+
 
 class Base(DeclarativeBase):
     """Declarative base; named constraints, so that a later migration can refer to them."""
@@ -47,6 +50,25 @@ def columns_of(model: type[Base]) -> list[Column[Any]]:
 
 def _unit(unit: str, kind: type[TypeEngine[Any]]) -> object:
     return mapped_column(kind, info={"unit": unit})
+
+
+def _largest(of: str, unit: str, kind: type[TypeEngine[Any]], doc: str, per_second: float | None = None) -> Any:
+    """Declare the largest value of *of* in the samples that a row stands for: a column, or one of the interval view.
+
+    *per_second*: of a counter, what its growth in a second is multiplied with.
+    """
+    info = {"unit": unit, "largest_of": of, "per_second": per_second, "is_of_condensing": True}
+    return mapped_column(kind, info=info, doc=f"{doc} NULL: as `samples`, or not known.")
+
+
+def _stands_for(of: str) -> Any:
+    """Declare the number of samples that a row stands for. *of*: what each of them is."""
+    return mapped_column(
+        Integer,
+        info={"unit": "count", "is_of_condensing": True},
+        doc=f"So many {of} this row stands for, itself and those before it that were condensed into it (`perftrack "
+        "purge`, keep_every_sample). 0: it only is what later ones are compared with. NULL: an ordinary one.",
+    )
 
 
 Id = Annotated[int, mapped_column(Integer, info={"unit": "id"})]
@@ -130,6 +152,7 @@ class SystemSample(Base):
         Index(None, "taken_at", "boot_id", unique=True),
         Index(None, "taken_at_local"),
         Index(None, "boot_id", "uptime_seconds"),  # finds the sample before, whatever the clock did
+        Index("ix_system_sample_ordinary", "taken_at", sqlite_where=text(ORDINARY)),  # finds what is to be condensed
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
@@ -254,6 +277,43 @@ class SystemSample(Base):
         doc="CPU time that this sample cost, from the start of the program (in a loop: from the end of the "
         "sample before) until it was ready to be written. NULL: imported data."
     )
+    samples: Mapped[int | None] = _stands_for("samples of this boot")
+    cpu_percent_max: Mapped[float | None] = _largest(
+        "cpu_percent", "%", Float, "The highest of cpu_percent of system_interval in them."
+    )
+    load_1min_max: Mapped[float | None] = _largest("load_1min", "processes", Float, "The highest load_1min.")
+    load_5min_max: Mapped[float | None] = _largest("load_5min", "processes", Float, "The highest load_5min.")
+    load_15min_max: Mapped[float | None] = _largest("load_15min", "processes", Float, "The highest load_15min.")
+    mem_used_max_bytes: Mapped[int | None] = _largest("mem_used_bytes", "bytes", Integer, "The most mem_used_bytes.")
+    swap_used_max_bytes: Mapped[int | None] = _largest(
+        "swap_used_bytes", "bytes", Integer, "The most swap_used_bytes."
+    )
+    disk_read_max_bytes_per_second: Mapped[float | None] = _largest(
+        "disk_read_bytes", "bytes/s", Float, "The most that was read from disks in one of their intervals.", 1.0
+    )
+    disk_write_max_bytes_per_second: Mapped[float | None] = _largest(
+        "disk_write_bytes", "bytes/s", Float, "The most that was written to disks.", 1.0
+    )
+    net_sent_max_bytes_per_second: Mapped[float | None] = _largest(
+        "net_sent_bytes", "bytes/s", Float, "The most that was sent.", 1.0
+    )
+    net_received_max_bytes_per_second: Mapped[float | None] = _largest(
+        "net_received_bytes", "bytes/s", Float, "The most that was received.", 1.0
+    )
+    pressure_cpu_max_percent: Mapped[float | None] = _largest(
+        "pressure_cpu_ms", "%", Float, "The largest part of an interval in which some task waited for a CPU.", 0.1
+    )
+    pressure_memory_max_percent: Mapped[float | None] = _largest(
+        "pressure_memory_ms", "%", Float, "The same for memory.", 0.1
+    )
+    pressure_io_max_percent: Mapped[float | None] = _largest(
+        "pressure_io_ms", "%", Float, "The same for a disk.", 0.1
+    )
+    forks_max_per_second: Mapped[float | None] = _largest(
+        "forks", "1/s", Float, "The most processes and threads that were started in a second of an interval.", 1.0
+    )
+    tasks_running_max: Mapped[int | None] = _largest("tasks_running", "count", Integer, "The most tasks_running.")
+    tasks_blocked_max: Mapped[int | None] = _largest("tasks_blocked", "count", Integer, "The most tasks_blocked.")
 
 
 class Cgroup(Base):
@@ -265,6 +325,7 @@ class Cgroup(Base):
     __table_args__ = (
         UniqueConstraint("boot_id", "path", "inode"),
         Index("ix_cgroup_living", "boot_id", sqlite_where=text("gone_sample_id IS NULL")),
+        Index("ix_cgroup_gone", "gone_sample_id", sqlite_where=text("gone_sample_id IS NOT NULL")),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
@@ -302,8 +363,9 @@ class CgroupSample(Base):
     )
     cgroup_id: Mapped[Id] = mapped_column(ForeignKey("cgroup.id"), primary_key=True, doc="The group: cgroup.id.")
     previous_sample_id: Mapped[Id | None] = mapped_column(
-        ForeignKey("system_sample.id"),
-        doc="The sample of its row before: system_sample.id. NULL: this is the first.",
+        info={"unit": "id", "is_derived": True, "is_link": True},
+        doc="The sample of its row before: system_sample.id, or what that was where that row has been purged: then "
+        "it is not known what counters grew by. NULL: this is the first.",
     )
     cpu_user_ms: Mapped[CounterMilliseconds | None] = mapped_column(
         doc="Counter: user time (cpu.stat, user_usec). NULL: not known."
@@ -332,6 +394,12 @@ class CgroupSample(Base):
     tasks: Mapped[Count | None] = mapped_column(
         doc="Its threads (pids.current). NULL: the pids controller is off in it."
     )
+    samples: Mapped[int | None] = _stands_for("rows of its group")
+    cpu_percent_max: Mapped[float | None] = _largest(
+        "cpu_percent", "%", Float, "The highest of cpu_percent of cgroup_interval in them."
+    )
+    memory_max_bytes: Mapped[int | None] = _largest("memory_bytes", "bytes", Integer, "The most memory_bytes.")
+    tasks_max: Mapped[int | None] = _largest("tasks", "count", Integer, "The most tasks.")
 
 
 class Process(Base):
@@ -448,3 +516,16 @@ class ProcessSample(Base):
     swap_bytes: Mapped[Bytes | None] = mapped_column(
         doc="Its memory in swap (psutil: swap). NULL: not asked for, refused, or not on this system."
     )
+    samples: Mapped[int | None] = _stands_for("rows of its process")
+    previous_sample_id: Mapped[int | None] = mapped_column(
+        Integer,
+        info={"unit": "id", "is_of_condensing": True, "is_link": True},
+        doc="Of a condensed row, the sample of its own row before: system_sample.id, or what that was where that row "
+        "has been purged: then it is not known what counters grew by. NULL: there is none, and it counts from its "
+        "start unless `samples` is 0.",
+    )
+    cpu_percent_max: Mapped[float | None] = _largest(
+        "cpu_percent", "%", Float, "The highest of cpu_percent of process_interval in them."
+    )
+    rss_max_bytes: Mapped[int | None] = _largest("rss_bytes", "bytes", Integer, "The most rss_bytes.")
+    num_threads_max: Mapped[int | None] = _largest("num_threads", "count", Integer, "The most num_threads.")

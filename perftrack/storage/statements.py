@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 
 from perftrack.sample import CPU_COUNTERS
+from perftrack.storage.intervals import counters, largest
 from perftrack.storage.models import (
     Base,
     Boot,
@@ -62,8 +63,9 @@ ROWS_OF: dict[str, tuple[type[Base], ...]] = {
 
 
 def _insert(model: type[Base]) -> Insert:
-    """Insert every column but the key that SQLite numbers by itself."""
-    return insert(model).values({c.name: bindparam(c.name) for c in columns_of(model) if c.name != "id"})
+    """Insert every column but the key that SQLite numbers by itself, and what condensing fills."""
+    columns = [c for c in columns_of(model) if c.name != "id" and not c.info.get("is_of_condensing")]
+    return insert(model).values({c.name: bindparam(c.name) for c in columns})
 
 
 def _sampled(model: type[Base]) -> list[Column[Any]]:
@@ -71,7 +73,7 @@ def _sampled(model: type[Base]) -> list[Column[Any]]:
     return [
         column
         for column in columns_of(model)
-        if not (column.name == "id" or column.foreign_keys or column.info.get("is_derived"))
+        if not (column.name == "id" or column.foreign_keys or column.info.keys() & {"is_derived", "is_of_condensing"})
     ]
 
 
@@ -80,7 +82,8 @@ def _same_sample() -> Select[*tuple[Any, ...]]:
     whether its control groups are recorded: see insertion.py.
     """
     different = {"id", "taken_at_local", "cgroups_seen"}
-    compared = [column for column in columns_of(SystemSample) if column.name not in different]
+    columns = (column for column in columns_of(SystemSample) if not column.info.get("is_of_condensing"))
+    compared = [column for column in columns if column.name not in different]
     return select(SystemSample.id).where(
         *(column.is_not_distinct_from(bindparam(column.name)) for column in compared)
     )
@@ -188,6 +191,11 @@ def _tick_sql() -> str:
         for model in models:
             columns = "".join(f'    "{column.name}",\n' for column in _sampled(model))
             text += f"{model.__tablename__.upper()}_COLUMNS = [\n{columns}]\n"
+    text += "# What condensing adds up over several samples, and what it keeps the largest value of.\n"
+    for model in (SystemSample, CgroupSample, ProcessSample):
+        for kind, columns_of_kind in (("COUNTERS", counters(model)), ("LARGEST", largest(model))):
+            columns = "".join(f'    "{column.name}",\n' for column in columns_of_kind)
+            text += f"{model.__tablename__.upper()}_{kind} = [\n{columns}]\n"
     return text
 
 

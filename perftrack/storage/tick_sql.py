@@ -1,7 +1,7 @@
 """The tick's SQL. Generated from models.py by `python -m perftrack.storage.statements`; do not edit."""
 
 # The newest revision in migrations/, which the INSERTs fit.
-REVISION = "0006"
+REVISION = "0007"
 SELECT_HOST = """
 SELECT host.id FROM host WHERE host.name = :name
 """
@@ -233,4 +233,68 @@ PROCESS_SAMPLE_COLUMNS = [
     "uss_bytes",
     "pss_bytes",
     "swap_bytes",
+]
+# What condensing adds up over several samples, and what it keeps the largest value of.
+SYSTEM_SAMPLE_COUNTERS = [
+    "cpu_user_ms",
+    "cpu_system_ms",
+    "cpu_idle_ms",
+    "cpu_iowait_ms",
+    "cpu_steal_ms",
+    "disk_read_bytes",
+    "disk_write_bytes",
+    "net_sent_bytes",
+    "net_received_bytes",
+    "pressure_cpu_ms",
+    "pressure_memory_ms",
+    "pressure_io_ms",
+    "forks",
+    "context_switches",
+    "oom_kills",
+]
+SYSTEM_SAMPLE_LARGEST = [
+    "cpu_percent_max",
+    "load_1min_max",
+    "load_5min_max",
+    "load_15min_max",
+    "mem_used_max_bytes",
+    "swap_used_max_bytes",
+    "disk_read_max_bytes_per_second",
+    "disk_write_max_bytes_per_second",
+    "net_sent_max_bytes_per_second",
+    "net_received_max_bytes_per_second",
+    "pressure_cpu_max_percent",
+    "pressure_memory_max_percent",
+    "pressure_io_max_percent",
+    "forks_max_per_second",
+    "tasks_running_max",
+    "tasks_blocked_max",
+]
+CGROUP_SAMPLE_COUNTERS = [
+    "cpu_user_ms",
+    "cpu_system_ms",
+    "oom_kills",
+    "read_bytes",
+    "write_bytes",
+]
+CGROUP_SAMPLE_LARGEST = [
+    "cpu_percent_max",
+    "memory_max_bytes",
+    "tasks_max",
+]
+PROCESS_SAMPLE_COUNTERS = [
+    "cpu_user_ms",
+    "cpu_system_ms",
+    "children_user_ms",
+    "children_system_ms",
+    "major_faults",
+    "read_bytes",
+    "write_bytes",
+    "own_read_bytes",
+    "own_write_bytes",
+]
+PROCESS_SAMPLE_LARGEST = [
+    "cpu_percent_max",
+    "rss_max_bytes",
+    "num_threads_max",
 ]

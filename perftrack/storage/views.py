@@ -54,6 +54,11 @@ def select(columns: Iterable[Column[Any]]) -> str:
     )
 
 
+def is_link(source: Column[Any]) -> bool:
+    """Return whether a column is the id of a row elsewhere."""
+    return bool(source.foreign_keys or source.info.get("is_link"))
+
+
 def _further(used: list[Column[Any]], *models: type[Base]) -> list[Column[Any]]:
     """Return the columns of *models* that neither link tables nor are in *used* already."""
     taken = {each.info["sql"] for each in used}
@@ -61,7 +66,7 @@ def _further(used: list[Column[Any]], *models: type[Base]) -> list[Column[Any]]:
         shown(source)
         for model in models
         for source in columns_of(model)
-        if not (source.primary_key or source.foreign_keys)
+        if not (source.primary_key or is_link(source))
     ]
     return [each for each in every if each.info["sql"] not in taken]
 

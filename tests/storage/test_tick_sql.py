@@ -90,7 +90,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 def rows(model: type[Base], **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Rows as the sampler makes them: every column but ids, from its type; NULL where that is allowed."""
-    columns = [column for column in model.__table__.columns if column.name != "id" and not column.foreign_keys]
+    columns = [
+        column
+        for column in model.__table__.columns
+        if not (column.name == "id" or column.foreign_keys or column.info.get("is_of_condensing"))
+    ]
     by_type = {
         column.name: st.none() | VALUES[str(column.type)] if column.nullable else VALUES[str(column.type)]
         for column in columns
@@ -155,7 +159,9 @@ def add_through_session(session: Session, one: Sample) -> None:
         about = {name: parsed(row[name]) for name in ("started_at", "ppid", "username", "command")}
         process = found_or_new(session, Process, identity, **about)
         counters = {
-            column.name: row[column.name] for column in ProcessSample.__table__.columns if not column.foreign_keys
+            column.name: row[column.name]
+            for column in ProcessSample.__table__.columns
+            if not (column.foreign_keys or column.info.get("is_of_condensing"))
         }
         session.add(ProcessSample(sample_id=system.id, process_id=process.id, filter_id=name_filter.id, **counters))
         session.flush()
