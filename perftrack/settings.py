@@ -52,6 +52,17 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
         64,
         "With less free disk space, in MiB, the database does not grow, for purging it needs room too. 0: no limit.",
     ),
+    "keep_every_sample": (
+        "age",
+        "90d",
+        "Of what is older, one sample an hour stays: no sum and no peak is lost. What `perftrack import` read stays.",
+    ),
+    "keep_hourly": ("age", "forever", "What is older is removed, but for what `perftrack import` read."),
+    "max_size": (
+        "size",
+        "off",
+        "With a larger database, its write-ahead log included, the oldest hours are removed.",
+    ),
     "record_command": (
         "command",
         "full",
@@ -74,7 +85,11 @@ _KINDS = {
     "flag": "true or false",
     "seconds": "a number of seconds from 0 to 3600",
     "command": '"full", "program" or "none"',
+    "age": '"forever", or days, weeks or years, one day or more, e.g. "90d", "12w", "2y"',
+    "size": '"off" or a size, one megabyte or more, e.g. "500M", "2G"',
 }
+_DAYS = {"d": 1, "w": 7, "y": 365}
+_BYTES = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class Settings:
@@ -87,6 +102,9 @@ class Settings:
     cpu_window: float
     memory_detail: bool
     disk_floor_mib: int
+    keep_every_sample: str
+    keep_hourly: str
+    max_size: str
     record_command: str
     cgroups: bool
     cgroup_depth: int
@@ -245,7 +263,33 @@ def _check(name: str, value: Any, where: str) -> Any:
         "flag": isinstance(value, bool),
         "seconds": number and 0 <= value <= 3600,
         "command": value in ("full", "program", "none"),
+        "age": is_age(value),
+        "size": value == "off" or _amount(value, _BYTES) > 0,
     }[kind]
     if not fits:
         raise UsageError(f"{where}: {value!r} is not {_KINDS[kind]}")
     return float(value) if kind == "seconds" else value
+
+
+def is_age(value: Any) -> bool:
+    """Return whether *value* is one of kind age: forever, or days, weeks or years."""
+    return value == "forever" or _amount(value, _DAYS) > 0
+
+
+def days_of(age: str) -> int | None:
+    """Return the days of a value of kind age; None: forever."""
+    return None if age == "forever" else _amount(age, _DAYS)
+
+
+def bytes_of(size: str) -> int | None:
+    """Return the bytes of a value of kind size; None: off."""
+    return None if size == "off" else _amount(size, _BYTES)
+
+
+def _amount(text: Any, units: Mapping[str, int]) -> int:
+    """Return what a number and a unit say, e.g. 90d; 0: it is none."""
+    if not isinstance(text, str):
+        return 0
+    number, unit = text[:-1], text[-1:]
+    is_number = number.isascii() and number.isdigit() and len(number) < 6
+    return int(number) * units.get(unit, 0) if is_number else 0

@@ -17,6 +17,7 @@ from perftrack.cli import (
     export,
     import_,
     plot,
+    purge,
     record,
     report,
     schedule,
@@ -42,6 +43,7 @@ app.command("compare", short_help="Compare what was used in two ranges of time."
 app.command("report", short_help="Show a range of time on one screen.")(report.report)
 app.command("plot")(plot.plot)
 app.command("status")(status.status)
+app.command("purge")(purge.purge)
 app.command("import")(import_.import_)
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(config.app, name="config")

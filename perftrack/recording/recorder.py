@@ -98,6 +98,7 @@ def _tick(
             described=described,
         )
         store.insert(sample)
+        store.keep_bounded(settings)
     return sample
 
 

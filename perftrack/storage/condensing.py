@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 # So many rows of processes are condensed in one transaction of a tick: some milliseconds.
-ROWS_MAX = 1000
+ROWS_MAX = 500
 
 _OLDEST = """
 SELECT boot_id, substr(taken_at, 1, 13), uptime_seconds, id FROM system_sample
@@ -55,16 +55,18 @@ def _is_unknown(name: str) -> str:
 def _read(view: str, table: str, key: str, using: str, counters: list[str], largest: list[str]) -> str:
     """Return SQL for the rows of some samples; see _FIXED.
 
-    Of counters, as bits: what they grew by is not known; and that, though the row has it.
+    Of counters, as bits: what they grew by is not known; and that, though the row has it. LIMIT -1 keeps SQLite from
+    computing a column of the view anew wherever it is used.
     """
     unknown = " | ".join(f"(shown.{name} IS NULL) << {bit}" for bit, name in enumerate(counters))
     unlike = " OR ".join(f"(shown.{name} IS NULL AND NOT {_is_unknown(name)})" for name in counters)
     columns = ", ".join(f"shown.{name}" for name in ["samples", *largest])
+    inner = ["sample_id", "previous_sample_id", "seconds", "samples", *counters, *largest]
     return f"""
 SELECT shown.sample_id, shown.previous_sample_id, {unknown} AS unknown, {unlike} AS is_unlike, shown.seconds, {key},
   {columns}
-FROM {view} AS shown JOIN {table} AS own ON {using}
-WHERE shown.sample_id IN (SELECT value FROM json_each(?))
+FROM (SELECT {", ".join(inner)}{"" if key == "NULL" else ", process_id"} FROM {view}
+  WHERE sample_id IN (SELECT value FROM json_each(?)) LIMIT -1) AS shown JOIN {table} AS own ON {using}
 """
 
 
@@ -89,7 +91,8 @@ _PROCESSES = _read(
     tick_sql.PROCESS_SAMPLE_COUNTERS,
     tick_sql.PROCESS_SAMPLE_LARGEST,
 )
-_GAPS = "SELECT sample_id FROM gap WHERE taken_at >= ? AND taken_at < ?"
+_ENDS = "SELECT min(taken_at), max(taken_at) FROM system_sample WHERE id IN (SELECT value FROM json_each(?))"
+_GAPS = "SELECT sample_id FROM gap WHERE taken_at BETWEEN ? AND ?"
 # The last sample of each recorder, by which the next one knows which processes are new, and that of the highest id,
 # which is not to be used again.
 _LAST = """
@@ -105,29 +108,20 @@ _UPDATE_PROCESS = _update(
 )
 
 
-class Piece:
-    """A part of an hour of a boot. *samples*: the ids, in the order in which they were taken."""
-
-    __slots__ = ("boot_id", "hour", "samples")
-
-    def __init__(self, boot_id: int, hour: str, samples: list[int]) -> None:
-        """*hour*: its beginning, 2026-11-20 14."""
-        self.boot_id = boot_id
-        self.hour = hour
-        self.samples = samples
-
-
 def condense(connection: sqlite3.Connection, before: str, rows_max: int = ROWS_MAX) -> bool:
     """Condense a piece of the oldest hour that has ended by *before*, in one transaction; False: there is nothing.
 
-    *before*: as the database has instants. Raises: sqlite3.Error, and then all is as it was.
+    *before*: as the database has instants; empty: never. *rows_max*: of processes, about so many at a time.
+    Raises: sqlite3.Error, and then all is as it was.
     """
+    if not before:
+        return False
     with unchecked(connection), transaction(connection):
         piece = _oldest_piece(connection, before, rows_max)
-        if piece is None:
+        if not piece:
             return False
         staying = _condense_processes(connection, piece)
-        staying |= condense_cgroups(connection, piece.samples)
+        staying |= condense_cgroups(connection, piece)
         _condense_samples(connection, piece, staying)
         return True
 
@@ -144,13 +138,13 @@ def unchecked(connection: sqlite3.Connection) -> Generator[None]:
         connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _oldest_piece(connection: sqlite3.Connection, before: str, rows_max: int) -> Piece | None:
+def _oldest_piece(connection: sqlite3.Connection, before: str, rows_max: int) -> list[int]:
     """Return what is next: samples of an hour that follow one another, with about *rows_max* rows of processes, and
     before them the one that the piece before this one left last.
     """
     found = connection.execute(_OLDEST, (f"{before[:13]}:",)).fetchone()
     if found is None:
-        return None
+        return []
     boot_id, hour, *oldest = found
     ids: list[int] = []
     # a clock that was set back can make one that was taken before it younger
@@ -166,14 +160,14 @@ def _oldest_piece(connection: sqlite3.Connection, before: str, rows_max: int) ->
             break
         rows += connection.execute(_COUNT, (sample_id,)).fetchone()[0]
         ids.append(sample_id)
-    return Piece(boot_id, hour, ids)
+    return ids
 
 
-def _condense_processes(connection: sqlite3.Connection, piece: Piece) -> set[int]:
+def _condense_processes(connection: sqlite3.Connection, piece: list[int]) -> set[int]:
     """Condense rows of processes; return the samples of those that stay."""
-    place = {sample_id: number for number, sample_id in enumerate(piece.samples)}
+    place = {sample_id: number for number, sample_id in enumerate(piece)}
     by_process: dict[int, list[Any]] = {}
-    found = connection.execute(_PROCESSES, (json.dumps(piece.samples),))
+    found = connection.execute(_PROCESSES, (json.dumps(piece),))
     for row in sorted(found, key=lambda row: place[row[0]]):
         by_process.setdefault(row[5], []).append(row)
     updates, gone = [], []
@@ -187,7 +181,7 @@ def _condense_processes(connection: sqlite3.Connection, piece: Piece) -> set[int
             stands_for = 0 if run[0][4] is None else _stands_for(run)
             updates.append((stands_for, run[0][1], *_largest(run), last, process_id))
     connection.executemany(_UPDATE_PROCESS, updates)
-    whole = [sample_id for sample_id in piece.samples if sample_id not in staying]
+    whole = [sample_id for sample_id in piece if sample_id not in staying]
     connection.executemany("DELETE FROM process_sample WHERE sample_id = ?", ((each,) for each in whole))
     connection.executemany(
         "DELETE FROM process_sample WHERE sample_id = ? AND process_id = ?",
@@ -196,16 +190,17 @@ def _condense_processes(connection: sqlite3.Connection, piece: Piece) -> set[int
     return staying
 
 
-def _condense_samples(connection: sqlite3.Connection, piece: Piece, staying: set[int]) -> None:
+def _condense_samples(connection: sqlite3.Connection, piece: list[int], staying: set[int]) -> None:
     """Condense samples: those stay that are *staying*, the last of each recorder, both ends of a gap, the first of
     a boot.
     """
-    found = {row[0]: row for row in connection.execute(_SYSTEM, (json.dumps(piece.samples),))}
-    gaps = {sample_id for (sample_id,) in connection.execute(_GAPS, (f"{piece.hour}:", f"{piece.hour}:~"))}
-    staying |= {sample_id for (sample_id,) in connection.execute(_LAST, (json.dumps(piece.samples),))}
+    ids = (json.dumps(piece),)
+    found = {row[0]: row for row in connection.execute(_SYSTEM, ids)}
+    gaps = {sample_id for (sample_id,) in connection.execute(_GAPS, connection.execute(_ENDS, ids).fetchone())}
+    staying |= {sample_id for (sample_id,) in connection.execute(_LAST, ids)}
     run: list[Any] = []
     updates, gone = [], []
-    for sample_id, following in zip(piece.samples, [*piece.samples[1:], None], strict=True):
+    for sample_id, following in zip(piece, [*piece[1:], None], strict=True):
         row, after = found.get(sample_id), found.get(following)
         if row is None:
             connection.execute("UPDATE system_sample SET samples = 1 WHERE id = ?", (sample_id,))

@@ -97,6 +97,7 @@ def _make_ready(path: str) -> None:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             with suppress(OSError):  # ours is private from the beginning, but somebody else may have made it
                 os.chmod(path, 0o600)
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # what purging frees can be given back
             _switch_to_wal(connection)
 
 

@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import contextmanager, suppress
 
 from perftrack.errors import PassingError, PerftrackError, UnusableError
-from perftrack.storage import insertion, opening, sqlite_file
+from perftrack.storage import bounds, insertion, opening, sqlite_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from perftrack.rows import BootRow, HostRow, RecorderRow
     from perftrack.sample import Baseline, Sample
+    from perftrack.settings import Settings
 
 # By this, a line of storage/failures.py says that its failure is not over.
 _NOT_OVER = b'"recovered_at": null'
@@ -95,6 +96,16 @@ class Store:
         from perftrack.storage import pending
 
         raise pending.keep(self.path, sample, self._problem) from self._problem
+
+    def keep_bounded(self, settings: Settings) -> None:
+        """Condense or purge a piece of what is due. What is in the way of that may not be at the next tick.
+
+        Raises: UnusableError for a damaged database.
+        """
+        assert self._connection is not None
+        with sqlite_file.explained(self.path), suppress(sqlite3.OperationalError):
+            if bounds.keep_bounded(self._connection, self.path, settings) and self._known is not None:
+                self._known.forget()
 
     def close(self) -> None:
         """Close, with everything in the database file itself."""

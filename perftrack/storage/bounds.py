@@ -1,0 +1,71 @@
+"""Keeping a database bounded: a piece of what the settings say in each tick, after its sample is safe."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from perftrack.settings import bytes_of, days_of
+from perftrack.storage.sqlite_file import log_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from typing import Any
+
+    from perftrack.settings import Settings
+
+_FOREVER = ""
+# What is old is so before the sample that is so many before the newest: one that was taken under a wrong clock, or a
+# day of them, makes nothing old.
+_SAMPLES_BEFORE = 1440
+_NOW = f"""
+SELECT min(taken_at, (SELECT taken_at FROM system_sample ORDER BY id DESC LIMIT 1)) FROM system_sample
+WHERE id <= (SELECT max(id) FROM system_sample) - {_SAMPLES_BEFORE} ORDER BY id DESC LIMIT 1
+"""
+_IS_DUE = """
+SELECT 1 FROM system_sample WHERE samples IS NULL AND uptime_seconds IS NOT NULL AND taken_at < ? LIMIT 1
+"""
+
+
+def before(now: str, age: str) -> str:
+    """Return the instant that is *age*, a value of settings, before *now*, as the database has both; empty: never."""
+    days = days_of(age)
+    if days is None:
+        return _FOREVER
+    try:
+        instant = datetime.fromisoformat(now) - timedelta(days=days)
+    except OverflowError:  # before the year 1
+        return _FOREVER
+    return instant.isoformat(" ", "microseconds")
+
+
+def used_bytes(connection: sqlite3.Connection, path: str) -> int:
+    """Return the size of the database without its free pages, and of its write-ahead log."""
+
+    def pragma(name: str) -> Any:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    return int((pragma("page_count") - pragma("freelist_count")) * pragma("page_size") + log_bytes(path))
+
+
+def keep_bounded(connection: sqlite3.Connection, path: str, settings: Settings) -> bool:
+    """Condense or purge a piece of what is due after a tick; False: nothing was. Raises: sqlite3.Error."""
+    found = connection.execute(_NOW).fetchone()
+    if found is None:
+        return False
+    now: str = found[0]
+    largest = bytes_of(settings.max_size)
+    oldest = before(now, settings.keep_hourly)
+    if largest is not None or oldest:
+        from perftrack.storage.purging import purge
+
+        if largest is not None and used_bytes(connection, path) > largest and purge(connection, now) is not None:
+            return True
+        if oldest and purge(connection, oldest) is not None:
+            return True
+    ordinary = before(now, settings.keep_every_sample)
+    if not ordinary or connection.execute(_IS_DUE, (f"{ordinary[:13]}:",)).fetchone() is None:
+        return False
+    from perftrack.storage.condensing import condense
+
+    return condense(connection, ordinary)

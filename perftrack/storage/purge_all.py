@@ -1,0 +1,102 @@
+"""All at once what ticks do a piece at a time: condensing, purging, and giving free pages back."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from perftrack.storage.condensing import condense
+from perftrack.storage.purging import purge, sweep
+
+# A piece at a time, so that ticks come between: some tens of milliseconds.
+_ROWS = 5000
+_PAUSE_SECONDS = 0.005
+_INCREMENTAL = 2  # PRAGMA auto_vacuum
+
+
+class Due(NamedTuple):
+    """How many recorded samples are to be condensed, and removed."""
+
+    condensed: int
+    removed: int
+
+
+class Purged(NamedTuple):
+    """What was done. *orphans*: rows that no sample referred to any more. *free_bytes*: of the file, that will be used
+    again; *released_bytes*: by how much the file is smaller.
+    """
+
+    samples_before: int
+    samples_after: int
+    process_rows_before: int
+    process_rows_after: int
+    orphans: int
+    free_bytes: int
+    released_bytes: int
+
+
+def due(connection: sqlite3.Connection, condense_before: str, purge_before: str) -> Due:
+    """Return what is due. The instants: as the database has them; empty: never. Raises: sqlite3.Error."""
+    sql = "SELECT count(*) FROM system_sample WHERE uptime_seconds IS NOT NULL AND taken_at < ?"
+    (removed,) = connection.execute(sql, (purge_before,)).fetchone()
+    # whole hours, and what is removed is not condensed
+    hour = f"{condense_before[:13]}:" if condense_before else ""
+    ordinary = f"{sql} AND samples IS NULL AND taken_at >= ?"
+    (condensed,) = connection.execute(ordinary, (hour, purge_before)).fetchone()
+    return Due(condensed, removed)
+
+
+def purge_all(
+    connection: sqlite3.Connection,
+    condense_before: str,
+    purge_before: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Purged:
+    """Do what is due, a piece at a time. *progress* is told how many samples are done, of how many.
+
+    Raises: sqlite3.Error; what was done until then stays, and is as if nothing more had been asked for.
+    """
+    to_do = due(connection, condense_before, purge_before)
+    samples, rows = _counts(connection)
+    total, done = sum(to_do), 0
+    while purge_before and (removed := purge(connection, purge_before, _ROWS)) is not None:
+        done += removed
+        progress(done, total)
+        time.sleep(_PAUSE_SECONDS)
+    while condense(connection, condense_before, _ROWS):
+        progress(total - due(connection, condense_before, purge_before).condensed, total)
+        time.sleep(_PAUSE_SECONDS)
+    orphans = sweep(connection)
+    samples_left, rows_left = _counts(connection)
+    return Purged(samples, samples_left, rows, rows_left, orphans, _free_bytes(connection), 0)
+
+
+def release(connection: sqlite3.Connection) -> int:
+    """Give free pages back to the disk, by rewriting the file where it cannot be done otherwise; return the bytes.
+
+    Raises: sqlite3.Error.
+    """
+    before = _pragma(connection, "page_count")
+    if _pragma(connection, "auto_vacuum") == _INCREMENTAL:
+        connection.execute("PRAGMA incremental_vacuum").fetchall()  # each row that is fetched frees a page
+    else:
+        connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+        connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return (before - _pragma(connection, "page_count")) * _pragma(connection, "page_size")
+
+
+def _counts(connection: sqlite3.Connection) -> tuple[int, int]:
+    counts = (connection.execute(f"SELECT count(*) FROM {name}") for name in ("system_sample", "process_sample"))
+    samples, rows = (count.fetchone()[0] for count in counts)
+    return samples, rows
+
+
+def _free_bytes(connection: sqlite3.Connection) -> int:
+    return _pragma(connection, "freelist_count") * _pragma(connection, "page_size")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
