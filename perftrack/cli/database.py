@@ -13,7 +13,7 @@ from perftrack.settings import load
 from perftrack.text import printable
 
 app = typer.Typer(
-    help="Keep the database healthy: check it, back it up, and read it with SQL.",
+    help="Keep the database healthy: check, back up, restore, read it.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -17,7 +17,8 @@ import pytest
 from conftest import Run, on_a_terminal, query, until
 from upkept import COUNT, DAMAGES, as_another, beside, count, dying, fill, is_sound, of_revision, recording
 
-from perftrack.errors import PerftrackError
+from perftrack.cli import upkeep
+from perftrack.errors import PerftrackError, UsageError
 from perftrack.upkeep import copying
 from perftrack.upkeep.backup import back_up
 
@@ -86,12 +87,13 @@ class TestIsRefused:
         assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
     @pytest.mark.parametrize("name", ["{}", "{}-wal", "{}-failures", "{}-pending/x", "{}.link", "-", "{}/nowhere/x"])
-    def test_what_is_no_place_for_it(self, perftrack: Run, path: str, name: str) -> None:
+    def test_what_is_no_place_for_it(self, path: str, name: str) -> None:
         fill(path)
         os.link(path, f"{path}.link")
         os.mkdir(f"{path}-pending")
         before = Path(path).read_bytes()
-        assert perftrack("database", "backup", "--force", name.format(path), expect=2).stderr.count("\n") == 1
+        with pytest.raises(UsageError):
+            upkeep.backup(name.format(path), force=True, database=path)
         assert Path(path).read_bytes() == before
 
     @pytest.mark.parametrize("damage", DAMAGES)
@@ -107,10 +109,11 @@ class TestIsRefused:
         assert os.listdir(target.parent) == ["b.db"]
 
     @pytest.mark.parametrize("sql", ["CREATE TABLE invoice (id)", "SELECT 1"])
-    def test_what_is_no_database_of_ours(self, perftrack: Run, path: str, target: Path, sql: str) -> None:
+    def test_what_is_no_database_of_ours(self, path: str, target: Path, sql: str) -> None:
         os.makedirs(os.path.dirname(path))
         query(path, sql)
-        perftrack("database", "backup", str(target), expect=1)
+        with pytest.raises(PerftrackError, match=r"another program|is empty"):
+            back_up(path, str(target))
         assert os.listdir(target.parent) == []
 
     def test_one_that_is_not_there(self, perftrack: Run, target: Path) -> None:

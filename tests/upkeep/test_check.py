@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, query
-from upkept import DAMAGES, as_another, beside, fill, of_revision, recording
+from upkept import DAMAGES, as_another, beside, fill, of_revision, overwritten_in_the_middle, recording
 
 from perftrack.storage import pending
 from perftrack.storage.sqlite_file import LOG_BYTES_MAX
@@ -73,24 +73,27 @@ class TestAHealthyDatabase:
 
 
 class TestDamage:
+    @pytest.mark.parametrize("quick", [False, True])
     @pytest.mark.parametrize("damage", DAMAGES)
-    def test_is_a_line_that_says_what_to_do(self, perftrack: Run, path: str, damage: Callable[[str], None]) -> None:
+    def test_is_a_line_that_says_what_to_do(self, path: str, damage: Callable[[str], None], quick: bool) -> None:
         fill(path, 20, 50)
         damage(path)
         before = Path(path).read_bytes()
-        done = perftrack("database", "check", expect=1)
-        first = done.stdout.splitlines()[0]
-        assert first.startswith("integrity WRONG: ")
-        assert "damaged" in first
-        assert "perftrack database restore FILE" in " ".join(done.stdout.split())
-        names = [line.split()[0] for line in done.stdout.splitlines() if line[0] != " "]
-        assert [name for name in NAMES if name in names] == [
-            name for name in NAMES if name != "recorder" or name in names
-        ]
-        quickly = {each.name: each for each in check(path, 0, quick=True)}
-        assert not quickly["integrity"].ok
-        assert done.stderr == ""
+        found = {each.name: each for each in check(path, 0, quick=quick)}
+        assert list(found) == [name for name in NAMES if name != "recorder" or name in found]
+        assert found["integrity"].ok is False
+        assert "damaged" in found["integrity"].text
+        assert "`perftrack database restore FILE`" in found["integrity"].text
+        assert "\n" not in "".join(each.text for each in found.values())
         assert Path(path).read_bytes() == before
+
+    def test_is_printed_and_no_traceback(self, perftrack: Run, path: str) -> None:
+        fill(path, 20, 50)
+        overwritten_in_the_middle(path)
+        done = perftrack("database", "check", expect=1)
+        assert done.stdout.startswith("integrity WRONG: ")
+        assert [line.split()[0] for line in done.stdout.splitlines() if line[0] != " "][:4] == NAMES[:4]
+        assert done.stderr == ""
 
     def test_of_an_index_is_found_by_all_but_a_quick_look(self, path: str, checked: Checked) -> None:
         fill(path)
@@ -249,6 +252,6 @@ class TestWhatCannotBeLookedAt:
         assert json.loads(done.stdout)["problem"].startswith(f"no database at {path}")
         assert done.stderr.count("\n") == 1
 
-    def test_one_that_is_no_file(self, perftrack: Run, path: str) -> None:
+    def test_one_that_is_no_file(self, path: str) -> None:
         os.makedirs(path)
-        assert "it is not a file" in perftrack("database", "check", expect=1).stdout
+        assert "it is not a file" in check(path, 0)[0].text
