@@ -7,7 +7,8 @@ import re
 import stat
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 
 from perftrack.private import CAREFULLY
 
@@ -28,6 +29,39 @@ def new_file(folder: str, name: str) -> tuple[int, str]:
         if os.path.exists(path):
             return descriptor, path
         os.close(descriptor)  # another run came before the lock, and took it for a leftover
+
+
+class Unfinished:
+    """A file that is to take another's place: its path, and a descriptor that holds its lock."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        """Make it in *folder*, to be called *name*. Raises: OSError."""
+        self.descriptor, self.path = new_file(folder, name)
+        self._is_open = True
+
+    def take_place_of(self, target: str) -> None:
+        """Put it in the place of *target*, in one step. Raises: OSError."""
+        if sys.platform == "win32":  # which replaces no open file
+            self.close()
+        os.replace(self.path, target)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._is_open:
+            self._is_open = False
+            os.close(self.descriptor)
+
+
+@contextmanager
+def unfinished_file(folder: str, name: str) -> Generator[Unfinished]:
+    """Yield a new file in *folder*, which is removed at the end unless it has taken its place. Raises: OSError."""
+    file = Unfinished(folder, name)
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            remove_with_side_files(file.path)
+        file.close()
 
 
 def remove_leftovers(folder: str, name: str | None = None) -> None:

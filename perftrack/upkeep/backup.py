@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from perftrack.errors import PerftrackError, UsageError
 from perftrack.reading.snapshot import unchanged
 from perftrack.storage.schema import revision_of
 from perftrack.storage.sqlite_file import connect, explained
-from perftrack.unfinished import new_file, remove_leftovers, remove_with_side_files
+from perftrack.unfinished import remove_leftovers, unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.copying import Contents, Progress
 
@@ -55,16 +55,11 @@ def back_up(
             held = copying.contents(source)
             size = copying.pragma(source, "page_count") * copying.pragma(source, "page_size")
             copying.require_room(folder, size, "a backup")
-            descriptor, unfinished = new_file(folder, name)
-            try:
-                copying.copy(source, unfinished, descriptor, progress)
-                copying.verify_copy(unfinished, held)
+            with unfinished_file(folder, name) as file:
+                copying.copy(source, file, progress)
+                copying.verify_copy(file.path, held)
                 _refuse(target, force=force)  # somebody may have been quicker
-                os.replace(unfinished, target)
-            finally:
-                with suppress(OSError):
-                    remove_with_side_files(unfinished)
-                os.close(descriptor)
+                file.take_place_of(target)
             copying.sync_folder(folder)
     except OSError as error:
         raise PerftrackError(f"cannot write {target}: {error.strerror}") from error

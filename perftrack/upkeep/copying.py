@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from perftrack.errors import PerftrackError
 from perftrack.storage.sqlite_file import connect, explained
+from perftrack.unfinished import Unfinished
 
 Progress = Callable[[int, int], None]
 # So many pages a step, 8 MiB: between two steps progress is shown, and Ctrl-C is heard.
@@ -49,28 +50,26 @@ def pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def copy(
-    source: sqlite3.Connection, path: str, descriptor: int, progress: Progress = lambda done, total: None
-) -> None:
-    """Copy *source* to the empty file at *path*, open as *descriptor*, and put it on the disk.
+def copy(source: sqlite3.Connection, file: Unfinished, progress: Progress = lambda done, total: None) -> None:
+    """Copy *source* to the empty *file*, and put it on the disk.
 
     *source* is in a transaction that reads: each step copies of the same snapshot, whatever ticks write, so the copy
     never begins anew and always ends, and in WAL mode no tick waits for it. The copy is not in WAL mode: it is whole
     without a log, and can be read where nothing can be written. Raises: PerftrackError, OSError.
     """
-    with explained(path), closing(sqlite3.connect(path)) as target:
+    with explained(file.path), closing(sqlite3.connect(file.path)) as target:
         # It is nobody's before it is whole: no journal, and all of it reaches the disk at once.
         target.execute("PRAGMA journal_mode=OFF")
         target.execute("PRAGMA synchronous=OFF")
         source.backup(target, pages=PAGES, progress=lambda _, remaining, total: progress(total - remaining, total))
-    set_mode(descriptor, ALONE)
-    os.fsync(descriptor)
+    set_mode(file, ALONE)
 
 
-def set_mode(descriptor: int, mode: bytes) -> None:
+def set_mode(file: Unfinished, mode: bytes) -> None:
     """Make a database that nobody has open one that is whole by itself (ALONE), or one with a log (WAL)."""
-    os.lseek(descriptor, 18, os.SEEK_SET)
-    os.write(descriptor, mode)
+    os.lseek(file.descriptor, 18, os.SEEK_SET)
+    os.write(file.descriptor, mode)
+    os.fsync(file.descriptor)
 
 
 def verify_copy(path: str, expected: Contents) -> None:

@@ -12,7 +12,7 @@ from perftrack.errors import PerftrackError
 from perftrack.reading.snapshot import unchanged
 from perftrack.storage import schema
 from perftrack.storage.sqlite_file import connect, explained
-from perftrack.unfinished import new_file, remove_with_side_files
+from perftrack.unfinished import unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.copying import Contents
 
@@ -45,20 +45,16 @@ def opened(file: str, database: str) -> Generator[Backup]:
             return
         folder, name = os.path.split(database)
         copying.require_room(folder, 3 * size, "to bring the backup up to date")
-        descriptor, unfinished = new_file(folder, name)
-        try:
-            copying.copy(source, unfinished, descriptor)
-            with explained(unfinished), closing(connect(unfinished)) as copied:
-                if copying.pragma(copied, "page_size") != page_bytes:
-                    copied.execute(f"PRAGMA page_size = {page_bytes}")
-                    copied.execute("VACUUM")
-            schema.upgrade(unfinished)
-            with explained(unfinished), closing(connect(unfinished, read_only=True)) as upgraded:
+        with unfinished_file(folder, name) as copied:
+            copying.copy(source, copied)
+            with explained(copied.path), closing(connect(copied.path)) as connection:
+                if copying.pragma(connection, "page_size") != page_bytes:
+                    connection.execute(f"PRAGMA page_size = {page_bytes}")
+                    connection.execute("VACUUM")
+            schema.upgrade(copied.path)
+            with explained(copied.path), closing(connect(copied.path, read_only=True)) as upgraded:
                 upgraded.execute("BEGIN")
-                yield Backup(unfinished, upgraded, copying.contents(upgraded), os.path.getsize(unfinished))
-        finally:
-            remove_with_side_files(unfinished)
-            os.close(descriptor)
+                yield Backup(copied.path, upgraded, copying.contents(upgraded), os.path.getsize(copied.path))
 
 
 def _page_bytes(database: str) -> int:

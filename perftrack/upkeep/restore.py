@@ -17,7 +17,7 @@ from perftrack.errors import BusyError, PerftrackError, UnusableError, UsageErro
 from perftrack.private import give_to_owner_of, make_folder
 from perftrack.storage import schema
 from perftrack.storage.sqlite_file import address, connect, explained, is_wal, log_bytes, may_be_ours
-from perftrack.unfinished import new_file, remove_leftovers, remove_with_side_files
+from perftrack.unfinished import remove_leftovers, unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.backup import instant
 from perftrack.upkeep.copying import Contents, Progress
@@ -181,14 +181,10 @@ def _keep(before: sqlite3.Connection, database: str) -> str:
     """Copy the database as it is, damaged as it may be, and return where to."""
     folder, name = os.path.split(database)
     kept = _kept(database)
-    descriptor, unfinished = new_file(folder, name)
-    try:
-        copying.copy(before, unfinished, descriptor)
-        give_to_owner_of(database, unfinished)
-        os.replace(unfinished, kept)
-    finally:
-        remove_with_side_files(unfinished)
-        os.close(descriptor)
+    with unfinished_file(folder, name) as file:
+        copying.copy(before, file)
+        give_to_owner_of(database, file.path)
+        file.take_place_of(kept)
     copying.sync_folder(folder)
     return kept
 
@@ -198,18 +194,16 @@ def _replace(database: str, backup: Backup) -> str:
 
     Return where that one is kept, with its log.
     """
+    database = os.path.realpath(database)
     folder, name = os.path.split(database)
     kept = _kept(database)
-    was = os.stat(database)
     copying.require_room(folder, backup.size_bytes, "restoring")
-    descriptor, unfinished = new_file(folder, name)
-    try:
-        copying.copy(backup.connection, unfinished, descriptor)
-        copying.verify_copy(unfinished, backup.held)
-        copying.set_mode(descriptor, copying.WAL)
-        os.fsync(descriptor)
-        give_to_owner_of(database, unfinished)
-        os.chmod(unfinished, stat.S_IMODE(was.st_mode))
+    with unfinished_file(folder, name) as file:
+        copying.copy(backup.connection, file)
+        copying.verify_copy(file.path, backup.held)
+        copying.set_mode(file, copying.WAL)
+        give_to_owner_of(database, file.path)
+        os.chmod(file.path, stat.S_IMODE(os.stat(database).st_mode))
         try:
             os.link(database, kept)
         except OSError:  # no such links here
@@ -218,10 +212,7 @@ def _replace(database: str, backup: Backup) -> str:
             os.rename(f"{database}-wal", f"{kept}-wal")
         with suppress(FileNotFoundError):
             os.unlink(f"{database}-shm")
-        os.replace(unfinished, database)
-    finally:
-        remove_with_side_files(unfinished)
-        os.close(descriptor)
+        file.take_place_of(database)
     copying.sync_folder(folder)
     return kept
 

@@ -217,6 +217,21 @@ class TestADamagedDatabase:
         fill(path, 1, after=86400)
         assert count(path) == 21
 
+    @pytest.mark.parametrize("damage", [None, without_its_header])
+    def test_behind_a_link_is_replaced_there(
+        self, path: str, tmp_path: Path, backup: str, damage: Callable[[str], None] | None
+    ) -> None:
+        real = str(tmp_path / "real.db")
+        os.rename(path, real)
+        os.symlink(real, path)
+        fill(path, 1, after=7200)
+        if damage:
+            damage(real)
+        restore(path, backup, force=True)
+        assert os.readlink(path) == real
+        assert (count(path), count(real)) == (3, 3)
+        assert len(kept(path) + kept(real)) == 1
+
     def test_of_a_newer_perftrack_is_kept_and_replaced_when_forced(self, path: str, backup: str) -> None:
         query(path, "UPDATE alembic_version SET version_num = 'zzzz'")
         with pytest.raises(PerftrackError, match="newer perftrack"):
