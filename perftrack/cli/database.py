@@ -1,4 +1,4 @@
-"""`perftrack database`: where it is, and bringing it up to date."""
+"""`perftrack database`: where it is, bringing it up to date; what keeps it healthy is in upkeep.py."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from contextlib import closing
 
 import typer
 
-from perftrack.cli import options
+from perftrack.cli import options, sqlite_shell, upkeep
 from perftrack.cli.cron_line import tell
 from perftrack.settings import load
 from perftrack.text import printable
 
-app = typer.Typer(help="Find the database, and bring it up to date.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Keep the database healthy: check, back up, restore, read it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.command()(upkeep.check)
+app.command()(upkeep.backup)
+app.command()(upkeep.restore)
+app.command()(upkeep.vacuum)
+app.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})(sqlite_shell.shell)
 
 
 @app.command()

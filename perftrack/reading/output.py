@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from perftrack.errors import ClosedPipeError, PerftrackError
-from perftrack.private import CAREFULLY, is_ours
-
-if sys.platform != "win32":
-    import fcntl
+from perftrack.private import is_ours
+from perftrack.unfinished import new_file, remove_leftovers
 
 STDOUT = "-"
 _STDOUT_NAMES = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -45,8 +41,8 @@ class OutputFile:
                 self.stream = open(path, "w", encoding="utf-8", newline="")
             else:
                 folder, name = os.path.split(os.path.abspath(path))
-                _remove_leftovers(folder, name)
-                descriptor, self._temporary = _new_file(folder, name)
+                remove_leftovers(folder, name)
+                descriptor, self._temporary = new_file(folder, name)
                 self.stream = open(descriptor, "w", encoding="utf-8", newline="")
                 os.chmod(self._temporary, 0o600)
 
@@ -146,36 +142,6 @@ def _publish(files: list[OutputFile]) -> None:
         for file in published:
             file.take_back()
         raise
-
-
-def _new_file(folder: str, name: str) -> tuple[int, str]:
-    """Return the descriptor and the path of a new file in *folder*, locked as long as it is open."""
-    while True:
-        descriptor, path = tempfile.mkstemp(prefix=f".{name}.perftrack-", suffix=".tmp", dir=folder)
-        if sys.platform != "win32":
-            with suppress(OSError):  # no locks here
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.path.exists(path):
-            return descriptor, path
-        os.close(descriptor)  # another export came before the lock, and took it for a leftover
-
-
-def _remove_leftovers(folder: str, name: str) -> None:
-    """Remove what killed exports to *name* have left: files named like ours, of this user, that nobody holds."""
-    if sys.platform == "win32":
-        return
-    pattern = re.compile(rf"\.{re.escape(name)}\.perftrack-\w{{8}}(-former)?\.tmp", re.ASCII)
-    for file in filter(pattern.fullmatch, os.listdir(folder)):
-        path = os.path.join(folder, file)
-        with suppress(OSError):  # another export was quicker, or it is no file of ours
-            descriptor = os.open(path, os.O_RDWR | CAREFULLY)
-            try:
-                found = os.fstat(descriptor)
-                if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(path)
-            finally:
-                os.close(descriptor)
 
 
 def _is_special(path: str) -> bool:

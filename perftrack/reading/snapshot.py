@@ -19,10 +19,21 @@ def snapshot(database: str) -> Generator[Connection]:
 
     One in a folder where this user cannot write, of which SQLite makes no snapshot, may change: BusyError at the end.
     """
+    with (
+        unchanged(database),
+        explained(database),
+        current_engine(database).connect() as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+@contextmanager
+def unchanged(database: str) -> Generator[None]:
+    """Raise BusyError at the end where SQLite makes no snapshot of *database*, and it was written meanwhile."""
     before = _state(database) if os.path.exists(database) and is_immutable(database) else None
     try:
-        with explained(database), current_engine(database).connect() as connection, connection.begin():
-            yield connection
+        yield
     finally:
         if before is not None and _state(database) != before:
             raise BusyError(f"database {database} was written while it was read; try again")

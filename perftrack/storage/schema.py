@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 import perftrack
 from perftrack.errors import PerftrackError, UnusableError
 from perftrack.private import create, make_folder
-from perftrack.storage import backup, sqlite_file
+from perftrack.storage import losses, sqlite_file
 from perftrack.storage.engine import engine_for
 from perftrack.storage.sqlite_file import APPLICATION_ID, connect, explained, refuse_leftover_log, refuse_others_files
 
@@ -55,10 +55,18 @@ def upgrade(path: str) -> None:
         command.upgrade(config, "head")
 
 
+def revision_of(path: str) -> str | None:
+    """Return the revision that the database is at; None: it is empty.
+
+    Raises: PerftrackError for a database that is somebody else's, a newer perftrack's or cannot be read.
+    """
+    with explained(path), engine_for(path).connect() as connection:
+        return _known_revision(connection, path)
+
+
 def refuse_outdated(path: str) -> None:
     """Raise PerftrackError where the database has not the schema of this perftrack, and say what to do."""
-    with explained(path), engine_for(path).connect() as connection:
-        revision = _known_revision(connection, path)
+    revision = revision_of(path)
     if revision is None:
         raise PerftrackError(
             f"database {path} is empty: `perftrack record` fills it; if it held samples, restore it from a copy first"
@@ -78,18 +86,18 @@ def migrating(path: str) -> Generator[Connection]:
     comes second, leaves or finds one whole revision, or an empty database. Raises: PerftrackError for a database that
     is not ours.
     """
-    _make_ready(path)
+    make_ready(path)
     # Rebuilding a table with its foreign keys on would delete the rows that refer to it.
     engine = engine_for(path, write=True, foreign_keys=False)
     with explained(path), engine.connect() as connection, connection.begin():
         revision = _known_revision(connection, path)
         if revision is not None:  # a copy by `.dump` has lost it
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-        with backup.nothing_lost(connection, path, revision):
+        with losses.nothing_lost(connection, path, revision):
             yield connection
 
 
-def _make_ready(path: str) -> None:
+def make_ready(path: str) -> None:
     """Make sure that there is a database; one without tables is private and in WAL mode, which stays in the file."""
     if not os.path.lexists(path):
         _create(path)
@@ -98,7 +106,7 @@ def _make_ready(path: str) -> None:
             with suppress(OSError):  # ours is private from the beginning, but somebody else may have made it
                 os.chmod(path, 0o600)
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # what purging frees can be given back
-            _switch_to_wal(connection)
+            switch_to_wal(connection)
 
 
 def _create(path: str) -> None:
@@ -115,7 +123,7 @@ def _create(path: str) -> None:
         ) from None
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
+def switch_to_wal(connection: sqlite3.Connection) -> None:
     """Switch to WAL mode. Of two that do so at once, SQLite refuses one, for waiting could be for ever."""
     deadline = time.monotonic() + sqlite_file.BUSY_TIMEOUT_SECONDS
     while True:

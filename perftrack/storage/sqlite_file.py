@@ -73,15 +73,25 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
         refuse_leftover_log(path)
     if not read_only:
         refuse_others_files(path)
-    mode = ("ro&immutable=1" if is_immutable(path) else "ro") if read_only else "rw"
-    location = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace(os.sep, "/")
-    uri = f"file:{'/' if os.name == 'nt' else ''}{location}?mode={mode}"
+    uri = address(path, read_only=read_only)
     with explained(path):
-        connection = sqlite3.connect(uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=True)
+        connection = sqlite3.connect(
+            uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, uri=True
+        )
         # What SQLite does not keep in the file, as it does WAL mode: commits survive a power cut, keys are checked.
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
     return connection
+
+
+def address(path: str, *, read_only: bool) -> str:
+    """Return the database at *path* as an URI, https://sqlite.org/uri.html.
+
+    Raises: PerftrackError as `is_immutable` does.
+    """
+    mode = ("ro&immutable=1" if is_immutable(path) else "ro") if read_only else "rw"
+    location = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace(os.sep, "/")
+    return f"file:{'/' if os.name == 'nt' else ''}{location}?mode={mode}"
 
 
 def is_immutable(path: str) -> bool:

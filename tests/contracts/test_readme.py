@@ -140,7 +140,7 @@ def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
         "PERFTRACK_DATABASE": path,
         "PERFTRACK_CPU_WINDOW": "0",
     }
-    assert len(SHELL) == 23
+    assert len(SHELL) == 29
     for line in SHELL:
         with subprocess.Popen(
             ["sh", "-c", line],
