@@ -12,7 +12,7 @@ from perftrack.cli import options
 from perftrack.cli import show as shown
 from perftrack.cli.cron_line import tell
 from perftrack.errors import PerftrackError
-from perftrack.settings import load
+from perftrack.settings import Settings, load
 from perftrack.text import printable
 
 app = typer.Typer(
@@ -78,7 +78,7 @@ def show(
 
     Also what was written by hand, and what is missing for it to work. Exit code 1 when nothing is scheduled.
     """
-    document = _document(load({"database": database}, config).database)
+    document = _document(load({"database": database}, config))
     if output == "json":
         print(json.dumps(document, indent=2))
     else:
@@ -88,19 +88,19 @@ def show(
         raise typer.Exit(1)
 
 
-def _document(database: str) -> dict[str, Any]:
+def _document(settings: Settings) -> dict[str, Any]:
     from perftrack.reading.status import status
     from perftrack.scheduling import plan
 
     now = datetime.now().astimezone()
-    document: dict[str, Any] = {"database": database, "schedules": []}
-    for schedule in plan.schedules_of(database):
+    document: dict[str, Any] = {"database": settings.database, "schedules": []}
+    for schedule in plan.schedules_of(settings.database):
         mechanism = plan.MECHANISMS[schedule.using]
         next_run_at = shown.iso(mechanism.next_run(schedule, now))
         missing = mechanism.missing(schedule) if schedule.is_own else []
         document["schedules"].append(schedule._asdict() | {"next_run_at": next_run_at, "missing": missing})
     try:
-        found = status(database)
+        found = status(settings)
     except PerftrackError as error:
         return document | {"newest_recorded_at": None, "age_seconds": None, "is_late": None, "problem": str(error)}
     newest = {"newest_recorded_at": shown.iso(found.newest_at), "age_seconds": found.age_seconds}

@@ -32,7 +32,8 @@ def told(found: Explanation, *, of_host: bool) -> list[str]:
     paragraphs += [_gap(gap.since, gap.until, found) for gap in found.gaps[-show.GAPS_SHOWN :]]
     paragraphs += [_reboot(reboot, found) for reboot in found.reboots[-show.GAPS_SHOWN :]]
     paragraphs += [_killed(killed, found) for killed in found.killed[-show.GAPS_SHOWN :]]
-    return [*paragraphs, _compared(found), *show.future_lines(found.coverage)]
+    notes = [*show.condensed_lines(found.coverage), *show.future_lines(found.coverage)]
+    return [*paragraphs, _compared(found), *notes]
 
 
 def _nothing(found: Explanation) -> list[str]:

@@ -245,7 +245,15 @@ def coverage_lines(covered: Coverage) -> list[str]:
         lines.append(
             f"{count(covered.without_counters, 'sample')} imported, without counters: what was used is not known"
         )
-    return lines + future_lines(covered)
+    return [*lines, *condensed_lines(covered), *future_lines(covered)]
+
+
+def condensed_lines(covered: Coverage) -> list[str]:
+    """Return a line where samples were condensed: of what time no more than an hour is told apart."""
+    if covered.held.condensed_until is None:
+        return []
+    until = local(covered.held.condensed_until)
+    return [f"until {until} one sample an hour is left: sums and peaks are exact, times and means are of hours"]
 
 
 def future_lines(covered: Coverage) -> list[str]:
@@ -289,6 +297,7 @@ def coverage_document(covered: Coverage) -> dict[str, Any]:
         "samples_without_counters": covered.without_counters,
         "first_sample_at": iso(covered.held.first),
         "last_sample_at": iso(covered.held.last),
+        "condensed_until": iso(covered.held.condensed_until),
         "samples_in_the_future": covered.future.samples,
         "usual_interval_seconds": covered.usual_seconds,
         "gaps": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -46,7 +46,7 @@ def status(
     from perftrack.reading.status import status as read_status
 
     try:
-        found = read_status(settings.database, host)
+        found = read_status(settings, host)
     except PerftrackError as error:  # its failures are known all the same
         failures = failures_of(settings.database)
         if output == "json":
@@ -73,7 +73,11 @@ def _document(found: Status, settings: Settings) -> dict[str, Any]:
         "size_bytes": found.size_bytes,
         "log_bytes": found.log_bytes,
         "log_opened_by": [opener._asdict() for opener in found.log_openers],
-        "growth_bytes_per_day": found.growth_bytes and round(found.growth_bytes),
+        "free_bytes": found.forecast.free_bytes,
+        "growth_bytes_per_day": found.forecast.day_bytes and round(found.forecast.day_bytes),
+        "condensed_bytes_per_day": found.forecast.condensed_day_bytes and round(found.forecast.condensed_day_bytes),
+        "condensed_until": show.iso(found.held.condensed_until),
+        "condensing_at": show.iso(found.forecast.condensing_at),
         "rows": found.rows,
         "process_rows_estimated": found.rows_estimated,
         "first_sample_at": show.iso(found.held.first),
@@ -120,9 +124,11 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
     )
     lines = [
         ("database", f"{found.database}, revision {found.revision}"),
-        ("size", f"{show.size(found.size_bytes)}{_forecast(found)}"),
+        ("size", f"{show.size(found.size_bytes)}{_forecast(found, settings)}"),
         ("rows", rows),
     ]
+    if kept := _kept(found, settings):
+        lines.append(("kept", kept))
     if found.log_bytes:
         lines.insert(2, ("log", _log(found)))
     if _may_damage(sqlite3.sqlite_version_info):
@@ -179,13 +185,29 @@ def _log(found: Status) -> str:
     return text
 
 
-def _forecast(found: Status) -> str:
-    if found.growth_bytes is None:
-        return ""
-    ahead = ", ".join(
-        f"in {days} days {show.size(found.size_bytes + days * found.growth_bytes)}" for days in DAYS_AHEAD
-    )
-    return f", grows by {show.size(found.growth_bytes)} a day: {ahead}"
+def _forecast(found: Status, settings: Settings) -> str:
+    forecast = found.forecast
+    free = f", {show.size(forecast.free_bytes)} of it free" if forecast.free_bytes * 10 > found.size_bytes else ""
+    sizes = [(days, forecast.in_days(days, settings)) for days in DAYS_AHEAD]
+    if forecast.day_bytes is None or any(size is None for _, size in sizes):
+        return free
+    ahead = ", ".join(f"in {days} days {show.size(size)}" for days, size in sizes)
+    return f"{free}, grows by {show.size(forecast.day_bytes)} a day: {ahead}"
+
+
+def _kept(found: Status, settings: Settings) -> str:
+    """Return what is condensed, what is not, and when more will be."""
+    forecast = found.forecast
+    parts = []
+    if found.held.condensed_until is not None:
+        parts.append(f"one sample an hour until {show.local(found.held.condensed_until)}")
+    if forecast.ordinary_since is not None:
+        parts.append(f"every sample since {show.local(forecast.ordinary_since)}")
+    if forecast.condensing_at is not None:
+        is_due = forecast.condensing_at < datetime.now(UTC)
+        when = "is due, a piece in each tick" if is_due else f"begins {show.local(forecast.condensing_at)}"
+        parts.append(f"condensing what is older than {settings.keep_every_sample} {when}")
+    return "; ".join(parts)
 
 
 def _failure_lines(failures: list[Failure]) -> list[tuple[str, str]]:

@@ -28,7 +28,9 @@ SELECT * FROM (
     sum(disk_write_bytes) AS write_bytes
   FROM system_interval WHERE taken_at >= :since AND taken_at < :until AND +host = :host)
 CROSS JOIN (
-  SELECT max(mem_used_bytes) AS memory_max_bytes, avg(mem_used_bytes) AS memory_mean_bytes
+  SELECT max(coalesce(mem_used_max_bytes, mem_used_bytes)) AS memory_max_bytes,
+    sum(mem_used_bytes * coalesce(samples, 1)) * 1.0 / sum(iif(mem_used_bytes IS NULL, 0, coalesce(samples, 1)))
+      AS memory_mean_bytes
   FROM system_sample WHERE taken_at >= :since AND taken_at < :until AND {OF_HOST})
 """
 _LOOKED = """

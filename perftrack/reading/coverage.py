@@ -107,18 +107,19 @@ def usual_seconds(connection: Connection, span: TimeRange, gaps: list[Gap]) -> f
     instant = func.coalesce(table.uptime_seconds, func.julianday(table.taken_at) * 86400)
     before = func.lag(instant).over(partition_by=(table.boot_id + 0, table.recorder_id), order_by=instant)
     apart = (instant - before).label("seconds")
+    each = (apart / func.coalesce(table.samples, 1.0)).label("each")  # a condensed one stands for several
     of_gaps = func.json_each(json.dumps([gap.sample_id for gap in gaps])).table_valued("value")
-    intervals = select(table.id, apart).where(*span.holds(table)).subquery()
+    intervals = select(table.id, apart, each).where(*span.holds(table)).subquery()
     counted = (
         select(
-            intervals.c.seconds,
-            func.sum(intervals.c.seconds).over(order_by=intervals.c.seconds).label("until_here"),
+            intervals.c.each,
+            func.sum(intervals.c.seconds).over(order_by=intervals.c.each).label("until_here"),
             func.sum(intervals.c.seconds).over().label("in_all"),
         )
         .where(intervals.c.seconds > 0, intervals.c.id.not_in(select(of_gaps.c.value)))
         .subquery()
     )
-    half = select(func.min(counted.c.seconds)).where(counted.c.until_here * 2 >= counted.c.in_all)
+    half = select(func.min(counted.c.each)).where(counted.c.until_here * 2 >= counted.c.in_all)
     found: float | None = connection.execute(half).scalar()
     return None if found is None else round(found, 3)
 
@@ -140,8 +141,8 @@ def recent_seconds(connection: Connection, newest: Row[Any, Any, Any, Any]) -> f
     None: it has no sample before that one in its boot.
     """
     table = SystemSample.__table__.c
-    uptimes = connection.execute(
-        select(table.uptime_seconds)
+    recent = connection.execute(
+        select(table.uptime_seconds, func.coalesce(table.samples, 1))
         .where(
             table.boot_id == newest.boot_id,
             table.recorder_id.is_not_distinct_from(newest.recorder_id),
@@ -149,8 +150,8 @@ def recent_seconds(connection: Connection, newest: Row[Any, Any, Any, Any]) -> f
         )
         .order_by(table.uptime_seconds.desc())
         .limit(NEIGHBOURS + 1)
-    ).scalars()
-    intervals = [later - earlier for later, earlier in pairwise(uptimes)]
+    )
+    intervals = [(later - earlier) / samples for (later, samples), (earlier, _) in pairwise(recent)]
     return median_low(intervals) if intervals else None
 
 

@@ -59,14 +59,14 @@ def export(
         in_range = queries.extent(connection, span)
         # counting all samples of a year would take longer than exporting an hour of it
         everything = in_range if in_range.samples else queries.extent(connection, TimeRange())
-        total = 2 * in_range.samples
+        total = 2 * in_range.rows
         system_rows = process_rows = None
 
         def first_half(done: int) -> None:
             progress(done, total)
 
         def second_half(done: int) -> None:
-            progress(in_range.samples + done, total)
+            progress(in_range.rows + done, total)
 
         if system is not None:
             statement = queries.system_log(span, time_format, wide=wide)

@@ -17,13 +17,20 @@ LOOK_BACK_SECONDS = 86_400
 
 # look: the samples of the part that looked at control groups. holding: what each living group holds before the part.
 # value: what groups hold from a sample on, by turn: 0 it began to, 1 a row, 2 it is gone. held: the same of all that
-# are one key, less what those below them hold. *above*: the key of the group that a group is in.
+# are one key, less what those below them hold. around: the keys that others are in. peak: of condensed rows of those
+# that none is in, the most in the samples that they stand for. *above*: the key of the group that a group is in.
 _CREATE = """
 CREATE TEMPORARY TABLE look (sample_id INTEGER PRIMARY KEY, boot_id, number, place, seconds);
 CREATE TEMPORARY TABLE holding (
   cgroup_id INTEGER PRIMARY KEY, boot_id, key, above, memory_bytes, tasks);
 CREATE TEMPORARY TABLE value (sample_id, turn, cgroup_id, boot_id, key, above, memory_bytes, tasks);
 CREATE TEMPORARY TABLE held (key, boot_id, sample_id, memory_bytes, tasks);
+CREATE TEMPORARY TABLE peak (key, memory_bytes, tasks);
+"""
+_AROUND = """
+CREATE TEMPORARY TABLE around AS
+SELECT DISTINCT {above} AS key FROM cgroup JOIN cgroup AS parent ON parent.id = cgroup.parent_id
+WHERE {key} IS NOT {above} AND {above} IS NOT NULL
 """
 _LOOKS = f"""
 INSERT INTO look
@@ -86,6 +93,15 @@ FROM value CROSS JOIN cgroup ON cgroup.id = cgroup_id
   JOIN look ON look.sample_id = cgroup.gone_sample_id
 GROUP BY cgroup_id
 """
+_PEAKS = f"""
+INSERT INTO peak
+SELECT {{key}}, max(own.memory_max_bytes), max(own.tasks_max)
+FROM look CROSS JOIN cgroup_sample AS own ON own.sample_id = look.sample_id
+  JOIN cgroup ON cgroup.id = own.cgroup_id
+  {_PARENT}
+WHERE {{is_counted}} AND own.samples IS NOT NULL AND {{key}} NOT IN (SELECT key FROM around)
+GROUP BY 1
+"""
 # A change is added for the group and taken off for the one that it is in, if that knows what it holds.
 _HELD = """
 INSERT INTO held
@@ -130,26 +146,27 @@ class Held:
     After `read`, the temporary table look has the samples of the part that looked at control groups, numbered from 1
     on, with the *place* of each among all samples, from 0 on, and the *seconds* since the look before. held has what
     each key holds from a sample on until its next row, the end of its boot or of the part: memory_bytes, tasks; NULL:
-    not known, or no group is left.
+    not known, or no group is left. peak has the most of it in condensed samples, where that is known.
     """
 
     def __init__(self, connection: Connection, key: str, above: str) -> None:
         """*key*, *above*: SQL for the key of a group, and of the one around it, from whose share it is taken off."""
         self._connection = connection
         names = {"key": key, "above": above, "is_counted": f"{key} IS NOT {above}"}
-        self._begin, self._values = _BEGIN.format(**names), _VALUES.format(**names)
-        for name in ("look", "holding", "value", "held", "begun"):
+        self._begin, self._values, self._peaks = (each.format(**names) for each in (_BEGIN, _VALUES, _PEAKS))
+        for name in ("look", "holding", "value", "held", "peak", "around", "begun"):
             self._execute(f"DROP TABLE IF EXISTS temp.{name}")
         for statement in _CREATE.strip().rstrip(";").split(";\n"):
             self._execute(statement)
+        self._execute(_AROUND.format(**names))
         self._execute("CREATE TEMPORARY TABLE begun (boot_id INTEGER PRIMARY KEY)")
 
     def read(self, host: str, since: str, until: str) -> None:
         """Read the samples of *host* from *since* to *until*, as the database has instants."""
-        for name in ("look", "value", "held"):
+        for name in ("look", "value", "held", "peak"):
             self._execute(f"DELETE FROM temp.{name}")
         self._execute(_LOOKS, {"host": host, "since": since, "until": until})
-        for statement in (_GONE_BETWEEN, self._begin, self._values, _GONE, _HELD, *_CARRY_ON):
+        for statement in (_GONE_BETWEEN, self._begin, self._values, _GONE, _HELD, self._peaks, *_CARRY_ON):
             self._execute(statement)
 
     def _execute(self, sql: str, parameters: dict[str, Any] | None = None) -> None:

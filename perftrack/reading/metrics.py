@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, FromClause, case, func
 
-from perftrack.storage.intervals import SYSTEM_INTERVAL
-from perftrack.storage.models import SystemSample
+from perftrack.storage.intervals import SYSTEM_INTERVAL, largest
+from perftrack.storage.models import ProcessSample, SystemSample
 
 SAMPLE = SystemSample.__table__
 _SAMPLE = SAMPLE.c
@@ -23,7 +23,7 @@ class Metric(NamedTuple):
     *source*: the table or view that has *value*, taken_at and, of a view, seconds. *panel*, *label*: where a plot
     draws it, and under which name; *stacked*: on top of those before it; *is_limit*: what the others of its panel
     cannot exceed, drawn when asked for. *report*: its line in a report. Empty: it is not there. *full*: the largest
-    value that there can be; None: not known.
+    value that there can be; None: not known. *largest*: see `peak`.
     """
 
     name: str
@@ -36,6 +36,17 @@ class Metric(NamedTuple):
     full: float | None = None
     stacked: bool = False
     is_limit: bool = False
+    largest: ColumnElement[Any] | None = None
+
+    @property
+    def peak(self) -> ColumnElement[Any]:
+        """The largest value in the samples that a row stands for; where that is not kept, the value."""
+        return self.value if self.largest is None else self.largest
+
+    @property
+    def samples(self) -> ColumnElement[Any]:
+        """So many samples a row stands for."""
+        return func.coalesce(self.source.c.samples, 1)
 
     @property
     def is_of_intervals(self) -> bool:
@@ -60,6 +71,31 @@ class ProcessMetric(NamedTuple):
     report: str
     ranking: str
 
+    @property
+    def peak_column(self) -> str:
+        """The column of the largest value in the samples that a row stands for, in *unit*; NULL: that is not kept."""
+        return _PROCESS_LARGEST.get("cpu_percent" if self.column == "cpu_ms" else self.column, "NULL")
+
+
+# By what condensing keeps the largest values of, the columns that they are in.
+_SYSTEM_LARGEST = {each.info["largest_of"]: each.name for each in largest(SystemSample)}
+_PROCESS_LARGEST = {each.info["largest_of"]: each.name for each in largest(ProcessSample)}
+
+
+def _largest_of_sample(name: str) -> ColumnElement[Any]:
+    return func.coalesce(_SAMPLE[_SYSTEM_LARGEST[name]], _SAMPLE[name])
+
+
+def _gauge(name: str, unit: str, column: str, panel: str, label: str, report: str = "") -> Metric:
+    return Metric(name, unit, SAMPLE, _SAMPLE[column], panel, label, report, largest=_largest_of_sample(column))
+
+
+def _memory(name: str, kind: str) -> Metric:
+    total = _SAMPLE[f"{kind}_total_bytes"]
+    used = f"{kind}_used_bytes"
+    value, peak = (_share(of, total) for of in (_SAMPLE[used], _largest_of_sample(used)))
+    return Metric(name, "%", SAMPLE, value, report=name, full=100.0, largest=peak)
+
 
 def _rate(counter: ColumnElement[Any], scale: float = 1.0) -> ColumnElement[Any]:
     return counter * scale / func.nullif(_INTERVAL.seconds, 0)
@@ -82,40 +118,54 @@ def _of_all_cpu(part: str) -> Metric:
 
 
 def _pressure(resource: str, label: str, report: str) -> Metric:
-    value = _rate(_INTERVAL[f"pressure_{resource}_ms"], 0.1)
-    return Metric(f"pressure_{resource}", "%", SYSTEM_INTERVAL, value, "Pressure", label, report)
+    counter = f"pressure_{resource}_ms"
+    peak = _INTERVAL[_SYSTEM_LARGEST[counter]]
+    name, value = f"pressure_{resource}", _rate(_INTERVAL[counter], 0.1)
+    return Metric(name, "%", SYSTEM_INTERVAL, value, "Pressure", label, report, largest=peak)
 
 
 def _bytes(name: str, panel: str, label: str, report: str) -> Metric:
-    return Metric(name, "bytes/s", SYSTEM_INTERVAL, _rate(_INTERVAL[f"{name}_bytes"]), panel, label, report)
+    counter = f"{name}_bytes"
+    peak = _INTERVAL[_SYSTEM_LARGEST[counter]]
+    value = _rate(_INTERVAL[counter])
+    return Metric(name, "bytes/s", SYSTEM_INTERVAL, value, panel, label, report, largest=peak)
 
 
-SYSTEM_CPU = Metric("cpu", "%", SYSTEM_INTERVAL, _INTERVAL.cpu_percent, "CPU", "busy", "CPU", 100.0)
+SYSTEM_CPU = Metric(
+    "cpu", "%", SYSTEM_INTERVAL, _INTERVAL.cpu_percent, "CPU", "busy", "CPU", 100.0, largest=_INTERVAL.cpu_percent_max
+)
 # In the order in which they are shown.
 SYSTEM = (
     *(_of_all_cpu(part) for part in ("user", "system", "iowait", "steal")),
     SYSTEM_CPU,
-    Metric("mem_used", "bytes", SAMPLE, _SAMPLE.mem_used_bytes, "Memory", "used"),
-    Metric("swap_used", "bytes", SAMPLE, _SAMPLE.swap_used_bytes, "Memory", "swap used"),
+    _gauge("mem_used", "bytes", "mem_used_bytes", "Memory", "used"),
+    _gauge("swap_used", "bytes", "swap_used_bytes", "Memory", "swap used"),
     Metric("mem_total", "bytes", SAMPLE, _SAMPLE.mem_total_bytes, "Memory", "total", is_limit=True),
-    Metric(
-        "memory", "%", SAMPLE, _share(_SAMPLE.mem_used_bytes, _SAMPLE.mem_total_bytes), report="memory", full=100.0
-    ),
-    Metric("swap", "%", SAMPLE, _share(_SAMPLE.swap_used_bytes, _SAMPLE.swap_total_bytes), report="swap", full=100.0),
-    Metric("load_1min", "processes", SAMPLE, _SAMPLE.load_1min, "Load", "1 min", "load"),
-    Metric("load_5min", "processes", SAMPLE, _SAMPLE.load_5min, "Load", "5 min"),
-    Metric("load_15min", "processes", SAMPLE, _SAMPLE.load_15min, "Load", "15 min"),
+    _memory("memory", "mem"),
+    _memory("swap", "swap"),
+    _gauge("load_1min", "processes", "load_1min", "Load", "1 min", "load"),
+    _gauge("load_5min", "processes", "load_5min", "Load", "5 min"),
+    _gauge("load_15min", "processes", "load_15min", "Load", "15 min"),
     _pressure("cpu", "CPU", "CPU pressure"),
     _pressure("memory", "memory", "mem pressure"),
     _pressure("io", "I/O", "I/O pressure"),
-    Metric("forks", "/s", SYSTEM_INTERVAL, _rate(_INTERVAL.forks), "Forks", "forks", "forks"),
+    Metric(
+        "forks",
+        "/s",
+        SYSTEM_INTERVAL,
+        _rate(_INTERVAL.forks),
+        "Forks",
+        "forks",
+        "forks",
+        largest=_INTERVAL[_SYSTEM_LARGEST["forks"]],
+    ),
     _bytes("disk_read", "Disk", "read", "disk read"),
     _bytes("disk_write", "Disk", "written", "disk written"),
     _bytes("net_received", "Network", "received", "net received"),
     _bytes("net_sent", "Network", "sent", "net sent"),
 )
 # What cpu is where there are no counters: in imported data the original's cpu_usage, and that of a single sample.
-CPU_OF_WINDOWS = SYSTEM_CPU._replace(source=SAMPLE, value=_SAMPLE.cpu_percent)
+CPU_OF_WINDOWS = SYSTEM_CPU._replace(source=SAMPLE, value=_SAMPLE.cpu_percent, largest=None)
 CPU_OF_IMPORTED = CPU_OF_WINDOWS._replace(value=case((_SAMPLE.uptime_seconds.is_(None), _SAMPLE.cpu_percent)))
 RECORDER_CPU = Metric("recorder_cpu", "ms", SAMPLE, _SAMPLE.recorder_cpu_ms)
 # What a panel says beside its title, where that does not say it all.

@@ -56,11 +56,17 @@ class TimeRange(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """How many samples a range holds, and the instants (UTC) of the first and the last; None: it holds none."""
+    """How many samples were taken in a range, and the instants (UTC) of the first and the last; None: it holds none.
+
+    *rows*: so many of them are left, where others were condensed into them. *condensed_until*: the last of these;
+    None: there are none.
+    """
 
     samples: int
     first: datetime | None
     last: datetime | None
+    rows: int
+    condensed_until: datetime | None
 
 
 def system_log(span: TimeRange, time_format: TimeFormat, *, wide: bool = False) -> Select[Any]:
@@ -113,9 +119,16 @@ def process_of() -> Select[int, int, str, int, str]:
 def extent(connection: Connection, span: TimeRange) -> Extent:
     """Return what the database holds of *span*."""
     table = SystemSample.__table__.c
-    found = select(func.count(), func.min(table.taken_at), func.max(table.taken_at)).where(*span.holds(table))
-    samples, first, last = connection.execute(found).one()
-    return Extent(samples, first and first.replace(tzinfo=UTC), last and last.replace(tzinfo=UTC))
+    found = select(
+        func.coalesce(func.sum(func.coalesce(table.samples, 1)), 0),
+        func.min(table.taken_at),
+        func.max(table.taken_at),
+        func.count(),
+        func.max(table.taken_at).filter(table.samples.is_not(None)),
+    ).where(*span.holds(table))
+    samples, first, last, rows, condensed = connection.execute(found).one()
+    first, last, condensed = (each and each.replace(tzinfo=UTC) for each in (first, last, condensed))
+    return Extent(samples, first, last, rows, condensed)
 
 
 def _log(view: Table, names: Iterable[str], span: TimeRange, time_format: TimeFormat) -> Select[Any]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from typing import cast as is_a
 
-from sqlalchemy import ColumnElement, Connection, Integer, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, Integer, cast, func, select, union_all
 
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
@@ -134,17 +134,23 @@ def statistics(connection: Connection, covered: Coverage, parts: int, *metrics: 
     selected = []
     for metric in metrics:
         columns = metric.source.c
-        weight = columns.get("seconds", literal(covered.usual_seconds or 1.0))
+        weight = columns.get("seconds", metric.samples * (covered.usual_seconds or 1.0))
         selected.append(
-            select(columns.taken_at, metric.value.label("value"), weight.label("weight")).where(
-                *span.holds(columns), metric.value.is_not(None)
-            )
+            select(
+                columns.taken_at,
+                metric.value.label("value"),
+                metric.peak.label("peak"),
+                metric.samples.label("samples"),
+                weight.label("weight"),
+            ).where(*span.holds(columns), metric.value.is_not(None))
         )
     values = union_all(*selected).cte("measured")
+    by_value = (values.c.value, values.c.taken_at.desc())
     ranked = select(
         values,
-        func.row_number().over(order_by=(values.c.value, values.c.taken_at.desc())).label("place"),
-        func.count().over().label("places"),
+        func.sum(values.c.samples).over(order_by=by_value, rows=(None, 0)).label("place"),
+        func.sum(values.c.samples).over().label("places"),
+        func.row_number().over(order_by=(values.c.peak.desc(), values.c.taken_at)).label("place_of_peak"),
     ).subquery()
     place, places, value = ranked.c.place, ranked.c.places, ranked.c.value
 
@@ -153,13 +159,13 @@ def statistics(connection: Connection, covered: Coverage, parts: int, *metrics: 
 
     row = connection.execute(
         select(
-            func.count(),
+            func.sum(ranked.c.samples),
             func.sum(value * ranked.c.weight) / func.nullif(func.sum(ranked.c.weight), 0),
             at(50),
             at(95),
-            func.max(value),
-            func.max(ranked.c.taken_at).filter(place == places),
-            func.sum(value),
+            func.max(ranked.c.peak),
+            func.max(ranked.c.taken_at).filter(ranked.c.place_of_peak == 1),
+            func.sum(value * ranked.c.samples),
         )
     ).one()
     if not row[0] or held.first is None or held.last is None:
@@ -169,6 +175,6 @@ def statistics(connection: Connection, covered: Coverage, parts: int, *metrics: 
     length = max((held.last - held.first).total_seconds() / 86400, 1e-9)
     part = cast(func.min((func.julianday(values.c.taken_at) - begin) / length * parts, parts - 1), Integer)
     maxima: list[float | None] = [None] * parts
-    for index, maximum in connection.execute(select(part, func.max(values.c.value)).group_by(part)):
+    for index, maximum in connection.execute(select(part, func.max(values.c.peak)).group_by(part)):
         maxima[max(index, 0)] = maximum
     return Statistics(metrics[0], count, mean, p50, p95, largest, largest_at.replace(tzinfo=UTC), total, maxima)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from perftrack.errors import PerftrackError
 from perftrack.reading import queries
 from perftrack.reading.coverage import FUTURE, Coverage, coverage, newest_recorded, recent_seconds
+from perftrack.reading.forecast import COUNTED_SAMPLES, Forecast, forecast
 from perftrack.reading.machines import machines
 from perftrack.reading.metrics import RECORDER_CPU
 from perftrack.reading.openers import Opener, openers
@@ -20,27 +21,22 @@ from perftrack.reading.report import Statistics, statistics
 from perftrack.reading.snapshot import snapshot
 from perftrack.scheduling.plan import schedules
 from perftrack.scheduling.schedule import Schedule
-from perftrack.settings import default_database
+from perftrack.settings import Settings, default_database
 from perftrack.storage import pending, tick_sql
 from perftrack.storage.failures import Failure, failures
 from perftrack.storage.models import Base, ProcessSample, SystemSample
 from perftrack.storage.sqlite_file import log_bytes
 
 DAY = timedelta(days=1)
-# Growth is that of so many days, or of as many as there are.
-GROWTH_DAYS = 7
-LEAST_FOR_GROWTH = timedelta(hours=1)
 # The newest sample is late when it is so many usual intervals old; where nothing is usual yet, so many minutes.
 LATE_INTERVALS = 3
-# Of more samples than this, process rows are counted in some and not in all.
-COUNTED_SAMPLES = 2000
 
 
 class Status(NamedTuple):
     """How recording is doing.
 
     *size_bytes*: the database with its write-ahead log, *log_bytes* of which are that, where these processes have it
-    open: *log_openers*. *growth_bytes*: a day; None: not known yet. *rows*: of each table; of process_sample an
+    open: *log_openers*. *rows*: of each table; of process_sample an
     estimate where *rows_estimated*. *age_seconds*: of the newest sample; None: there is none. *usual_seconds* and
     *cost* are of the day before the newest sample, *day* is the last day before now. *is_late*: the newest sample is
     older than it should be, or there is none. *failures*: the newest first.
@@ -55,7 +51,7 @@ class Status(NamedTuple):
     size_bytes: int
     log_bytes: int
     log_openers: list[Opener]
-    growth_bytes: float | None
+    forecast: Forecast
     rows: dict[str, int]
     rows_estimated: bool
     held: Extent
@@ -70,9 +66,10 @@ class Status(NamedTuple):
     schedules: list[Schedule]
 
 
-def status(database: str, host: str | None = None, now: datetime | None = None) -> Status:
-    """Return how recording into *database* is doing. *host*: see `machines`. Raises: PerftrackError."""
+def status(settings: Settings, host: str | None = None, now: datetime | None = None) -> Status:
+    """Return how recording is doing with *settings*. *host*: see `machines`. Raises: PerftrackError."""
     now = now or datetime.now(UTC)
+    database = settings.database
     with snapshot(database) as connection:
         hosts = machines(connection, host)
         held = queries.extent(connection, TimeRange())
@@ -93,9 +90,9 @@ def status(database: str, host: str | None = None, now: datetime | None = None) 
             size_bytes=size,
             log_bytes=log,
             log_openers=openers(database) if log else [],
-            growth_bytes=_growth(connection, held, size),
+            forecast=forecast(connection, settings, held, size),
             rows=_rows(connection, held),
-            rows_estimated=held.samples > COUNTED_SAMPLES,
+            rows_estimated=held.rows > COUNTED_SAMPLES,
             held=held,
             newest_at=newest_at,
             age_seconds=age,
@@ -118,15 +115,6 @@ def failures_of(database: str) -> list[Failure]:
     return sorted(found, key=lambda failure: failure.last_at, reverse=True)
 
 
-def _growth(connection: Connection, held: Extent, size: int) -> float | None:
-    """Return bytes per day: what a sample takes in the mean, times the samples of a day lately."""
-    if held.first is None or held.last is None or held.last - held.first < LEAST_FOR_GROWTH:
-        return None
-    since = max(held.first, held.last - GROWTH_DAYS * DAY)
-    lately = queries.extent(connection, TimeRange(since)).samples
-    return size / held.samples * lately / ((held.last - since) / DAY)
-
-
 def _rows(connection: Connection, held: Extent) -> dict[str, int]:
     counted = {
         name: connection.execute(select(func.count()).select_from(table)).scalar_one()
@@ -134,9 +122,9 @@ def _rows(connection: Connection, held: Extent) -> dict[str, int]:
         if table is not ProcessSample.__table__
     }
     # counting those of a year would read the whole database, and a monitor may ask every minute
-    every = max(1, held.samples // COUNTED_SAMPLES)
+    every = max(1, held.rows // COUNTED_SAMPLES)
     some = select(SystemSample.id).where(SystemSample.id % every == 0)
     chosen = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
     found = select(func.count()).where(ProcessSample.sample_id.in_(some))
     rows = connection.execute(found).scalar_one()
-    return counted | {"process_sample": round(rows * held.samples / chosen) if chosen else rows}
+    return counted | {"process_sample": round(rows * held.rows / chosen) if chosen else rows}

@@ -18,6 +18,7 @@ from perftrack.reading.queries import TimeRange
 
 UnitOrder = Literal["cpu", "rss", "io", "threads"]
 
+# A condensed row has the peak of its group, which is its own where no other one is in it.
 # *_below: what of it the groups of other units below used. newest: the last sample in which something had changed;
 # peak: the highest percentage, in hundredths, and its sample, as one number.
 _COUNTERS = ("cpu_ms", "cpu_estimated_ms", "read_bytes", "write_bytes", "oom_kills")
@@ -25,7 +26,7 @@ _SUMS = tuple(f"{name}{of}" for name in _COUNTERS for of in ("", "_below"))
 _LARGEST = ("newest", "peak", "memory_max_bytes", "tasks_max")
 _CREATE = (
     f"CREATE TEMPORARY TABLE grown (key PRIMARY KEY, {', '.join([*_LARGEST, *_SUMS])})",
-    f"CREATE TEMPORARY TABLE interval (sample_id, cgroup_id, cpu_percent, {', '.join(_COUNTERS)})",
+    f"CREATE TEMPORARY TABLE interval (sample_id, cgroup_id, cpu_percent, cpu_percent_max, {', '.join(_COUNTERS)})",
 )
 _MERGED = ", ".join(
     [f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in _SUMS]
@@ -36,10 +37,12 @@ _SIGNED = ", ".join(f"sum(CASE sign WHEN {sign} THEN {name} END)" for name in _C
 # wherever it is used.
 _INTERVALS = f"""
 INSERT INTO interval
-SELECT CASE WHEN :is_seen THEN sample_id END, cgroup_id, CASE WHEN :is_seen THEN cpu_percent END, cpu_ms * share,
+SELECT CASE WHEN :is_seen THEN sample_id END, cgroup_id, CASE WHEN :is_seen THEN cpu_percent END,
+  CASE WHEN :is_seen THEN cpu_percent_max END, cpu_ms * share,
   CASE WHEN share < 1 THEN cpu_ms * share END, read_bytes * share, write_bytes * share, oom_kills * share
 FROM (
-  SELECT sample_id, cgroup_id, cpu_percent, cpu_ms, read_bytes, write_bytes, oom_kills, {SHARE} AS share
+  SELECT sample_id, cgroup_id, cpu_percent, cpu_percent_max, cpu_ms, read_bytes, write_bytes, oom_kills,
+    {SHARE} AS share
   FROM cgroup_interval WHERE {IN_PART} LIMIT -1)
 WHERE :is_seen OR share > 0
 """
@@ -65,14 +68,21 @@ SELECT key, max(CAST(max(0, cpu_percent) * 100 AS INTEGER) << 32 | sample_id)
 FROM (
   SELECT iif(sign = 1, {{key}}, {{above}}) AS key, each.sample_id, sum(sign * cpu_percent) AS cpu_percent
   FROM interval AS each {_BOTH_SIDES} AND cpu_percent IS NOT NULL
-  GROUP BY each.sample_id, 1)
+  GROUP BY each.sample_id, 1
+  UNION ALL
+  SELECT {{key}}, each.sample_id, cpu_percent_max
+  FROM interval AS each JOIN cgroup ON cgroup.id = each.cgroup_id
+    LEFT JOIN cgroup AS parent ON parent.id = cgroup.parent_id
+  WHERE cpu_percent_max > cpu_percent AND {{key}} IS NOT {{above}} AND {{key}} NOT IN (SELECT key FROM around))
 WHERE true
 GROUP BY key
 ON CONFLICT (key) DO UPDATE SET peak = coalesce(max(peak, excluded.peak), peak, excluded.peak)
 """
 _ADD_HELD = """
 INSERT INTO grown (key, memory_max_bytes, tasks_max)
-SELECT key, max(memory_bytes), max(tasks) FROM held WHERE memory_bytes IS NOT NULL OR tasks IS NOT NULL GROUP BY key
+SELECT key, max(memory_bytes), max(tasks)
+FROM (SELECT key, memory_bytes, tasks FROM held UNION ALL SELECT key, memory_bytes, tasks FROM peak)
+WHERE memory_bytes IS NOT NULL OR tasks IS NOT NULL GROUP BY key
 ON CONFLICT (key) DO UPDATE SET
   memory_max_bytes = coalesce(max(memory_max_bytes, excluded.memory_max_bytes), memory_max_bytes,
     excluded.memory_max_bytes),

@@ -69,10 +69,10 @@ INSERT INTO used
 SELECT {one}, max(sample_id << 32 | process_id), max(CAST(cpu_percent * 100 AS INTEGER) << 32 | sample_id),
   sum(cpu_ms), sum(cpu_estimated_ms), sum(children_cpu_ms), 0, sum(seconds), sum(read_bytes), sum(write_bytes),
   sum(own_read_bytes), sum(own_write_bytes),
-  max(rss_bytes), sum(rss_bytes), count(rss_bytes), max(num_threads){further}
+  max(rss_max_bytes), sum(rss_bytes * samples), sum(iif(rss_bytes IS NULL, 0, samples)), max(num_threads){further}
 FROM (
   SELECT key, {any}(process_id) AS process_id, CASE WHEN :is_seen THEN sample_id END AS sample_id,
-    {sum}(CASE WHEN :is_seen THEN cpu_percent END) AS cpu_percent,
+    {cpu_peak} AS cpu_percent,
     {sum}(cpu_ms * share) AS cpu_ms,
     {sum}(CASE WHEN share < 1 THEN cpu_ms * share END) AS cpu_estimated_ms,
     {sum}(children_ms) AS children_cpu_ms,
@@ -82,10 +82,13 @@ FROM (
     {sum}(own_read_bytes * share) AS own_read_bytes,
     {sum}(own_write_bytes * share) AS own_write_bytes,
     {sum}(CASE WHEN :is_seen THEN rss_bytes END) AS rss_bytes,
-    {sum}(CASE WHEN :is_seen THEN num_threads END) AS num_threads{further_of_sample}
+    {rss_peak} AS rss_max_bytes,
+    {any}(CASE WHEN :is_seen THEN max(samples, 1) END) AS samples,
+    {threads_peak} AS num_threads{further_of_sample}
   FROM (
     SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, {children_ms} AS children_ms, cpu_percent,
-      read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_bytes, num_threads{columns}, {share} AS share
+      cpu_percent_max, read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_bytes, rss_max_bytes,
+      num_threads, num_threads_max, samples{columns}, {share} AS share
     FROM process_interval
     WHERE {in_part} AND {asked}
     LIMIT -1) AS interval
@@ -131,7 +134,8 @@ class Usage(NamedTuple):
     *cpu_estimated_ms*: so much of cpu_ms is shares of intervals that are not in the range as a whole.
     *children_cpu_ms*: what its ended children used that no sample shows, at least; *children_estimated_ms* likewise.
     *cpu_percent_mean*: percent of one CPU over the time that is known; *cpu_percent_max*: of the interval that ended
-    at *cpu_percent_max_at* (UTC). Memory and threads: of a group, those of all its processes in a sample together.
+    at *cpu_percent_max_at* (UTC). Memory and threads: of a group, those of all its processes in a sample together; of
+    condensed samples, peaks of a group are at least so large.
     *read_bytes*, *write_bytes*: with those of children that have ended; *own_*: what of them is certainly its own.
     *further*: of the further metrics of the list, the total of a counter and the peak of a gauge.
     """
@@ -198,10 +202,13 @@ def add_up(
             key=key,
             any="" if of_processes else "max",
             sum="" if of_processes else "sum",
+            cpu_peak=_peak("cpu_percent", "cpu_percent_max", of_processes=of_processes),
+            rss_peak=_peak("rss_bytes", "rss_max_bytes", of_processes=of_processes),
+            threads_peak=_peak("num_threads", "num_threads_max", of_processes=of_processes),
             grouped="" if of_processes else "GROUP BY +interval.sample_id, key",
             further="".join(f", {_peak_or_total(metric)}({metric.name})" for metric in _FURTHER),
-            further_of_sample="".join(_of_sample(metric, "" if of_processes else "sum") for metric in _FURTHER),
-            columns="".join(f", {metric.column}" for metric in _FURTHER),
+            further_of_sample="".join(_of_sample(metric, of_processes=of_processes) for metric in _FURTHER),
+            columns="".join(f", {each}" for metric in _FURTHER for each in {metric.column, _peak_column(metric)}),
             share=SHARE,
             in_part=IN_PART,
             asked=_ASKED,
@@ -221,11 +228,23 @@ def _peak_or_total(metric: ProcessMetric) -> str:
     return "max" if metric.per_second is None else "sum"
 
 
-def _of_sample(metric: ProcessMetric, added_up: str) -> str:
-    value = (
-        f"CASE WHEN :is_seen THEN {metric.column} END" if metric.per_second is None else f"{metric.column} * share"
-    )
-    return f", {added_up}({value}) AS {metric.name}"
+def _of_sample(metric: ProcessMetric, *, of_processes: bool) -> str:
+    if metric.per_second is None:
+        return f", {_peak(metric.column, _peak_column(metric), of_processes=of_processes)} AS {metric.name}"
+    return f", {'' if of_processes else 'sum'}({metric.column} * share) AS {metric.name}"
+
+
+def _peak_column(metric: ProcessMetric) -> str:
+    return metric.column if metric.peak_column == "NULL" else metric.peak_column
+
+
+def _peak(value: str, peak: str, *, of_processes: bool) -> str:
+    """Return SQL for the largest value in what a row, or those of a group in a sample, stand for.
+
+    Of a group of condensed rows it is at least as large: their peaks need not have been at once.
+    """
+    seen = f"CASE WHEN :is_seen THEN {peak} END"
+    return seen if of_processes else f"max(sum(CASE WHEN :is_seen THEN {value} END), max({seen}))"
 
 
 def largest(

@@ -83,10 +83,12 @@ _METRICS = {metric.name: metric for metric in SYSTEM}
 
 
 def _where_unknown(other: ColumnElement[Any], metric: Metric) -> Metric:
-    return metric._replace(value=case((other.is_(None), metric.value)))
+    return metric._replace(value=case((other.is_(None), metric.value)), largest=case((other.is_(None), metric.peak)))
 
 
-_LOAD = _METRICS["load_1min"]._replace(value=SAMPLE.c.load_1min * 100.0 / func.nullif(SAMPLE.c.cpu_count, 0))
+_PER_CPU = 100.0 / func.nullif(SAMPLE.c.cpu_count, 0)
+_LOAD = _METRICS["load_1min"]
+_LOAD = _LOAD._replace(value=_LOAD.value * _PER_CPU, largest=_LOAD.peak * _PER_CPU)
 # Least spreads: some percent of the machine are what a few idle services make; of load, one task for five CPUs.
 MEASURES = (
     Measure(_METRICS["cpu"], "CPU", "cpu", 2.0),
@@ -101,20 +103,22 @@ _SOURCES: tuple[tuple[FromClause, str, str], ...] = (
     (SYSTEM_INTERVAL, "datetime", "seconds"),
     (SAMPLE, "taken_at_local", "NULL"),
 )
+_WEIGHTS = {SYSTEM_INTERVAL: "seconds", SAMPLE: "coalesce(samples, 1)"}
 _OF_HOST = {
     SYSTEM_INTERVAL: "+host = :host",
     SAMPLE: OF_HOST,
 }
 
 _CREATE = "CREATE TEMPORARY TABLE part_of_day (metric, slot, mean, high)"
-# One pass over each source, whatever number of measures it has.
+# One pass over each source, whatever number of measures it has. A condensed hour is in both of its parts.
 _COLLECT = """
 INSERT INTO part_of_day
 WITH wide AS MATERIALIZED (
-  SELECT {slot} AS slot, {columns} FROM {source}
-  WHERE taken_at >= :since AND taken_at < :until AND {of_host} GROUP BY 1)
+  SELECT {slot} - before AS slot, {columns} FROM {source} JOIN (SELECT 0 AS before UNION ALL SELECT 1)
+  WHERE taken_at >= :since AND taken_at < :until AND {of_host} AND (NOT before OR {in_both}) GROUP BY 1)
 {each}
 """
+_MEAN = "sum({value} * {weight}) / nullif(sum(iif({value} IS NULL, 0, {weight})), 0)"
 _EACH = "SELECT '{name}', slot, mean_{number}, high_{number} FROM wide WHERE high_{number} IS NOT NULL"
 # A job that is daily is so by the highest value of each day, though it be shorter than half an hour.
 _MEDIANS = """
@@ -154,9 +158,12 @@ def norm(connection: Connection, span: TimeRange) -> Norm:
     held = extent(connection, before._replace(until=span.until))
     if held.samples < SAMPLES_MIN:
         return Norm(0, held.first, held.samples, {})
-    found = _medians(connection, before, by_part=True)
+    # of hours that are condensed only means are known: they are compared with means, and all others with peaks
+    within = extent(connection, span)
+    of_hours = within.last is not None and within.condensed_until == within.last
+    found = _medians(connection, before, by_part=True, of_hours=of_hours)
     if any(usual.days < DAYS_MIN for usual in found.values()) or len({part for _, part in found}) < PARTS:
-        found |= _medians(connection, before._replace(until=span.until), by_part=False)
+        found |= _medians(connection, before._replace(until=span.until), by_part=False, of_hours=of_hours)
     days = max((usual.days for (_, part), usual in found.items() if part != ALL_HOURS), default=0)
     return Norm(days, held.first, held.samples, found)
 
@@ -178,16 +185,23 @@ def values(connection: Connection, span: TimeRange) -> Iterator[tuple[list[Measu
         yield measures, iter(connection.execute(text(statement), bounds(span)))
 
 
-def _medians(connection: Connection, span: TimeRange, *, by_part: bool) -> dict[tuple[str, int], Usual]:
-    """Return what is usual by metric and part of the day, or not *by_part*, of all samples alike."""
+def _medians(
+    connection: Connection, span: TimeRange, *, by_part: bool, of_hours: bool
+) -> dict[tuple[str, int], Usual]:
+    """Return what is usual by metric and part of the day, or not *by_part*, of all samples alike.
+
+    *of_hours*: what condensed samples had on average, and not the peaks in them.
+    """
     connection.execute(text("DROP TABLE IF EXISTS part_of_day"))
     connection.execute(text(_CREATE))
     for source, at, _ in _SOURCES:
         measures = [each for each in MEASURES if each.metric.source is source]
         statement = _COLLECT.format(
-            slot=_slot(at) if by_part else "taken_at",
+            slot=_slot(at) if by_part else "id" if source is SAMPLE else "sample_id",
+            in_both="samples > 1" if by_part else "false",
             columns=", ".join(
-                f"avg({_sql(each)}) AS mean_{number}, max({_sql(each)}) AS high_{number}"
+                f"{_MEAN.format(value=f'({_sql(each)})', weight=_WEIGHTS[source])} AS mean_{number}, "
+                f"max({_sql(each, is_peak=not of_hours)}) AS high_{number}"
                 for number, each in enumerate(measures)
             ),
             source=source,
@@ -212,8 +226,9 @@ def _slot(local_time: str) -> str:
     return f"CAST(strftime('%s', {local_time}) AS INTEGER) / {PART_SECONDS}"
 
 
-def _sql(measure: Measure) -> str:
-    return str(measure.metric.value.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+def _sql(measure: Measure, *, is_peak: bool = False) -> str:
+    value = measure.metric.peak if is_peak else measure.metric.value
+    return str(value.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
 
 
 def bounds(span: TimeRange) -> dict[str, str]:

@@ -33,6 +33,7 @@ def vacuum(database: str) -> Vacuumed:
         used = pragma(connection, "page_count") - pragma(connection, "freelist_count")
         before = os.path.getsize(database) + log_bytes(database)
         _require_room(os.path.dirname(database), used * pragma(connection, "page_size"))
+        answers(connection, "PRAGMA auto_vacuum = INCREMENTAL")  # from now on, as in a database that is new
         answers(connection, "VACUUM")
         ((busy, _, _),) = answers(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
         return Vacuumed(before, os.path.getsize(database) + log_bytes(database), not busy)

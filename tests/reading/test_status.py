@@ -19,6 +19,7 @@ from machine import Machine, process
 
 from perftrack.cli import status as cli_status
 from perftrack.reading import status
+from perftrack.settings import load
 from perftrack.storage import failures
 
 
@@ -124,7 +125,7 @@ class TestItTells:
     ) -> None:
         monkeypatch.setattr(status, "COUNTED_SAMPLES", 10)
         minutes_of(machine, 45, 0)
-        found = status.status(path)
+        found = status.status(load({"database": path}))
         assert (found.rows["process_sample"], found.rows_estimated) == (45, True)
 
     def test_of_the_gaps_of_the_last_day(self, machine: Machine, perftrack: Run) -> None:

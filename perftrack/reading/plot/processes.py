@@ -19,12 +19,14 @@ Point = tuple[float | None, float | None, float | None]  # minimum, mean, maximu
 UNATTRIBUTED = "(unattributed)"
 
 _NAMES = ", ".join(metric.name for metric in PROCESS)
+_PEAKS = ", ".join(f"{metric.name}_peak" for metric in PROCESS)
 # A cell is what the processes of one name used in the interval of one sample, on average. Of intervals that reach
-# further back, those that are equally long are a row of their own; *seconds* says how long.
+# further back, those that are equally long are a row of their own; *seconds* says how long. *_peak*: of condensed
+# rows, the largest that one of the processes had.
 _CREATE = f"""
 CREATE TEMPORARY TABLE place (sample_id INTEGER PRIMARY KEY, place, boot_id, since_seconds, until_seconds, worked);
 CREATE INDEX temp.place_of_uptime ON place (boot_id, until_seconds);
-CREATE TEMPORARY TABLE cell (sample_id, name, seconds, sample_seconds, {_NAMES});
+CREATE TEMPORARY TABLE cell (sample_id, name, seconds, sample_seconds, {_NAMES}, {_PEAKS});
 CREATE TEMPORARY TABLE earlier (boot_id, name, since_seconds, until_seconds, {_NAMES});
 CREATE TEMPORARY TABLE point (name, place, samples, {
     ", ".join(f"{metric.name}_{kind}" for metric in PROCESS for kind in ("min", "mean", "max"))
@@ -39,7 +41,7 @@ def _in_cell(metric: ProcessMetric) -> str:
 
 
 def _of_point(value: str) -> str:
-    return f"min({value}), avg({value}), max({value})"
+    return f"min({value}), avg({value}), coalesce(max(max({value}), max({value}_peak)), max({value}))"
 
 
 _PLACES = """
@@ -58,7 +60,8 @@ WHERE id = sample_id
 _CELLS = f"""
 INSERT INTO cell
 SELECT sample_id, name, iif(seconds > sample_seconds, seconds, NULL) AS reach, sample_seconds,
-  {", ".join(map(_in_cell, PROCESS))}
+  {", ".join(map(_in_cell, PROCESS))},
+  {", ".join(f"max(CASE WHEN samples > 1 THEN {metric.peak_column} END)" for metric in PROCESS)}
 FROM process_interval
 WHERE taken_at >= :since AND taken_at < :until AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
   AND +sample_id IN (SELECT sample_id FROM place)
@@ -74,7 +77,7 @@ _OVERLAPS = f"""
 INSERT INTO cell
 SELECT sample_id, name, NULL, NULL, {
     ", ".join("NULL" if metric.per_second is None else f"{metric.name} * share" for metric in PROCESS)
-}
+}, {", ".join("NULL" for _ in PROCESS)}
 FROM (SELECT earlier.*, sample_id, (min(earlier.until_seconds, place.until_seconds)
     - max(earlier.since_seconds, place.since_seconds)) / (place.until_seconds - place.since_seconds) AS share
   FROM earlier CROSS JOIN place ON place.boot_id = earlier.boot_id
@@ -88,7 +91,8 @@ DELETE FROM earlier WHERE since_seconds + 0.001 >= (
 _POINTS = f"""
 INSERT INTO point
 SELECT name, place, count(cpu), {", ".join(_of_point(metric.name) for metric in PROCESS)}
-FROM (SELECT sample_id, name, {", ".join(f"sum({metric.name}) AS {metric.name}" for metric in PROCESS)}
+FROM (SELECT sample_id, name, {", ".join(f"sum({metric.name}) AS {metric.name}" for metric in PROCESS)},
+    {", ".join(f"max({metric.name}_peak) AS {metric.name}_peak" for metric in PROCESS)}
   FROM cell GROUP BY sample_id, name) JOIN place USING (sample_id)
 GROUP BY name, place
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, DateTime, Row, Select, bindparam, func, literal, select
+from sqlalchemy import ColumnElement, Connection, DateTime, Row, Select, bindparam, case, func, literal, select
 
 from perftrack.reading.coverage import Coverage
 from perftrack.reading.metrics import CPU_OF_IMPORTED, CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, UNITS, Metric
@@ -60,7 +60,7 @@ def read_series(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AllSeries:
     """Return the series of what *covered* covers. *names*: of the processes to show; empty: the largest."""
-    is_bucketed = covered.held.samples > POINTS
+    is_bucketed = covered.held.rows > POINTS
     hosts = covered.span.hosts
     samples = _statement(SAMPLE, _GAUGES, hosts, is_bucketed=is_bucketed)
     intervals = _statement(SYSTEM_INTERVAL, _COUNTERS, hosts, is_bucketed=is_bucketed)
@@ -122,7 +122,7 @@ def _statement(source: Any, metrics: list[Metric], hosts: tuple[str, ...], *, is
     sample_id = source.c["id" if source is SAMPLE else "sample_id"]
     since, until = (bindparam(end, type_=DateTime) for end in ("since", "until"))
     looks = [func.count(source.c.cgroups_seen).label("looks")] if source is SAMPLE else []
-    values = [extreme(metric.value) for metric in metrics for extreme in (func.min, func.avg, func.max)]
+    values = [each for metric in metrics for each in _point(metric)]
     key = literal(0) if is_bucketed else sample_id
     of_host = TimeRange(hosts=hosts).holds(source.c)
     statement = (
@@ -131,6 +131,14 @@ def _statement(source: Any, metrics: list[Metric], hosts: tuple[str, ...], *, is
         .having(func.count() > 0)
     )
     return statement if is_bucketed else statement.group_by(taken_at, sample_id).order_by(taken_at, sample_id)
+
+
+def _point(metric: Metric) -> tuple[ColumnElement[Any], ...]:
+    """Return minimum, mean and maximum, over time or, of a gauge, over the samples that rows stand for."""
+    weight = metric.source.c.get("seconds", metric.samples)
+    whole = func.sum(case((metric.value.is_not(None), weight)))
+    mean = func.coalesce(func.sum(metric.value * weight) / func.nullif(whole, 0), func.avg(metric.value))
+    return func.min(metric.value), mean, func.max(metric.peak)
 
 
 def _system(rows: list[Row[Any] | None], metrics: list[Metric]) -> dict[str, list[Point | None]]:

@@ -27,11 +27,13 @@ CREATE TEMPORARY TABLE unit_point (metric, unit, place, looks, least, sum, most)
 """
 _CPU = f"""
 INSERT INTO unit_point
-SELECT 'cpu', key, place, count(*), min(cpu_ms / seconds / 10), sum(cpu_ms), max(cpu_ms / seconds / 10)
+SELECT 'cpu', key, place, count(*), min(cpu_ms / seconds / 10), sum(cpu_ms), max(max(cpu_ms / seconds / 10, peak))
 FROM (
-  SELECT iif(sign = 1, key, above) AS key, sample_id, place, seconds, max(0, sum(sign * cpu_ms)) AS cpu_ms
+  SELECT iif(sign = 1, key, above) AS key, sample_id, place, seconds, max(0, sum(sign * cpu_ms)) AS cpu_ms,
+    coalesce(max(iif(sign = 1 AND key NOT IN (SELECT key FROM around), peak, 0)), 0) AS peak
   FROM (
     SELECT {UNIT.key} AS key, {UNIT.above} AS above, interval.sample_id, interval.cpu_ms, look.seconds,
+      interval.cpu_percent_max AS peak,
       coalesce(:place, look.place) AS place
     FROM (SELECT * FROM cgroup_interval WHERE taken_at >= :since AND taken_at < :until LIMIT -1) AS interval
       JOIN look ON look.sample_id = interval.sample_id
@@ -55,6 +57,10 @@ _MEMORY_OF_PART = f"""
 INSERT INTO unit_point
 SELECT 'rss', key, :place, sum(looks), min(memory_bytes), sum(memory_bytes * looks), max(memory_bytes)
 FROM ({_STEPS}) WHERE memory_bytes IS NOT NULL GROUP BY key
+"""
+_PEAK_OF_PART = """
+UPDATE unit_point SET most = max(most, peak.memory_bytes) FROM peak
+WHERE metric = 'rss' AND place = :place AND peak.key = unit AND peak.memory_bytes IS NOT NULL
 """
 _MEMORY_OF_LOOKS = f"""
 INSERT INTO unit_point
@@ -110,6 +116,7 @@ class UnitPoints:
             self._boots = [boot_id for (boot_id,) in self._execute(_BOOTS, part | {"host": self._host})]
         else:
             self._execute(_MEMORY_OF_PART, {"place": place})
+            self._execute(_PEAK_OF_PART, {"place": place})
         self._looked |= {row.place: row for row in self._execute(_LOOKED, {"place": place})}
 
     def series(self, metric: ProcessMetric, count: int, places: list[int]) -> dict[str, list[Point | None]]:

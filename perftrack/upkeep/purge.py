@@ -5,10 +5,14 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import NamedTuple
 
 from perftrack.storage.condensing import condense
 from perftrack.storage.purging import purge, sweep
+from perftrack.storage.sqlite_file import connect, explained
+from perftrack.upkeep.copying import answers, contents, pragma
+from perftrack.upkeep.vacuum import vacuum
 
 # A piece at a time, so that ticks come between: some tens of milliseconds.
 _ROWS = 5000
@@ -24,8 +28,8 @@ class Due(NamedTuple):
 
 
 class Purged(NamedTuple):
-    """What was done. *orphans*: rows that no sample referred to any more. *free_bytes*: of the file, that will be used
-    again; *released_bytes*: by how much the file is smaller.
+    """What was done. *orphans*: rows that no sample referred to any more. *free_bytes*: of the file, that will be
+    used again.
     """
 
     samples_before: int
@@ -34,7 +38,12 @@ class Purged(NamedTuple):
     process_rows_after: int
     orphans: int
     free_bytes: int
-    released_bytes: int
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there was nothing to do."""
+        before = self.samples_before, self.process_rows_before
+        return before == (self.samples_after, self.process_rows_after) and not self.orphans
 
 
 def due(connection: sqlite3.Connection, condense_before: str, purge_before: str) -> Due:
@@ -70,33 +79,24 @@ def purge_all(
         time.sleep(_PAUSE_SECONDS)
     orphans = sweep(connection)
     samples_left, rows_left = _counts(connection)
-    return Purged(samples, samples_left, rows, rows_left, orphans, _free_bytes(connection), 0)
+    free = pragma(connection, "freelist_count") * pragma(connection, "page_size")
+    return Purged(samples, samples_left, rows, rows_left, orphans, free)
 
 
-def release(connection: sqlite3.Connection) -> int:
-    """Give free pages back to the disk, by rewriting the file where it cannot be done otherwise; return the bytes.
-
-    Raises: sqlite3.Error.
+def release(database: str) -> int:
+    """Give free pages of *database* back to the disk, by rewriting it where it was not made for that by perftrack;
+    return by how many bytes it is smaller. Raises: PerftrackError.
     """
-    before = _pragma(connection, "page_count")
-    if _pragma(connection, "auto_vacuum") == _INCREMENTAL:
-        connection.execute("PRAGMA incremental_vacuum").fetchall()  # each row that is fetched frees a page
-    else:
-        connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
-        connection.execute("VACUUM")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return (before - _pragma(connection, "page_count")) * _pragma(connection, "page_size")
+    with explained(database), closing(connect(database)) as connection:
+        if pragma(connection, "auto_vacuum") == _INCREMENTAL:
+            before = pragma(connection, "page_count")
+            connection.executescript("PRAGMA incremental_vacuum")  # execute() would free a single page
+            answers(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+            return (before - pragma(connection, "page_count")) * pragma(connection, "page_size")
+    done = vacuum(database)
+    return done.before - done.after
 
 
 def _counts(connection: sqlite3.Connection) -> tuple[int, int]:
-    counts = (connection.execute(f"SELECT count(*) FROM {name}") for name in ("system_sample", "process_sample"))
-    samples, rows = (count.fetchone()[0] for count in counts)
-    return samples, rows
-
-
-def _free_bytes(connection: sqlite3.Connection) -> int:
-    return _pragma(connection, "freelist_count") * _pragma(connection, "page_size")
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+    rows = contents(connection).rows
+    return rows["system_sample"], rows["process_sample"]
