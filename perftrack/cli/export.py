@@ -14,6 +14,7 @@ from perftrack.cli.progress import progress_bar
 from perftrack.cli.show import count, nothing_in_range
 from perftrack.cli.targets import refuse_own_files
 from perftrack.errors import UsageError
+from perftrack.reading.growing import position_file
 from perftrack.settings import expand, load
 from perftrack.text import printable
 
@@ -43,7 +44,7 @@ def export(
             "--system-file",
             metavar="FILE",
             help="The system's rows; - is stdout. Compressed where its name ends in .gz or .zst.",
-            show_default="system_log.csv, or as configured, or .jsonl, .parquet",
+            show_default="system_log.csv or .jsonl or .parquet, or as configured",
         ),
     ] = None,
     process_file: Annotated[
@@ -53,9 +54,17 @@ def export(
             "--process-file",
             metavar="FILE",
             help="The processes' rows; - is stdout. Compressed likewise.",
-            show_default="process_log.csv, or as configured, or .jsonl, .parquet",
+            show_default="process_log.csv or .jsonl or .parquet, or as configured",
         ),
     ] = None,
+    new: Annotated[
+        bool,
+        typer.Option(
+            "--new",
+            help="Append to the files what was recorded since the last time, each row once. FILE.position beside "
+            "each keeps how far that is.",
+        ),
+    ] = False,
     wide: Annotated[
         bool, typer.Option("--wide", help="CSV: add every further column of the views system_log and process_log.")
     ] = False,
@@ -76,42 +85,46 @@ def export(
     One is of the system and one of the processes. The columns and the format are by default those of the original
     PerformanceTrack. The range is half open, since <= t < until, so that consecutive exports fit together. With - for
     one file, the other is written only if it is named too, or --directory is.
+
+    With --new, a file that was moved away (logrotate) is begun anew, and goes on where that one ended.
     """
+    settings = load({"database": database, "system_csv": system_file, "process_csv": process_file}, config)
     _refuse_what_does_not_fit(output_format, time, [system_file, process_file], spreadsheet_safe=spreadsheet_safe)
     only_named = "-" in {system_file, process_file} and directory is None
-    settings = load({"database": database, "system_csv": system_file, "process_csv": process_file}, config)
     targets = [
         None if only_named and named is None else _target(_named_for(output_format, setting, named), directory)
         for named, setting in ((system_file, settings.system_csv), (process_file, settings.process_csv))
     ]
-    refuse_own_files(settings, *(target for target in targets if target is not None))
+    named_targets = [target for target in targets if target is not None]
+    if new:
+        _refuse_for_new(output_format, since, until, targets)
+        named_targets += [position_file(target) for target in named_targets]
+    refuse_own_files(settings, *named_targets)
     first, last = options.instants(since, until)
 
     from perftrack.reading import export as exporting
+    from perftrack.reading.logs import Form
+    from perftrack.reading.new import export_new
     from perftrack.reading.queries import TimeRange
 
-    span = TimeRange(first, last)
+    time_format = time or ("local" if output_format == "csv" else "utc")
+    form = Form(output_format, wide, time_format, spreadsheet_safe)
     with progress_bar("exporting samples", shown="-" not in targets) as progress:
-        done = exporting.export(
-            settings.database,
-            targets[0],
-            targets[1],
-            span,
-            host=host,
-            output_format=output_format,
-            wide=wide,
-            time_format=time or ("local" if output_format == "csv" else "utc"),
-            spreadsheet_safe=spreadsheet_safe,
-            progress=progress,
-        )
-    if len(done.hosts) > 1 and not wide and output_format == "csv":
+        if new:
+            done = export_new(settings.database, targets[0], targets[1], form, host=host, progress=progress)
+        else:
+            span = TimeRange(first, last)
+            done = exporting.export(
+                settings.database, targets[0], targets[1], span, host=host, form=form, progress=progress
+            )
+    if len(done.hosts) > 1 and not wide and output_format == "csv" and not new:
         tell(f"the rows are of {', '.join(done.hosts)}; --host chooses, --wide has a column of it")
-    if done.in_range.samples == 0:
+    if done.in_range.samples == 0 and not new:
         tell(nothing_in_range(done.everything, settings.database))
     elif sys.stdout.isatty() and "-" not in targets:
         written = zip((done.system_rows, done.process_rows), targets, strict=True)
         wrote = " and ".join(f"{count(rows, 'row')} to {target}" for rows, target in written if rows is not None)
-        print(printable(f"wrote {wrote}"))
+        print(printable(f"{'appended' if new else 'wrote'} {wrote}"))
 
 
 def _target(setting: str, directory: str | None) -> str:
@@ -120,7 +133,7 @@ def _target(setting: str, directory: str | None) -> str:
 
 def _named_for(output_format: Format, setting: str, named: str | None) -> str:
     """Return the file's name: as it is *named* by an option, else the *setting*, ending as *output_format* does."""
-    if named is not None or output_format == "csv":
+    if named is not None or output_format == "csv" or setting == "-" or setting.startswith("/dev/"):
         return setting
     name = setting.removesuffix(".gz").removesuffix(".zst")
     compressed = "" if output_format == "parquet" else setting.removeprefix(name)  # Parquet is so within
@@ -141,3 +154,13 @@ def _refuse_what_does_not_fit(
             raise UsageError("a Parquet file has instants of its own; --time utc or local")
         if any(name is not None and name.endswith((".gz", ".zst")) for name in named):
             raise UsageError("a Parquet file is compressed within; name it without .gz or .zst")
+
+
+def _refuse_for_new(output_format: Format, since: str | None, until: str | None, targets: list[str | None]) -> None:
+    """Raise UsageError for options that --new does not go with."""
+    if output_format not in {"csv", "jsonl"}:
+        raise UsageError(f"--new appends to CSV and JSON Lines alone: a {output_format} file cannot be made longer")
+    if since is not None or until is not None:
+        raise UsageError("--new goes on where the last export ended: leave --since and --until away")
+    if "-" in targets:
+        raise UsageError("--new appends to files: name them with --system-csv and --process-csv, and not -")

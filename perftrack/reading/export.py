@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from perftrack.reading import compression, parquet, queries
-from perftrack.reading.logs import Form, RowFormat, write_log
+from perftrack.reading.logs import CSV, Form, write_log
 from perftrack.reading.machines import machines
 from perftrack.reading.output import output_files
-from perftrack.reading.queries import Extent, TimeFormat, TimeRange
+from perftrack.reading.queries import Extent, TimeRange
 from perftrack.reading.snapshot import snapshot
 
 
@@ -36,27 +34,25 @@ def export(
     span: TimeRange,
     *,
     host: str | None = None,
-    output_format: RowFormat = "csv",
-    wide: bool = False,
-    time_format: TimeFormat = "local",
-    spreadsheet_safe: bool = False,
+    form: Form = CSV,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Exported:
     """Write the rows of *span* to two files (None: not that one; '-': stdout) and return how many there were.
 
     Both come from one snapshot: a sample is in both or in neither. A name that ends in .gz or .zst is compressed.
-    *host*: see `machines`; the others: see `Form`. *progress* is told how many samples are done, of how many.
+    *host*: see `machines`. *progress* is told how many samples are done, of how many.
     Raises: PerftrackError, ClosedPipeError; then both files are as before.
     """
-    form = Form(output_format, wide, time_format, spreadsheet_safe)
     compression.require(system_file, process_file)
-    if output_format == "parquet":
+    if form.format == "parquet":
         parquet.require()
     # in this order, so that nothing is published that is no snapshot
     with output_files(system_file, process_file) as (system, process), snapshot(database) as connection:
         hosts = machines(connection, host)
         span = span._replace(hosts=tuple(hosts))
-        in_range, everything = extents(connection, span)
+        in_range = queries.extent(connection, span)
+        # counting all samples of a year would take longer than exporting an hour of it
+        everything = in_range if in_range.samples else queries.extent(connection, TimeRange())
         total = 2 * in_range.samples
         system_rows = process_rows = None
 
@@ -71,10 +67,3 @@ def export(
         if process is not None:
             process_rows = write_log(connection, "process", span, form, process, second_half)
     return Exported(system_rows, process_rows, in_range, everything, hosts)
-
-
-def extents(connection: Connection, span: TimeRange) -> tuple[Extent, Extent]:
-    """Return what the database holds of *span*, and where that is nothing, what it holds."""
-    in_range = queries.extent(connection, span)
-    # counting all samples of a year would take longer than exporting an hour of it
-    return in_range, in_range if in_range.samples else queries.extent(connection, TimeRange())

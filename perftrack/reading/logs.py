@@ -13,7 +13,7 @@ from perftrack.reading import json_lines, parquet, queries
 from perftrack.reading.process_csv import write_processes
 from perftrack.reading.queries import TimeFormat, TimeRange
 from perftrack.reading.spreadsheet import text_of
-from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG
+from perftrack.storage.views import PROCESS_LOG, PROCESS_LOG_ORIGINAL, SYSTEM_LOG, SYSTEM_LOG_ORIGINAL
 
 ROWS_AT_ONCE = 1000
 Log = Literal["system", "process"]
@@ -31,6 +31,16 @@ class Form(NamedTuple):
     wide: bool = False
     time_format: TimeFormat = "local"
     spreadsheet_safe: bool = False
+
+
+CSV = Form()
+
+
+def columns_of(log: Log, form: Form) -> list[str]:
+    """Return the names of the columns of *log* in that form."""
+    if form.wide or form.format != "csv":
+        return list(_VIEWS[log].c.keys())
+    return SYSTEM_LOG_ORIGINAL if log == "system" else PROCESS_LOG_ORIGINAL
 
 
 def write_log(

@@ -46,12 +46,14 @@ ODD_NAMES = [
 ]
 
 
-def record_mixed(connection: sqlite3.Connection, samples: int, hosts: tuple[str, ...] = ("web1",)) -> None:
+def record_mixed(
+    connection: sqlite3.Connection, samples: int, hosts: tuple[str, ...] = ("web1",), *, begin: int = 0
+) -> None:
     """Insert samples of every kind: processes come and go under odd names, in units and in none, values are missing,
     are large and have decimals, and a machine boots in between.
     """
     chance = random.Random(11)
-    for number in range(samples):
+    for number in range(begin, begin + samples):
         for host in hosts:
             rows = [
                 process_row(
@@ -75,7 +77,7 @@ def record_mixed(connection: sqlite3.Connection, samples: int, hosts: tuple[str,
                 sample(
                     *rows,
                     host=host,
-                    boot=f"{host}-{number * 2 // samples}",
+                    boot=f"{host}-{number // 20}",
                     cgroups=[cgroup_row(path, 7 * number) for path in ("/", "/system.slice/app.service")],
                     **zone,
                     uptime_seconds=60.0 * number + 0.125,

@@ -80,5 +80,5 @@ class TestMemory:
                 yield partition
 
         monkeypatch.setattr(CursorResult, "partitions", watched)
-        exporting.export(path, None, str(tmp_path / "p.csv"), TimeRange(), wide=wide)
+        exporting.export(path, None, str(tmp_path / "p.csv"), TimeRange(), form=logs.Form(wide=wide))
         assert (sum(fetched), max(fetched)) == (rows, at_once)

@@ -22,6 +22,7 @@ from pyarrow import parquet as arrow_parquet
 
 from perftrack.reading import export as exporting
 from perftrack.reading import parquet
+from perftrack.reading.logs import Form
 from perftrack.reading.queries import TimeRange
 from perftrack.storage.insertion import insert_sample
 
@@ -122,7 +123,7 @@ class TestStreaming:
                 None,
                 str(tmp_path / "p.parquet"),
                 TimeRange(until=until),
-                output_format="parquet",
+                form=Form("parquet"),
                 progress=lambda *_: held.append(pyarrow.total_allocated_bytes() - before),
             )
             try:
