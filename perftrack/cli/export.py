@@ -18,7 +18,7 @@ from perftrack.reading.growing import position_file
 from perftrack.settings import expand, load
 from perftrack.text import printable
 
-Format = Literal["csv", "jsonl", "parquet"]
+Format = Literal["csv", "jsonl", "parquet", "openmetrics"]
 
 
 def export(
@@ -28,7 +28,8 @@ def export(
         Format,
         typer.Option(
             "--format",
-            help="CSV as the original's; or JSON Lines or Parquet, with every column, typed, and times in UTC.",
+            help="CSV as the original's; JSON Lines or Parquet, with every column, typed, and times in UTC; or "
+            "OpenMetrics, one file for Prometheus.",
         ),
     ] = "csv",
     directory: Annotated[
@@ -55,6 +56,12 @@ def export(
             metavar="FILE",
             help="The processes' rows; - is stdout. Compressed likewise.",
             show_default="process_log.csv or .jsonl or .parquet, or as configured",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The one file of --format openmetrics.", show_default="- (stdout)"
         ),
     ] = None,
     new: Annotated[
@@ -87,14 +94,22 @@ def export(
     one file, the other is written only if it is named too, or --directory is.
 
     With --new, a file that was moved away (logrotate) is begun anew, and goes on where that one ended.
+
+    OpenMetrics has the system's metrics, and those of processes added up by name and unit. `promtool tsdb
+    create-blocks-from openmetrics FILE FOLDER` makes blocks of it. The last three hours are not safe to add to a
+    Prometheus that runs: end with --until 3h. For a long range, give promtool --max-block-duration=744h.
     """
     settings = load({"database": database, "system_csv": system_file, "process_csv": process_file}, config)
-    _refuse_what_does_not_fit(output_format, time, [system_file, process_file], spreadsheet_safe=spreadsheet_safe)
+    _refuse_what_does_not_fit(
+        output_format, time, [system_file, process_file], output, spreadsheet_safe=spreadsheet_safe
+    )
     only_named = "-" in {system_file, process_file} and directory is None
     targets = [
         None if only_named and named is None else _target(_named_for(output_format, setting, named), directory)
         for named, setting in ((system_file, settings.system_csv), (process_file, settings.process_csv))
     ]
+    if output_format == "openmetrics":
+        targets = [_target(output or "-", directory), None]
     named_targets = [target for target in targets if target is not None]
     if new:
         _refuse_for_new(output_format, since, until, targets)
@@ -105,18 +120,22 @@ def export(
     from perftrack.reading import export as exporting
     from perftrack.reading.logs import Form
     from perftrack.reading.new import export_new
+    from perftrack.reading.openmetrics import export_openmetrics
     from perftrack.reading.queries import TimeRange
 
-    time_format = time or ("local" if output_format == "csv" else "utc")
-    form = Form(output_format, wide, time_format, spreadsheet_safe)
+    span = TimeRange(first, last)
+    system, process = targets
     with progress_bar("exporting samples", shown="-" not in targets) as progress:
-        if new:
-            done = export_new(settings.database, targets[0], targets[1], form, host=host, progress=progress)
+        if output_format == "openmetrics":
+            done = export_openmetrics(settings.database, system or "-", span, host=host, progress=progress)
         else:
-            span = TimeRange(first, last)
-            done = exporting.export(
-                settings.database, targets[0], targets[1], span, host=host, form=form, progress=progress
-            )
+            form = Form(output_format, wide, time or ("local" if output_format == "csv" else "utc"), spreadsheet_safe)
+            if new:
+                done = export_new(settings.database, system, process, form, host=host, progress=progress)
+            else:
+                done = exporting.export(
+                    settings.database, system, process, span, host=host, form=form, progress=progress
+                )
     if len(done.hosts) > 1 and not wide and output_format == "csv" and not new:
         tell(f"the rows are of {', '.join(done.hosts)}; --host chooses, --wide has a column of it")
     if done.in_range.samples == 0 and not new:
@@ -144,11 +163,19 @@ def _refuse_what_does_not_fit(
     output_format: Format,
     time: str | None,
     named: list[str | None],
+    output: str | None,
     *,
     spreadsheet_safe: bool,
 ) -> None:
-    """Raise UsageError for options that mean nothing to the format. *named*: the files."""
+    """Raise UsageError for options that mean nothing to the format. *named*: the two files, *output* the one."""
     options.refuse_spreadsheet_safe(output_format, is_given=spreadsheet_safe)
+    if output_format == "openmetrics":
+        if named != [None, None]:
+            raise UsageError("--format openmetrics writes one file: name it with --output")
+        if time is not None:
+            raise UsageError("OpenMetrics has instants of its own: leave --time away")
+    elif output is not None:
+        raise UsageError("--output is of --format openmetrics: name the files with --system-csv and --process-csv")
     if output_format == "parquet":
         if time == "epoch":
             raise UsageError("a Parquet file has instants of its own; --time utc or local")
