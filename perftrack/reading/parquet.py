@@ -18,7 +18,7 @@ from perftrack.reading.queries import TimeFormat, is_instant
 if TYPE_CHECKING:
     import pyarrow
 
-# A row group: readers skip those that a condition rules out, and hold one at a time. 20 to 30 MB in memory.
+# A row group: readers skip those that a condition rules out, and hold one at a time. Here one is held too.
 ROWS_IN_GROUP = 100_000
 
 

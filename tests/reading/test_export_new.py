@@ -412,3 +412,18 @@ def test_a_kill_at_any_moment_gives_each_row_once(
         written = subprocess.run([*program, str(each)], stdout=subprocess.PIPE, check=True).stdout
         found += sample_ids(written.decode(), output_format)
     assert found == [number for number in range(1, samples + 1) for _ in range(300)]
+
+
+def test_the_crontab_line_of_the_readme_works(connection: sqlite3.Connection, path: str, tmp_path: Path) -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if " export --new " in line and line.startswith("*/5 * * * * "))
+    record_minutes(connection, 2)
+    command = line.removeprefix("*/5 * * * * ").replace(
+        "/opt/perftrack/bin/perftrack", f"{sys.executable} -m perftrack"
+    )
+    command = command.replace("/var/log/perftrack", str(tmp_path))
+    for number in range(2):
+        env = {**os.environ, "PERFTRACK_DATABASE": path}
+        done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), number
+    assert len((tmp_path / "process_log.jsonl").read_text().splitlines()) == 2

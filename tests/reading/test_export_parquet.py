@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -16,7 +17,7 @@ import duckdb
 import pandas
 import pyarrow
 import pytest
-from conftest import Run, on_a_terminal, process_row, sample
+from conftest import REPOSITORY, Run, on_a_terminal, process_row, sample
 from exported import INSTANTS, minute, record_minutes, record_mixed, rows_in
 from pyarrow import parquet as arrow_parquet
 
@@ -182,3 +183,10 @@ class TestARefusal:
         done = perftrack("export", "--format", "parquet", expect=1)
         assert done.stderr.startswith("perftrack: column rss_memory holds what is no int64: ")
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_query_of_the_readme_works(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(files["process_log"].parent)
+    exec(program, {})
+    assert "python3" in capsys.readouterr().out
