@@ -14,6 +14,10 @@ import pytest
 from conftest import Run
 from exported import record_mixed
 
+from perftrack.reading import export as exporting
+from perftrack.reading.logs import Form, RowFormat
+from perftrack.reading.queries import TimeRange
+
 PROGRAMS = {".gz": "gzip", ".zst": "zstd"}
 FORMATS = ("csv", "jsonl")
 
@@ -29,26 +33,26 @@ def unpacked(file: Path) -> bytes:
 class TestACompressedFile:
     @pytest.mark.parametrize("output_format", FORMATS)
     def test_holds_what_the_plain_one_does(
-        self, connection: sqlite3.Connection, perftrack: Run, tmp_path: Path, suffix: str, output_format: str
+        self, connection: sqlite3.Connection, path: str, tmp_path: Path, suffix: str, output_format: RowFormat
     ) -> None:
         record_mixed(connection, 20)
         names = [f"{log}.{output_format}" for log in ("s", "p")]
         for ending in ("", suffix):
-            files = [f"{name}{ending}" for name in names]
-            perftrack("export", "--format", output_format, "--system-csv", files[0], "--process-csv", files[1])
+            files = [str(tmp_path / f"{name}{ending}") for name in names]
+            exporting.export(path, *files, TimeRange(), form=Form(output_format))
         for name in names:
-            plain, packed = tmp_path / "work" / name, tmp_path / "work" / f"{name}{suffix}"
+            plain, packed = tmp_path / name, tmp_path / f"{name}{suffix}"
             assert unpacked(packed) == plain.read_bytes()
             assert packed.stat().st_size < plain.stat().st_size
             assert stat.S_IMODE(packed.stat().st_mode) == 0o600
 
     def test_has_the_same_bytes_whenever_it_is_made(
-        self, connection: sqlite3.Connection, perftrack: Run, tmp_path: Path, suffix: str
+        self, connection: sqlite3.Connection, path: str, tmp_path: Path, suffix: str
     ) -> None:
         record_mixed(connection, 3)
         for name in ("one", "other"):
-            perftrack("export", "--process-csv", f"{name}{suffix}")
-        one, other = ((tmp_path / "work" / f"{name}{suffix}").read_bytes() for name in ("one", "other"))
+            exporting.export(path, None, str(tmp_path / f"{name}{suffix}"), TimeRange())
+        one, other = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("one", "other"))
         assert one == other
         if suffix == ".gz":
             assert one[3:8] == bytes(5)  # RFC 1952: no name, and no time

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,11 @@ from conftest import REPOSITORY, Run, process_row, query, sample
 from exported import PROCESS_HEADER, SYSTEM_HEADER, minute, record_minutes, record_mixed
 
 from perftrack.errors import PerftrackError
+from perftrack.reading import export as exporting
 from perftrack.reading import growing
-from perftrack.reading.logs import Form
+from perftrack.reading.logs import CSV, Form
 from perftrack.reading.new import export_new
+from perftrack.reading.queries import TimeRange
 from perftrack.storage import opening
 from perftrack.storage.insertion import insert_sample
 
@@ -50,7 +53,6 @@ class TestWhatCameSince:
         self,
         connection: sqlite3.Connection,
         path: str,
-        perftrack: Run,
         tmp_path: Path,
         output_format: str,
         suffix: str,
@@ -62,10 +64,9 @@ class TestWhatCameSince:
             record_mixed(connection, number, begin=len(query(connection, "SELECT id FROM system_sample")))
             counts.append(export_new(path, *files, form).system_rows)
         assert counts == [0, 5, 0, 12, 1]
-        names = ["--system-csv", "s", "--process-csv", "p", "--format", output_format, "--wide", "--time", "local"]
-        perftrack("export", *names)
+        exporting.export(path, str(tmp_path / "s"), str(tmp_path / "p"), TimeRange(), form=form)
         for file, name in zip(files, "sp", strict=True):
-            assert text(Path(file)) == (tmp_path / "work" / name).read_bytes().decode()
+            assert text(Path(file)) == (tmp_path / name).read_bytes().decode()
             assert stat.S_IMODE(os.stat(file).st_mode) == stat.S_IMODE(os.stat(f"{file}.position").st_mode) == 0o600
 
     def test_is_by_default_in_the_originals_columns_and_says_nothing(
@@ -187,17 +188,21 @@ class TestAFileThatIsAnother:
     """It is left as it is, and one line says what to do."""
 
     @pytest.fixture
-    def begun(self, connection: sqlite3.Connection, perftrack: Run, tmp_path: Path) -> Path:
+    def begun(
+        self, connection: sqlite3.Connection, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Path:
+        monkeypatch.chdir(tmp_path)
         record_minutes(connection, 3)
-        perftrack("export", "--new")
+        export_new(path, None, "p.csv", Form())
         insert_sample(connection, sample(process_row(), taken_at=minute(10)))
-        return tmp_path / "work" / "process_log.csv"
+        return tmp_path / "p.csv"
 
     @staticmethod
-    def refused(perftrack: Run, *options: str) -> str:
-        done = perftrack("export", "--new", *options, expect=1)
-        assert len(done.stderr.splitlines()) == 1
-        return done.stderr
+    def refused(path: str, file: str = "p.csv", form: Form = CSV, host: str | None = None) -> str:
+        with pytest.raises(PerftrackError) as refusal:
+            export_new(path, None, file, form, host=host)
+        assert refusal.value.exit_code == 1
+        return str(refusal.value)
 
     @pytest.mark.parametrize(
         "change",
@@ -208,17 +213,16 @@ class TestAFileThatIsAnother:
         ],
         ids=["shorter", "longer", "changed"],
     )
-    def test_is_refused(self, perftrack: Run, begun: Path, change: Callable[[Path], None]) -> None:
+    def test_is_refused(self, path: str, begun: Path, change: Callable[[Path], None]) -> None:
         change(begun)
         before = begun.read_bytes()
-        said = self.refused(perftrack)
-        assert said == (
-            "perftrack: process_log.csv is another file than the last export left, or was changed since: move it "
-            "away, and the next export begins a new one\n"
+        assert self.refused(path) == (
+            "p.csv is another file than the last export left, or was changed since: move it away, and the next "
+            "export begins a new one"
         )
         assert begun.read_bytes() == before
         begun.rename(begun.with_name("away"))
-        perftrack("export", "--new")
+        export_new(path, None, "p.csv", Form())
         assert len(begun.read_text().splitlines()) == 2
 
     def test_that_was_never_appended_to_is_refused(
@@ -227,58 +231,62 @@ class TestAFileThatIsAnother:
         record_minutes(connection, 1)
         mine = tmp_path / "work" / "process_log.csv"
         mine.write_text("mine")
-        assert "and no process_log.csv.position tells which samples it has" in self.refused(perftrack)
+        done = perftrack("export", "--new", expect=1)
+        assert "process_log.csv is there, and no process_log.csv.position tells which samples it has" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
         assert mine.read_text() == "mine"
 
     @pytest.mark.usefixtures("begun")
     @pytest.mark.parametrize(
-        ("options", "what"),
+        ("form", "host", "what"),
         [
-            (["--wide"], "set of columns"),
-            (["--time", "utc"], "--time"),
-            (["--host", "*"], "--host"),
-            (["--spreadsheet-safe"], "--spreadsheet-safe"),
+            (Form(wide=True), None, "set of columns"),
+            (Form(time_format="utc"), None, "--time"),
+            (Form(), "*", "--host"),
+            (Form(spreadsheet_safe=True), None, "--spreadsheet-safe"),
+            (Form("jsonl"), None, "--format"),
         ],
     )
-    def test_of_other_options_is_refused(self, perftrack: Run, options: list[str], what: str) -> None:
-        assert f" was begun with another {what}: move it away" in self.refused(perftrack, *options)
+    def test_of_other_options_is_refused(self, path: str, form: Form, host: str | None, what: str) -> None:
+        said = self.refused(path, form=form, host=host)
+        assert said.startswith(f"p.csv was begun with another {what}")
+        assert said.endswith(": move it away, and the next export begins a new one")
 
     @pytest.mark.usefixtures("begun")
-    def test_of_another_database_is_refused(self, perftrack: Run, tmp_path: Path, path: str) -> None:
+    def test_of_another_database_is_refused(self, tmp_path: Path, path: str) -> None:
         other = str(tmp_path / "other.db")
-        with opening.open_current(other) as connection:
+        with closing(opening.open_current(other)) as connection:
             for number in range(5):
                 insert_sample(connection, sample(process_row(), boot="another", taken_at=minute(number)))
-        connection.close()
-        assert "was written from another database than" in self.refused(perftrack, "--database", other)
+        assert "p.csv was written from another database than" in self.refused(other)
         older = str(tmp_path / "older.db")
         query(path, f"VACUUM INTO '{older}'")
         query(older, "DELETE FROM process_sample")
         query(older, "DELETE FROM system_sample WHERE id > 2")
-        assert "or from a newer copy of it" in self.refused(perftrack, "--database", older)
+        assert "or from a newer copy of it" in self.refused(older)
 
     @pytest.mark.usefixtures("begun")
-    def test_of_which_the_newest_sample_was_purged_goes_on(self, perftrack: Run, path: str, begun: Path) -> None:
+    def test_of_which_the_newest_sample_was_purged_goes_on(self, path: str, begun: Path) -> None:
         query(path, "DELETE FROM process_sample WHERE sample_id <= 3")
         query(path, "DELETE FROM system_sample WHERE id <= 3")
-        perftrack("export", "--new")
+        export_new(path, None, "p.csv", Form())
         assert len(begun.read_text().splitlines()) == 5
 
-    def test_with_a_damaged_position_is_refused(self, perftrack: Run, begun: Path) -> None:
-        begun.with_name("process_log.csv.position").write_text("{")
-        assert "process_log.csv.position cannot be read: move it and process_log.csv away" in self.refused(perftrack)
+    @pytest.mark.parametrize("damaged", ["{", "[]", '{"sample": {"id": 1}}', "\xff"])
+    def test_with_a_damaged_position_is_refused(self, path: str, begun: Path, damaged: str) -> None:
+        begun.with_name("p.csv.position").write_text(damaged, encoding="latin-1")
+        assert "p.csv.position cannot be read: move it and p.csv away" in self.refused(path)
 
-    def test_behind_a_link_or_of_another_kind_is_refused(self, perftrack: Run, begun: Path, tmp_path: Path) -> None:
-        (tmp_path / "work" / "link").symlink_to(begun)
-        assert "link is a link" in self.refused(perftrack, "--process-csv", "link")
-        os.mkfifo(tmp_path / "work" / "fifo")
-        assert "it is no regular file" in self.refused(perftrack, "--process-csv", "fifo")
+    def test_behind_a_link_or_of_another_kind_is_refused(self, path: str, begun: Path) -> None:
+        begun.with_name("link").symlink_to(begun)
+        assert self.refused(path, "link").startswith("link is a link")
+        os.mkfifo(begun.with_name("fifo"))
+        assert self.refused(path, "fifo") == "cannot append to fifo: it is no regular file"
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone gives files away")
     def test_of_another_user_is_refused(self, path: str, begun: Path) -> None:
         os.chown(begun, 65534, 65534)
-        with pytest.raises(PerftrackError, match="it belongs to another user"):
-            export_new(path, None, str(begun), Form())
+        assert self.refused(path) == "cannot append to p.csv: it belongs to another user"
 
 
 class TestOptions:
@@ -339,7 +347,7 @@ import os, signal, sqlite3, sys
 from itertools import count
 from conftest import process_row, sample
 from exported import minute
-from perftrack.reading.logs import Form
+from perftrack.reading.logs import CSV, Form
 from perftrack.reading.new import export_new
 from perftrack.storage import insertion, opening
 

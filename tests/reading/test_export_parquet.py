@@ -39,10 +39,11 @@ def typed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def files(connection: sqlite3.Connection, perftrack: Run, tmp_path: Path) -> dict[str, Path]:
+def files(connection: sqlite3.Connection, path: str, tmp_path: Path) -> dict[str, Path]:
     record_mixed(connection, 40, ("web1", "web2"))
-    perftrack("export", "--format", "parquet")
-    return {log: tmp_path / "work" / f"{log}.parquet" for log in LOGS}
+    made = {log: tmp_path / f"{log}.parquet" for log in LOGS}
+    exporting.export(path, *map(str, made.values()), TimeRange(), form=Form("parquet", time_format="utc"))
+    return made
 
 
 class TestTheFiles:
