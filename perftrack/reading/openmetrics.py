@@ -102,6 +102,7 @@ def _added(families: list[Family]) -> str:
 
 _SYSTEM_GAUGES = [family for family in SYSTEM if not family.is_counter]
 _SYSTEM_COUNTERS = [family for family in SYSTEM if family.is_counter]
+_SUMS = ", ".join(f"sum({family.column} + 0.0)" for family in PROCESS)  # of integers it can be too large for one
 # *seconds*: how long the interval is that the counters grew in.
 _CREATE = f"""
 CREATE TEMPORARY TABLE series (id INTEGER PRIMARY KEY, host, name, unit, UNIQUE (host, name, unit));
@@ -140,7 +141,7 @@ ON CONFLICT (series_id, ms) DO UPDATE SET seconds = max(coalesce(seconds, 0), ex
     # the + before sample_id keeps SQLite from reading all samples in the order of their ids, to have them grouped
     f"""
 INSERT INTO cell
-SELECT host, name, coalesce(unit, ''), {_MS}, max(seconds), {", ".join(f"sum({f.column})" for f in PROCESS)}
+SELECT host, name, coalesce(unit, ''), {_MS}, max(seconds), {_SUMS}
 FROM process_interval WHERE {_IN_PART}
 GROUP BY +sample_id, name, unit
 """,

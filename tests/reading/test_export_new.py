@@ -144,6 +144,21 @@ class TestWhatAKilledExportLeft:
             export_new(path, None, str(file), Form("jsonl"), progress=fails)
         assert {each.name: each.read_bytes() for each in tmp_path.glob("p.*")} == before
 
+    def test_is_cut_off_at_once_where_the_disk_is_full(
+        self, connection: sqlite3.Connection, path: str, tmp_path: Path
+    ) -> None:
+        record_minutes(connection, 1)
+        for name in ("p.csv", "p.csv.gz"):
+            export_new(path, None, str(tmp_path / name), Form())
+        before = {each.name: each.read_bytes() for each in tmp_path.glob("p.*")}
+        record_mixed(connection, 100, begin=1)
+        for name in ("p.csv", "p.csv.gz"):
+            export = f"{sys.executable} -m perftrack export --new --database {path} --process-csv {name}"
+            limited = ["sh", "-c", f"trap '' XFSZ; ulimit -f 2; exec {export} --system-csv s-{name}"]
+            done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr) == (1, f"perftrack: cannot append to {name}: File too large\n")
+        assert {each.name: each.read_bytes() for each in tmp_path.glob("p.*")} == before
+
 
 class TestRotation:
     """As logrotate does it: the file is gone, or an empty one is there (create, copytruncate)."""

@@ -121,6 +121,12 @@ class TestACounter:
         assert points == [(since.timestamp(), 0), (seconds(minute(2)), 1), (seconds(minute(3)), 2)]
 
 
+def test_a_sum_may_be_larger_than_an_integer(connection: sqlite3.Connection, path: str, tmp_path: Path) -> None:
+    insert_sample(connection, sample(*(process_row(pid=pid, vms_bytes=2**63 - 1) for pid in range(2))))
+    labels = (("host", "here"), ("name", "python3"), ("unit", ""))
+    assert exported(path, tmp_path)["perftrack_process_vms_bytes", labels] == [(seconds(minute(0)), 2.0**64)]
+
+
 class TestTheText:
     @pytest.fixture
     def text(self, connection: sqlite3.Connection, path: str, tmp_path: Path) -> str:
