@@ -62,7 +62,8 @@ def _families(model: type[Base], prefix: str, of: str) -> list[Family]:
     found = []
     for column in columns_of(model):
         unit = _UNITS.get(column.info.get("unit", ""))
-        if unit is not None and not column.foreign_keys:
+        # the largest of the samples that a row stands for is no metric of its own
+        if unit is not None and not column.foreign_keys and not column.info.get("is_of_condensing"):
             end, name, scale = unit
             stem = f"{prefix}{column.name.removesuffix(end)}"
             help_text = f"{_meaning(column)}{of}"
