@@ -1,22 +1,16 @@
-"""The two CSV files: the original's bytes by default, streamed from one snapshot of the database."""
+"""The two files of an export: the original's bytes by default, streamed from one snapshot of the database."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select
-
-from perftrack.reading import queries
+from perftrack.reading import compression, parquet, queries
+from perftrack.reading.logs import CSV, Form, write_log
 from perftrack.reading.machines import machines
 from perftrack.reading.output import output_files
-from perftrack.reading.process_csv import write_processes
-from perftrack.reading.queries import Extent, TimeFormat, TimeRange
+from perftrack.reading.queries import Extent, TimeRange
 from perftrack.reading.snapshot import snapshot
-from perftrack.reading.spreadsheet import text_of
-
-ROWS_AT_ONCE = 1000
 
 
 class Exported(NamedTuple):
@@ -35,25 +29,25 @@ class Exported(NamedTuple):
 
 def export(
     database: str,
-    system_csv: str | None,
-    process_csv: str | None,
+    system_file: str | None,
+    process_file: str | None,
     span: TimeRange,
     *,
     host: str | None = None,
-    wide: bool = False,
-    time_format: TimeFormat = "local",
-    spreadsheet_safe: bool = False,
+    form: Form = CSV,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Exported:
     """Write the rows of *span* to two files (None: not that one; '-': stdout) and return how many there were.
 
-    Both come from one snapshot: a sample is in both or in neither. *host*: see `machines`. *wide*: every column of
-    the views. *spreadsheet_safe*: text that begins like a formula is behind an apostrophe. On a terminal text is
-    escaped. *progress* is told how many samples are done, of how many. Raises: PerftrackError, ClosedPipeError; then
-    both files are as before.
+    Both come from one snapshot: a sample is in both or in neither. A name that ends in .gz or .zst is compressed.
+    *host*: see `machines`. *progress* is told how many samples are done, of how many.
+    Raises: PerftrackError, ClosedPipeError; then both files are as before.
     """
+    compression.require(system_file, process_file)
+    if form.format == "parquet":
+        parquet.require()
     # in this order, so that nothing is published that is no snapshot
-    with output_files(system_csv, process_csv) as (system, process), snapshot(database) as connection:
+    with output_files(system_file, process_file) as (system, process), snapshot(database) as connection:
         hosts = machines(connection, host)
         span = span._replace(hosts=tuple(hosts))
         in_range = queries.extent(connection, span)
@@ -69,37 +63,7 @@ def export(
             progress(in_range.rows + done, total)
 
         if system is not None:
-            statement = queries.system_log(span, time_format, wide=wide)
-            system_rows = _write(connection, statement, system, text_of(system, spreadsheet_safe), first_half)
-        if process is not None and wide:
-            statement = queries.process_log(span, time_format)
-            process_rows = _write(connection, statement, process, text_of(process, spreadsheet_safe), second_half)
-        elif process is not None:
-            shown = text_of(process, spreadsheet_safe)
-            process_rows = write_processes(connection, span, time_format, process, shown, second_half)
+            system_rows = write_log(connection, "system", span, form, system, first_half)
+        if process is not None:
+            process_rows = write_log(connection, "process", span, form, process, second_half)
     return Exported(system_rows, process_rows, in_range, everything, hosts)
-
-
-def _write(
-    connection: Connection,
-    statement: Select[Any],
-    stream: TextIO,
-    shown: Callable[[str], str],
-    done: Callable[[int], None],
-) -> int:
-    """Write the header and the rows of *statement*, text as *shown* makes it; return the number of rows."""
-    result = connection.execute(statement, execution_options={"yield_per": ROWS_AT_ONCE})
-    writer = csv.writer(stream)
-    writer.writerow(result.keys())
-    rows = samples = 0
-    instants: set[str] = set()
-    for partition in result.partitions():
-        if shown is str:
-            writer.writerows(partition)
-        else:
-            writer.writerows([shown(value) if type(value) is str else value for value in row] for row in partition)
-        rows += len(partition)
-        before, instants = instants, {row.datetime for row in partition}
-        samples += len(instants - before)  # the rows of a sample can be in two partitions
-        done(samples)
-    return rows

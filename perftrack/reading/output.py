@@ -7,10 +7,11 @@ import stat
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import IO, TextIO
 
 from perftrack.errors import ClosedPipeError, PerftrackError
 from perftrack.private import is_ours
+from perftrack.reading.compression import compressing, is_compressed
 from perftrack.unfinished import new_file, remove_leftovers
 
 STDOUT = "-"
@@ -20,7 +21,8 @@ _STDOUT_NAMES = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 class OutputFile:
     """A text file that is written beside its target and takes its place in one step; '-' is stdout.
 
-    Mode 0600. A symbolic link at the target is replaced, not followed; a device or a pipe is written to directly.
+    Mode 0600; compressed where its name ends so. A symbolic link at the target is replaced, not followed; a device or
+    a pipe is written to directly.
     What is beside it is locked until then; by that, the next export knows what a killed one has left, and removes it.
     """
 
@@ -32,28 +34,33 @@ class OutputFile:
         self._temporary: str | None = None
         self._former: str | None = None  # where what was at the target is until all files are published
         self._is_new = False
+        self._compressed: IO[bytes] | None = None  # what the stream is compressed into
         with self._explained():
             if path in _STDOUT_NAMES:
                 self.stream = open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False)
             elif _is_special(path):
                 if not is_ours(path):  # whoever put a pipe there, or a link to one, waits for what comes out
                     raise PerftrackError(f"cannot write {path}: it is no regular file, and belongs to another user")
-                self.stream = open(path, "w", encoding="utf-8", newline="")
+                self.stream = self._opened(path)
             else:
                 folder, name = os.path.split(os.path.abspath(path))
                 remove_leftovers(folder, name)
                 descriptor, self._temporary = new_file(folder, name)
-                self.stream = open(descriptor, "w", encoding="utf-8", newline="")
+                self.stream = self._opened(descriptor)
                 os.chmod(self._temporary, 0o600)
 
     def sync(self) -> None:
         """Put everything on the disk."""
         with self._explained():
-            self.stream.flush()
+            file: IO[str] | IO[bytes] = self.stream
+            if self._compressed is not None:
+                self.stream.close()  # which writes its end, and leaves the file open
+                file = self._compressed
+            file.flush()
             if self._temporary is not None:
-                os.fsync(self.stream.fileno())
+                os.fsync(file.fileno())
             if self._temporary is None or sys.platform == "win32":  # which replaces no open file
-                self.stream.close()
+                file.close()
 
     def publish(self, *, for_good: bool) -> None:
         """Take the target's place; not *for_good*: as long as it is not taken back."""
@@ -76,10 +83,19 @@ class OutputFile:
         """Drop what is not published, and what was there before."""
         with suppress(OSError):
             self.stream.close()
+        if self._compressed is not None:
+            with suppress(OSError):
+                self._compressed.close()
         for file in (self._temporary, self._former):
             if file is not None:
                 with suppress(OSError):
                     os.unlink(file)
+
+    def _opened(self, file: str | int) -> TextIO:
+        if not is_compressed(self.path):
+            return open(file, "w", encoding="utf-8", newline="")
+        self._compressed = open(file, "wb")
+        return compressing(self.path, self._compressed)
 
     def _keep_former(self, name: str) -> None:
         try:

@@ -29,8 +29,10 @@ def write_processes(
     stream: TextIO,
     shown: Callable[[str], str],
     done: Callable[[int], None],
+    *,
+    header: bool = True,
 ) -> int:
-    """Write the header and the rows of *span* to *stream*, and return how many.
+    """Write the rows of *span* to *stream*, and return how many. *header*: the line of names first.
 
     *shown*: what is written of a text. *done* is given the number of samples written.
     """
@@ -46,7 +48,8 @@ def write_processes(
 
     constants = _Remembered(constant)
     percents = _Remembered(lambda value: "," if value is None else f"{value!r},")
-    stream.write(HEADER)
+    if header:
+        stream.write(HEADER)
     samples = rows = 0
     keys: list[int] = []
     order: list[int] = []

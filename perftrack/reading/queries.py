@@ -32,12 +32,14 @@ OF_HOST = "+boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id 
 
 class TimeRange(NamedTuple):
     """Half open: since <= taken_at < until. None: no bound on that side. Both with a zone. *hosts*: the machines that
-    it is about; empty: all.
+    it is about; empty: all. *after_id*: only samples that came into the database after the one of this id; then they
+    are ordered as they came. None: all, by time.
     """
 
     since: datetime | None = None
     until: datetime | None = None
     hosts: tuple[str, ...] = ()
+    after_id: int | None = None
 
     def holds(self, columns: Any) -> list[ColumnElement[bool]]:
         """Return the conditions that a row is in this range. *columns*: of system_sample, or of a view."""
@@ -46,6 +48,8 @@ class TimeRange(NamedTuple):
             conditions.append(columns.taken_at >= stored(self.since))
         if self.until is not None:
             conditions.append(columns.taken_at < stored(self.until))
+        if self.after_id is not None:
+            conditions.append(_sample_id(columns) > self.after_id)
         if self.hosts:  # as expressions, which no index serves: samples are to be found by time
             if "host" in columns:
                 conditions.append(columns.host.concat("").in_(self.hosts))
@@ -53,6 +57,11 @@ class TimeRange(NamedTuple):
                 boots = select(Boot.id).join(Host).where(Host.name.in_(self.hosts))
                 conditions.append((columns.boot_id + 0).in_(boots))
         return conditions
+
+    def order(self, columns: Any) -> tuple[ColumnElement[Any], ...]:
+        """Return what its samples are ordered by."""
+        by_id = _sample_id(columns)
+        return (columns.taken_at, by_id) if self.after_id is None else (by_id,)
 
 
 class Extent(NamedTuple):
@@ -71,23 +80,22 @@ class Extent(NamedTuple):
 
 def system_log(span: TimeRange, time_format: TimeFormat, *, wide: bool = False) -> Select[Any]:
     """Select the system's rows by time: the original's columns, or with *wide* all of the view."""
-    order = (SYSTEM_LOG.c.taken_at, SYSTEM_LOG.c.sample_id)
     names = SYSTEM_LOG.c.keys() if wide else SYSTEM_LOG_ORIGINAL
-    return _log(SYSTEM_LOG, names, span, time_format).order_by(*order)
+    return _log(SYSTEM_LOG, names, span, time_format).order_by(*span.order(SYSTEM_LOG.c))
 
 
 def process_log(span: TimeRange, time_format: TimeFormat) -> Select[Any]:
     """Select the processes' rows by time, pid and filter: all columns of the view."""
     view = PROCESS_LOG.c
-    order = (view.taken_at, view.sample_id, view.pid, view.filter_rank, view.filter, view.process_id)
-    return _log(PROCESS_LOG, view.keys(), span, time_format).order_by(*order)
+    order = (view.pid, view.filter_rank, view.filter, view.process_id)
+    return _log(PROCESS_LOG, view.keys(), span, time_format).order_by(*span.order(view), *order)
 
 
 def samples(span: TimeRange, time_format: TimeFormat) -> Select[Any]:
     """Select id and instant of the samples of *span* by time."""
     table = SystemSample.__table__.c
     instant = _instant(table.taken_at_local, table.taken_at, time_format)
-    return select(table.id, instant).where(*span.holds(table)).order_by(table.taken_at, table.id)
+    return select(table.id, instant).where(*span.holds(table)).order_by(*span.order(table))
 
 
 # Which process and which filter a row is of, as one number: every column less is read faster.
@@ -134,7 +142,7 @@ def extent(connection: Connection, span: TimeRange) -> Extent:
 def _log(view: Table, names: Iterable[str], span: TimeRange, time_format: TimeFormat) -> Select[Any]:
     shown = {"datetime": _instant(view.c.datetime, view.c.taken_at, time_format)}
     if time_format != "local":  # then every instant has the form that is asked for; else they are UTC, as stored
-        others = [column for column in view.c if _is_instant(column) and column.name != "datetime"]
+        others = [column for column in view.c if is_instant(column) and column.name != "datetime"]
         shown |= {column.name: _instant(column, column, time_format) for column in others}
     columns = [shown.get(name, _as_text(view.c[name])).label(name) for name in names]
     return select(*columns).where(*span.holds(view.c))
@@ -155,11 +163,17 @@ def _as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return *column* so that an instant comes as the text that it is stored as; parsing each would cost more than
     all the rest.
     """
-    return type_coerce(column, String) if _is_instant(column) else column
+    return type_coerce(column, String) if is_instant(column) else column
 
 
-def _is_instant(column: ColumnElement[Any]) -> bool:
+def is_instant(column: ColumnElement[Any]) -> bool:
+    """Return whether *column* holds instants."""
     return column.type.python_type is datetime
+
+
+def _sample_id(columns: Any) -> ColumnElement[int]:
+    """Return the sample's id in *columns*, of system_sample or of a view."""
+    return columns.sample_id if "sample_id" in columns else columns.id  # type: ignore[no-any-return]
 
 
 def stored(instant: datetime) -> datetime:

@@ -140,8 +140,10 @@ def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
         "PERFTRACK_DATABASE": path,
         "PERFTRACK_CPU_WINDOW": "0",
     }
-    assert len(SHELL) == 29
+    assert len(SHELL) == 36
     for line in SHELL:
+        if not all(shutil.which(program) for program in {"jq", "promtool"} & set(line.split())):
+            continue
         with subprocess.Popen(
             ["sh", "-c", line],
             cwd=work,

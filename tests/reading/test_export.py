@@ -18,6 +18,7 @@ from exported import PROCESS_HEADER, SYSTEM_HEADER, minute, read_both, record_mi
 
 from perftrack.reading import export as exporting
 from perftrack.reading import queries
+from perftrack.reading.logs import Form
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import engine
 from perftrack.storage.insertion import insert_sample
@@ -91,7 +92,7 @@ class TestTheFiles:
             ]
             insert_sample(connection, sample(*rows, taken_at=minute(number)))
         exporting.export(path, None, str(tmp_path / "fast.csv"), TimeRange())
-        exporting.export(path, None, str(tmp_path / "wide.csv"), TimeRange(), wide=True)
+        exporting.export(path, None, str(tmp_path / "wide.csv"), TimeRange(), form=Form(wide=True))
         slow = io.StringIO()
         with open(tmp_path / "wide.csv", newline="") as wide:
             csv.writer(slow).writerows(row[:7] for row in csv.reader(wide))
@@ -205,7 +206,9 @@ class TestRanges:
             return opened
 
         monkeypatch.setattr(engine, "connect", traced)
-        exporting.export(path, str(tmp_path / "s.csv"), str(tmp_path / "p.csv"), TimeRange(since), wide=wide)
+        exporting.export(
+            path, str(tmp_path / "s.csv"), str(tmp_path / "p.csv"), TimeRange(since), form=Form(wide=wide)
+        )
         selects = {sql for sql in statements if "sample" in sql and sql.startswith("SELECT")}
         plans = [[row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")] for sql in selects]
         of_ranges = [plan for plan in plans if "ix_system_sample_taken_at" in plan[0]]

@@ -13,8 +13,9 @@ from conftest import process_row, sample
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perftrack.reading.export import TimeFormat, export
-from perftrack.reading.queries import TimeRange
+from perftrack.reading.export import export
+from perftrack.reading.logs import Form
+from perftrack.reading.queries import TimeFormat, TimeRange
 from perftrack.reading.spreadsheet import neutralised
 from perftrack.storage import insertion
 
@@ -67,7 +68,8 @@ def test_whatever_the_values_are(
         for place, rows in places.items():
             for rank, row in enumerate(rows[1:], 1):
                 insert_further_row(connection, {"started_ticks": place, "rank": rank, **processes[place], **row})
-    export(path, None, str(tmp_path / "p.csv"), TimeRange(), time_format=time_format, spreadsheet_safe=safe)
+    form = Form(time_format=time_format, spreadsheet_safe=safe)
+    export(path, None, str(tmp_path / "p.csv"), TimeRange(), form=form)
 
     expected = io.StringIO()
     writer = csv.writer(expected)

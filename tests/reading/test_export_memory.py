@@ -15,7 +15,7 @@ from exported import minute
 from sqlalchemy import CursorResult
 
 from perftrack.reading import export as exporting
-from perftrack.reading import process_csv, queries
+from perftrack.reading import logs, process_csv, queries
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.snapshot import snapshot
 from perftrack.storage.insertion import insert_sample
@@ -66,7 +66,7 @@ class TestMemory:
     @pytest.mark.usefixtures("many_rows")
     @pytest.mark.parametrize(
         ("wide", "rows", "at_once"),
-        [(False, 200, process_csv.SAMPLES_AT_ONCE), (True, 40000, exporting.ROWS_AT_ONCE)],
+        [(False, 200, process_csv.SAMPLES_AT_ONCE), (True, 40000, logs.ROWS_AT_ONCE)],
     )
     def test_fetches_a_bounded_number_of_rows_at_once(
         self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: bool, rows: int, at_once: int
@@ -80,5 +80,5 @@ class TestMemory:
                 yield partition
 
         monkeypatch.setattr(CursorResult, "partitions", watched)
-        exporting.export(path, None, str(tmp_path / "p.csv"), TimeRange(), wide=wide)
+        exporting.export(path, None, str(tmp_path / "p.csv"), TimeRange(), form=logs.Form(wide=wide))
         assert (sum(fetched), max(fetched)) == (rows, at_once)
