@@ -70,6 +70,7 @@ def main() -> None:
     if isinstance(year, Year):
         print(
             f"A year of one tick a minute with {PROCESSES} processes: {year.disk_bytes / 1e9:.2f} GB on disk, "
+            f"{year.condensed_bytes / 1e9:.2f} GB with three quarters condensed, "
             f"{year.cpu_seconds_per_day:.0f} s of CPU time a day, of which {year.imports_percent:.0f} % start Python"
         )
     elif year is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,11 +57,15 @@ class Bar(NamedTuple):
 
 
 class Year(NamedTuple):
-    """What a year of one tick a minute costs. *imports_percent*: what starting Python with psutil takes of a tick."""
+    """What a year of one tick a minute costs. *imports_percent*: what starting Python with psutil takes of a tick.
+
+    *condensed_bytes*: on disk, with all but the last quarter condensed.
+    """
 
     disk_bytes: float
     cpu_seconds_per_day: float
     imports_percent: float
+    condensed_bytes: float
 
 
 class Bench:
@@ -87,6 +92,7 @@ class Bench:
             Bar("peak memory of a tick", psutil, "MB", 1.3, self._tick_memory),
             Bar(f"CPU of a tick, {year} rows", "the same, empty database", "ms", 1.05, self._tick_full_and_empty),
             Bar("CPU for 2,000 processes more", "reading their /proc/PID/stat", "ms", 3.0, self._many_processes),
+            Bar(f"CPU of a tick, all of {year} rows to condense", "nothing to", "ms", 1.2, self._tick_backlog),
             Bar(f"CPU of a tick, {machine.GROUPS} control groups", "cgroups = false", "ms", 1.15, self._tick_groups),
             Bar("CPU per further sample of these", "cgroups = false", "ms", 1.3, self._further_sample_groups),
             Bar("CPU per further sample, --every", "Procpath", "ms", 0.5, lambda: self._further_sample("Procpath")),
@@ -102,6 +108,7 @@ class Bench:
             Bar(f"export of the last hour of {year} rows", "a database of that hour", "s", 1.1, self._export_hour),
             Bar("peak memory of a full export", "export of an hour", "MB", 1.1, self._export_memory),
             Bar(f"wall time of a plot of {year} rows", "sqlite3: memory by name and hour", "s", 2.0, self._plot),
+            Bar(f"`top` over {year} rows, three quarters condensed", "none", "s", 0.2, self._top_condensed),
             Bar("bytes on disk per process row", "Procpath", "B", 0.42, self._disk),
             Bar("importing a pickle", "pickle.load of it", "s", 10.0, self._import),
         ]
@@ -116,6 +123,7 @@ class Bench:
             database.stat().st_size / rows * data.PROCESSES * minutes,
             tick.ours / 1000 * 24 * 60,
             100 * tick.theirs / tick.ours,
+            data.used_bytes(self._condensed()) / rows * data.PROCESSES * minutes,
         )
 
     def groups_day(self) -> float:
@@ -132,8 +140,11 @@ class Bench:
             grown = [size(more, cgroups) - size(fewer, cgroups) for cgroups in ("true", "false")]
         return (grown[0] - grown[1]) / (more - fewer) * 24 * 60
 
-    def _tick(self, database: Path, cpu_window: str = "0.1", cgroups: str = "true") -> Cost:
+    def _tick(
+        self, database: Path, cpu_window: str = "0.1", cgroups: str = "true", keep_every_sample: str = "forever"
+    ) -> Cost:
         settings = {
+            "PERFTRACK_KEEP_EVERY_SAMPLE": keep_every_sample,
             "PERFTRACK_CGROUPS": cgroups,
             "PERFTRACK_DATABASE": str(database),
             "PERFTRACK_PROCESS_FILTER": machine.NAME,
@@ -163,6 +174,16 @@ class Bench:
         with machine.processes():
             return take_turns(
                 lambda: _cpu_ms(self._tick(year)), lambda: _cpu_ms(self._tick(empty)), 2 * self._repeats + 1
+            )
+
+    def _tick_backlog(self) -> Ratio:
+        year, backlog = self._database(self._year), self._new("backlog.db")
+        shutil.copyfile(year, backlog)
+        with machine.processes():
+            return take_turns(
+                lambda: _cpu_ms(self._tick(backlog, keep_every_sample="1d")),
+                lambda: _cpu_ms(self._tick(year)),
+                2 * self._repeats + 1,
             )
 
     def _many_processes(self) -> Ratio:
@@ -294,6 +315,19 @@ class Bench:
             1 if self._quick else 3,
             warm_up=0,
         )
+
+    def _top_condensed(self) -> Ratio:
+        def top(database: Path) -> float:
+            return run([self._perftrack, "top", "--since", "2026-01-01", "--database", str(database)]).cpu_seconds
+
+        condensed, whole = self._condensed(), self._database(self._year)
+        return take_turns(lambda: top(condensed), lambda: top(whole), 1 if self._quick else 2, warm_up=0)
+
+    def _condensed(self) -> Path:
+        """Return a database of a year of which all but the last quarter is condensed."""
+        whole = self._database(self._year)
+        path = self._cache / f"condensed-{whole.name}"
+        return data.condensed(whole, path, lambda done: self._say(f"condensing a database: {done:.0%}"))
 
     def _disk(self) -> Ratio:
         """Record every process as both do it, a transaction a sample; what the first samples take does not count."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import shutil
 import socket
 import sqlite3
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from perftrack.storage import opening, sqlite_file, tick_sql
+from perftrack.storage import bounds, opening, sqlite_file, tick_sql
+from perftrack.storage.condensing import condense
 from perftrack.storage.models import Base, ProcessSample, SystemSample
 
 BOOT = "bench"
@@ -50,6 +52,34 @@ def recorded(path: Path, process_rows: int, progress: Callable[[float], None], f
             connection.execute("COMMIT")
     unfinished.rename(path)
     return path
+
+
+def condensed(whole: Path, path: Path, progress: Callable[[float], None]) -> Path:
+    """Return a copy of *whole*, of which the first three quarters are condensed."""
+    if path.exists():
+        return path
+    unfinished = path.with_suffix(".unfinished")
+    shutil.copyfile(whole, unfinished)
+    with closing(sqlite_file.connect(str(unfinished))) as connection:
+        connection.execute("PRAGMA synchronous=OFF")
+        first, last = connection.execute(
+            f"SELECT min(taken_at), max(taken_at) FROM system_sample WHERE {_MADE}", (BOOT,)
+        ).fetchone()
+        begin, end = datetime.fromisoformat(first), datetime.fromisoformat(last)
+        until = begin + (end - begin) * 3 / 4
+        while condense(connection, until.isoformat(" ", "microseconds"), _AT_ONCE):
+            reached = "SELECT max(taken_at) FROM system_sample WHERE samples NOTNULL"
+            (taken_at,) = connection.execute(reached).fetchone()
+            progress((datetime.fromisoformat(taken_at) - begin) / (until - begin))
+        connection.execute("VACUUM")
+    unfinished.rename(path)
+    return path
+
+
+def used_bytes(path: Path) -> int:
+    """Return the size of a database without its free pages."""
+    with closing(sqlite_file.connect(str(path))) as connection:
+        return bounds.used_bytes(connection, str(path))
 
 
 def last_hour(path: Path) -> str:

@@ -29,7 +29,7 @@ FAILED = subprocess.CalledProcessError(1, ["perftrack"], stderr="a warning\nperf
 
 
 @pytest.mark.parametrize(
-    ("year", "says"), [(lambda: Year(1e9, 90, 80), "1.00 GB on disk"), (raising(FAILED), "failed")]
+    ("year", "says"), [(lambda: Year(1e9, 90, 80, 3e8), "1.00 GB on disk"), (raising(FAILED), "failed")]
 )
 @pytest.mark.parametrize("options", [[], ["--markdown"]])
 def test_a_row_that_cannot_be_measured_takes_no_other_with_it(
