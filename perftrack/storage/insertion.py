@@ -65,8 +65,8 @@ def insert_sample(connection: sqlite3.Connection, sample: Sample, known: KnownId
 
 def add_sample(
     connection: sqlite3.Connection, sample: Sample, known: KnownIds, *, tried_before: bool = False
-) -> None:
-    """Write one sample inside a transaction. Raises: sqlite3.Error.
+) -> int | None:
+    """Write one sample inside a transaction; return its id, or None: it was there. Raises: sqlite3.Error.
 
     *tried_before*: it may be there already, and then it is left as it is. One of another tick at the same moment
     cannot be distinguished from it: two that start together can read the same of everything.
@@ -88,7 +88,7 @@ def add_sample(
         system["cgroups_seen"] = None
     sample_id = _insert_system_sample(connection, system, tried_before=tried_before)
     if sample_id is None:
-        return
+        return None
     known.boots[boot] = boot_id
     if living is not None and sample.cgroups is not None and is_newest_look:
         insert_cgroups(connection, sample_id, system["uptime_seconds"], sample.cgroups, living)
@@ -107,6 +107,7 @@ def add_sample(
         values.append((sample_id, process_id, known.filters[text], *_values(row)))
     known.processes = processes
     connection.executemany(tick_sql.INSERT_PROCESS_SAMPLE, values)
+    return sample_id
 
 
 def _insert_system_sample(connection: sqlite3.Connection, row: dict[str, Any], *, tried_before: bool) -> int | None:

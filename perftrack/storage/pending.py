@@ -31,6 +31,18 @@ _UNFINISHED_SECONDS = 600
 # What a file raises that holds no sample, or one that no database takes.
 _REFUSED = (OSError, ValueError, OverflowError, RecursionError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
 
+# A condensed row knows its own row before: that may be one that came so late.
+_TELL_CONDENSED = """
+UPDATE process_sample SET previous_sample_id = late.id
+FROM system_sample AS late
+  JOIN system_sample AS later ON later.boot_id = late.boot_id AND later.uptime_seconds > late.uptime_seconds
+    AND later.samples NOTNULL
+WHERE late.id = :sample_id AND process_sample.sample_id = later.id AND process_sample.samples NOTNULL
+  AND process_id IN (SELECT process_id FROM process_sample WHERE sample_id = late.id)
+  AND late.uptime_seconds > coalesce(
+    (SELECT uptime_seconds FROM system_sample WHERE id = process_sample.previous_sample_id), 0)
+"""
+
 # What each column may hold: in JSON, a float may have no decimals.
 _TYPES: dict[type, dict[str, Any]] = {
     kind: {column: types | int if isinstance(1.0, types) else types for column, types in get_type_hints(kind).items()}
@@ -103,7 +115,8 @@ def _insert(connection: sqlite3.Connection, file: str) -> None:
     sample = _sample(private.read(file, BYTES_MAX))
     connection.execute("SAVEPOINT pending")
     try:
-        add_sample(connection, sample, KnownIds(), tried_before=True)
+        sample_id = add_sample(connection, sample, KnownIds(), tried_before=True)
+        connection.execute(_TELL_CONDENSED, {"sample_id": sample_id})
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK TO pending")

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from conftest import cgroup_row, query
+from machine import Machine, process
 from test_truth import Simulation
 
-from perftrack.storage import tick_sql
+from perftrack.errors import PassingError
+from perftrack.storage import insertion, pending, tick_sql
 from perftrack.storage.condensing import condense
 
 END = "2100"
@@ -145,3 +147,27 @@ def test_sums_and_peaks_stay(connection: sqlite3.Connection, seed: int, recorded
     assert gaps(connection) == apart
     assert query(connection, "SELECT count(*) FROM process_sample") < rows
     assert query(connection, "SELECT sum(samples) FROM system_sample") == samples
+
+
+def test_a_sample_that_comes_late_is_counted_once(connection: sqlite3.Connection, path: str) -> None:
+    """It had waited beside the database until its hour was condensed."""
+    machine = Machine(connection)
+    late: list[Any] = []
+    for number in range(100):
+        rows = [process(number * 10), *([process(number * 7, pid=8)] if number % 9 == 5 else [])]
+        if number == 41:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(insertion, "insert_sample", lambda _, sample: late.append(sample))
+                machine.tick(*rows)
+        else:
+            machine.tick(*rows)
+    used = "SELECT process_id, sum(cpu_ms), sum(seconds) FROM process_interval GROUP BY process_id"
+    before = query(connection, used)
+    condense_all(connection)
+    assert query(connection, used) == before
+    pending.keep(path, late[0], PassingError("busy"))
+    pending.insert(connection, path)
+    assert query(connection, used) == before
+    assert query(connection, "SELECT count(*) FROM system_sample WHERE samples IS NULL") == [1]
+    condense_all(connection)
+    assert query(connection, used) == before
