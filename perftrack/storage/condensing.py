@@ -38,8 +38,8 @@ _BEFORE = """
 SELECT id, substr(taken_at, 1, 13), samples FROM system_sample
 WHERE boot_id = ? AND (uptime_seconds, id) < (?, ?) ORDER BY uptime_seconds DESC, id DESC
 """
-# So many columns are before `samples` in what is read.
-_FIXED = 6
+# The columns of what `_read` reads; the largest values are behind them.
+_SAMPLE, _PREVIOUS, _UNKNOWN, _IS_UNLIKE, _SECONDS, _KEY, _STANDS_FOR = range(7)
 _COUNT = "SELECT count(*) FROM process_sample WHERE sample_id = ?"
 
 
@@ -53,10 +53,10 @@ def _is_unknown(name: str) -> str:
 
 
 def _read(view: str, table: str, key: str, using: str, counters: list[str], largest: list[str]) -> str:
-    """Return SQL for the rows of some samples; see _FIXED.
+    """Return SQL for the rows of some samples.
 
-    Of counters, as bits: what they grew by is not known; and that, though the row has it. LIMIT -1 keeps SQLite from
-    computing a column of the view anew wherever it is used.
+    *unknown*: of which counters it is not known what they grew by, as bits; *is_unlike*: the row has one of them.
+    LIMIT -1 keeps SQLite from computing a column of the view anew wherever it is used.
     """
     unknown = " | ".join(f"(shown.{name} IS NULL) << {bit}" for bit, name in enumerate(counters))
     unlike = " OR ".join(f"(shown.{name} IS NULL AND NOT {_is_unknown(name)})" for name in counters)
@@ -168,18 +168,18 @@ def _condense_processes(connection: sqlite3.Connection, piece: list[int]) -> set
     place = {sample_id: number for number, sample_id in enumerate(piece)}
     by_process: dict[int, list[Any]] = {}
     found = connection.execute(_PROCESSES, (json.dumps(piece),))
-    for row in sorted(found, key=lambda row: place[row[0]]):
-        by_process.setdefault(row[5], []).append(row)
+    for row in sorted(found, key=lambda row: place[row[_SAMPLE]]):
+        by_process.setdefault(row[_KEY], []).append(row)
     updates, gone = [], []
     staying = set()
     for process_id, of_process in by_process.items():
         for run in _runs(of_process):
-            last = run[-1][0]
+            last = run[-1][_SAMPLE]
             staying.add(last)
-            gone += [(sample_id, process_id) for sample_id, *_ in run[:-1]]
+            gone += [(row[_SAMPLE], process_id) for row in run[:-1]]
             # one of which nothing is known is only what later ones are compared with
-            stands_for = 0 if run[0][4] is None else _stands_for(run)
-            updates.append((stands_for, run[0][1], *_largest(run), last, process_id))
+            stands_for = 0 if run[0][_SECONDS] is None else _stands_for(run)
+            updates.append((stands_for, run[0][_PREVIOUS], *_largest(run), last, process_id))
     connection.executemany(_UPDATE_PROCESS, updates)
     whole = [sample_id for sample_id in piece if sample_id not in staying]
     connection.executemany("DELETE FROM process_sample WHERE sample_id = ?", ((each,) for each in whole))
@@ -195,7 +195,7 @@ def _condense_samples(connection: sqlite3.Connection, piece: list[int], staying:
     a boot.
     """
     ids = (json.dumps(piece),)
-    found = {row[0]: row for row in connection.execute(_SYSTEM, ids)}
+    found = {row[_SAMPLE]: row for row in connection.execute(_SYSTEM, ids)}
     gaps = {sample_id for (sample_id,) in connection.execute(_GAPS, connection.execute(_ENDS, ids).fetchone())}
     staying |= {sample_id for (sample_id,) in connection.execute(_LAST, ids)}
     run: list[Any] = []
@@ -203,8 +203,8 @@ def _condense_samples(connection: sqlite3.Connection, piece: list[int], staying:
     for sample_id, following in zip(piece, [*piece[1:], None], strict=True):
         row, after = found.get(sample_id), found.get(following)
         if row is None:
-            connection.execute("UPDATE system_sample SET samples = 1 WHERE id = ?", (sample_id,))
-            continue
+            connection.execute("UPDATE system_sample SET samples = coalesce(samples, 1) WHERE id = ?", (sample_id,))
+            continue  # there is no sample before it
         run.append(row)
         is_like = after is not None and _is_like(row, after) and not gaps & {sample_id, following}
         if is_like and sample_id not in staying:
@@ -220,7 +220,8 @@ def _is_like(row: Sequence[Any], after: Sequence[Any]) -> bool:
     """Return whether the row *after* it may take its place: it is the next one, and the same is known of both; what
     is not, the row *after* it does not have itself, so that it stays so.
     """
-    return bool(after[1] == row[0] and after[2] == row[2] and row[4] is not None and not (row[3] or after[3]))
+    is_next = after[_PREVIOUS] == row[_SAMPLE] and row[_SECONDS] is not None
+    return bool(is_next and after[_UNKNOWN] == row[_UNKNOWN] and not (row[_IS_UNLIKE] or after[_IS_UNLIKE]))
 
 
 def _runs(rows: list[Any]) -> list[list[Any]]:
@@ -235,12 +236,12 @@ def _runs(rows: list[Any]) -> list[list[Any]]:
 
 
 def _stands_for(run: list[Any]) -> int:
-    return sum(row[_FIXED] for row in run)
+    return sum(row[_STANDS_FOR] for row in run)
 
 
 def _largest(run: list[Any]) -> list[Any]:
     """Return the largest values of *run*, or where that is a single ordinary row, none: they are its own."""
-    if len(run) == 1 and run[0][_FIXED] == 1:
-        return [None] * (len(run[0]) - _FIXED - 1)
-    columns = zip(*(row[_FIXED + 1 :] for row in run), strict=True)
+    if len(run) == 1 and run[0][_STANDS_FOR] == 1:
+        return [None] * (len(run[0]) - _STANDS_FOR - 1)
+    columns = zip(*(row[_STANDS_FOR + 1 :] for row in run), strict=True)
     return [max((value for value in column if value is not None), default=None) for column in columns]

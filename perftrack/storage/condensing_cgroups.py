@@ -34,7 +34,7 @@ SELECT shown.sample_id, shown.cgroup_id, shown.previous_sample_id, {_UNLIKE} AS 
 FROM cgroup_interval AS shown JOIN cgroup_sample AS own USING (sample_id, cgroup_id)
 WHERE shown.sample_id IN (SELECT value FROM json_each(?))
 """
-_LARGEST_FROM = 6
+_SAMPLE, _CGROUP, _PREVIOUS, _IS_UNLIKE, _IS_UNKNOWN, _STANDS_FOR, _LARGEST_FROM = range(7)
 _VALUES_FROM = _LARGEST_FROM + len(_LARGEST)
 _INSERTED = ["sample_id", "cgroup_id", "previous_sample_id", "samples", *_LARGEST, *_VALUES]
 _INSERT = f"INSERT INTO cgroup_sample ({', '.join(_INSERTED)}) VALUES ({', '.join('?' * len(_INSERTED))})"
@@ -54,24 +54,17 @@ def condense_cgroups(connection: sqlite3.Connection, samples: list[int]) -> set[
     found = connection.execute(_LOOKS, (ids,)).fetchall()
     looks = [sample_id for sample_id, _ in found]
     place = {sample_id: number for number, sample_id in enumerate(looks)}
-    rows = sorted(connection.execute(_ROWS, (ids,)), key=lambda row: place[row[0]])
-    unlike = {place[row[0]] for row in rows if row[3]}
+    rows = sorted(connection.execute(_ROWS, (ids,)), key=lambda row: place[row[_SAMPLE]])
+    unlike = {place[row[_SAMPLE]] for row in rows if row[_IS_UNLIKE]}
     staying = {looks[number] for each in unlike for number in (each - 1, each) if number >= 0}
     staying |= {sample_id for sample_id, is_last in found if is_last}
     target = _targets(looks, staying)
     runs: dict[tuple[int, int], list[Any]] = {}
     for row in rows:
-        runs.setdefault((target[row[0]], row[1]), []).append(row)
+        runs.setdefault((target[row[_SAMPLE]], row[_CGROUP]), []).append(row)
     connection.executemany("DELETE FROM cgroup_sample WHERE sample_id = ?", ((each,) for each in looks))
-    connection.executemany(
-        _INSERT,
-        (
-            # one of which nothing is known is only what later ones are compared with
-            (*key, target.get(run[0][2], run[0][2]), 0 if run[0][4] else sum(row[5] for row in run), *_merged(run))
-            for key, run in runs.items()
-        ),
-    )
-    newest = {cgroup_id: (run[-1][0], sample_id) for (sample_id, cgroup_id), run in runs.items()}
+    connection.executemany(_INSERT, (_condensed(key, run, target) for key, run in runs.items()))
+    newest = {cgroup_id: (run[-1][_SAMPLE], sample_id) for (sample_id, cgroup_id), run in runs.items()}
     _tell_next_rows(connection, max(looks, default=0), newest)
     gone = [(new, old) for old, new in target.items() if new != old]
     connection.executemany(_UPDATE_GONE, gone)
@@ -88,11 +81,14 @@ def _targets(looks: list[int], staying: set[int]) -> dict[int, int]:
     return targets
 
 
-def _merged(run: list[Any]) -> list[Any]:
-    """Return the largest values of *run* and what its last row has."""
+def _condensed(key: tuple[int, int], run: list[Any], target: dict[int, int]) -> list[Any]:
+    """Return the row of *key*, a sample and a group, that stands for *run*: as _INSERTED says."""
+    previous = run[0][_PREVIOUS]
+    # one of which nothing is known is only what later ones are compared with
+    stands_for = 0 if run[0][_IS_UNKNOWN] else sum(row[_STANDS_FOR] for row in run)
     columns = zip(*(row[_LARGEST_FROM:_VALUES_FROM] for row in run), strict=True)
     largest = [max((value for value in column if value is not None), default=None) for column in columns]
-    return [*largest, *run[-1][_VALUES_FROM:]]
+    return [*key, target.get(previous, previous), stands_for, *largest, *run[-1][_VALUES_FROM:]]
 
 
 def _tell_next_rows(connection: sqlite3.Connection, last: int, newest: dict[int, tuple[int, int]]) -> None:

@@ -89,6 +89,16 @@ UtcInstant = Annotated[datetime, _unit("UTC", DateTime)]
 LocalInstant = Annotated[datetime, _unit("local time", DateTime)]
 
 
+class Source(Base):
+    """This database, by which what it ships and exports is known: one row. A copy of it has the same."""
+
+    __tablename__ = "source"
+
+    id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
+    uuid: Mapped[String] = mapped_column(unique=True, doc="Random, made with the database.")
+    made_at: Mapped[UtcInstant] = mapped_column(doc="When it was made, or upgraded from before there was this row.")
+
+
 class Host(Base):
     """A machine. Within a boot its name may change: then this one does."""
 
