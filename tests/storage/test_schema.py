@@ -31,7 +31,7 @@ from perftrack.storage.models import Base
 from perftrack.storage.opening import current_engine
 
 TABLES = {
-    *("host", "recorder", "boot", "device_set", "name_filter"),
+    *("source", "host", "recorder", "boot", "device_set", "name_filter"),
     *("cgroup", "process", "system_sample", "cgroup_sample", "process_sample"),
 }
 
