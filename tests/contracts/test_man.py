@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import man
 import pytest
@@ -23,8 +24,8 @@ def test_is_up_to_date() -> None:
 @pytest.fixture(scope="module")
 def shown() -> str:
     """What man shows on a screen of 100 columns."""
-    if shutil.which("man") is None:
-        pytest.skip("man is not installed")
+    if sys.platform != "linux" or shutil.which("man") is None:
+        pytest.skip("man-db is not installed")
     done = subprocess.run(
         ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", str(man.PAGE)],
         env={**os.environ, "MANWIDTH": "100", "MANROFFOPT": "", "LC_ALL": "C.UTF-8", "GROFF_NO_SGR": "1"},

@@ -88,8 +88,8 @@ def test_says_the_command_that_installs_what_plotting_needs(installed: Path, tmp
 def test_has_its_man_page_where_man_looks(installed: Path) -> None:
     page = installed / "share" / "man" / "man1" / "perftrack.1"
     assert page.read_bytes() == man.PAGE.read_bytes()
-    if shutil.which("man") is None:
-        pytest.skip("man is not installed")
+    if sys.platform != "linux" or shutil.which("man") is None:
+        pytest.skip("man-db is not installed")
     env = {**os.environ, "PATH": f"{installed / 'bin'}:{os.environ['PATH']}"}
     env.pop("MANPATH", None)
     found = subprocess.run(["man", "-w", "perftrack"], env=env, capture_output=True, text=True, check=True)

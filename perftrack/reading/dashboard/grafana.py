@@ -53,7 +53,6 @@ def dashboard() -> dict[str, Any]:
         "graphTooltip": 1,  # one crosshair in all panels
         "timezone": "browser",
         "time": {"from": "now-24h", "to": "now"},
-        "refresh": "1m",
         "templating": {"list": [_source_variable(), _host_variable()]},
         "panels": panels,
     }

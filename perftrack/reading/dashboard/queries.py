@@ -37,15 +37,16 @@ _COVERED = f"SELECT {_POINT} AS time, sum(seconds) AS seconds FROM system_interv
 
 
 def system(metrics: Sequence[Metric]) -> str:
-    """Return the query for *metrics* of one source, a column each: means, of intervals by how long they are.
+    """Return the query for *metrics* of one source, a column each: means, of intervals by their length in a point.
 
     Behind a gap that is wider than a point comes a row of NULLs, so that no line crosses it.
     """
     values = ", ".join(f'{_sql(metric)} AS "{metric.label}"' for metric in metrics)
     if metrics[0].is_of_intervals:
-        inner = f"SELECT taken_at, seconds, cpu_percent_max, {values} FROM {SYSTEM_INTERVAL.name} WHERE {_SHOWN}"
+        weight = "min(seconds, $__interval_ms / 1000.0) AS weight"
+        inner = f"SELECT taken_at, {weight}, cpu_percent_max, {values} FROM {SYSTEM_INTERVAL.name} WHERE {_SHOWN}"
         means = [
-            f'sum("{metric.label}" * seconds) / sum(seconds) FILTER (WHERE "{metric.label}" IS NOT NULL)'
+            f'sum("{metric.label}" * weight) / sum(weight) FILTER (WHERE "{metric.label}" IS NOT NULL)'
             for metric in metrics
         ]
     else:
