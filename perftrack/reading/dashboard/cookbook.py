@@ -28,8 +28,8 @@ ORDER BY cpu_usage DESC LIMIT 10;
         "most_cpu",
         "Which recorded processes used most CPU time?",
         """\
-SELECT name, pid, username, sum(cpu_ms) / 1000.0 AS cpu_seconds, max(cpu_percent) AS cpu_percent_max,
-       max(rss_bytes) / 1048576 AS rss_max_mib, command
+SELECT name, pid, username, sum(cpu_ms) / 1000.0 AS cpu_seconds, max(cpu_percent_max) AS cpu_percent_max,
+       max(rss_max_bytes) / 1048576 AS rss_max_mib, command
 FROM process_interval
 WHERE datetime >= datetime('now', 'localtime', '-1 day')
 GROUP BY process_id
