@@ -16,6 +16,7 @@ from typing import Any
 from conftest import cgroup_row
 from machine import Machine, process
 
+from perftrack.reading.dashboard.cookbook import COOKBOOK
 from perftrack.settings import SETTINGS
 from perftrack.storage import opening
 
@@ -136,6 +137,10 @@ def settings() -> str:
     return "\n".join(rows)
 
 
+def cookbook() -> str:
+    return "\n\n".join(f"{recipe.question}\n\n```sql\n{recipe.sql}```" for recipe in COOKBOOK)
+
+
 def text() -> str:
     """Return README.md as it should be."""
     written = README.read_text(encoding="utf-8")
@@ -146,6 +151,7 @@ def text() -> str:
             "top": answer(path, "top", *NIGHT),
             "report": answer(path, "report", *NIGHT),
             "settings": settings(),
+            "cookbook": cookbook(),
         }
     for name, generated in parts.items():
         pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"

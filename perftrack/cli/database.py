@@ -7,7 +7,7 @@ from contextlib import closing
 
 import typer
 
-from perftrack.cli import options, sqlite_shell, upkeep
+from perftrack.cli import dashboard, options, sqlite_shell, upkeep
 from perftrack.cli.cron_line import tell
 from perftrack.settings import load
 from perftrack.text import printable
@@ -21,6 +21,7 @@ app.command()(upkeep.check)
 app.command()(upkeep.backup)
 app.command()(upkeep.restore)
 app.command()(upkeep.vacuum)
+app.command()(dashboard.dashboard)
 app.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})(sqlite_shell.shell)
 
 

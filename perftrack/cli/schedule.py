@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -62,6 +64,8 @@ def install(
         print(printable(f"records {wanted.beat} now: {installed.where}: {installed.line}"))
         for line in plan.MECHANISMS[chosen].missing(installed):
             tell(line)
+        if sys.stdout.isatty() and shutil.which("perftrack"):
+            print("`perftrack --install-completion` lets your shell complete commands and options")
     for name in not_pinned(settings):
         tell(f"the scheduler will not know {settings.origins[name]}: set {name} in {settings.config_file}")
 

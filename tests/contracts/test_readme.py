@@ -140,7 +140,7 @@ def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
         "PERFTRACK_DATABASE": path,
         "PERFTRACK_CPU_WINDOW": "0",
     }
-    assert len(SHELL) == 36
+    assert len(SHELL) == 38
     for line in SHELL:
         if not all(shutil.which(program) for program in {"jq", "promtool"} & set(line.split())):
             continue

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import man
 import pytest
 from conftest import REPOSITORY, query
 from test_schema import LATER, NEXT
@@ -81,6 +83,17 @@ def test_says_the_command_that_installs_what_plotting_needs(installed: Path, tmp
     for kind in ("html", "png"):
         assert run(program, "plot", "-o", f"plot.{kind}") == ""
         assert (tmp_path / f"plot.{kind}").stat().st_size > 10_000
+
+
+def test_has_its_man_page_where_man_looks(installed: Path) -> None:
+    page = installed / "share" / "man" / "man1" / "perftrack.1"
+    assert page.read_bytes() == man.PAGE.read_bytes()
+    if sys.platform != "linux" or shutil.which("man") is None:
+        pytest.skip("man-db is not installed")
+    env = {**os.environ, "PATH": f"{installed / 'bin'}:{os.environ['PATH']}"}
+    env.pop("MANPATH", None)
+    found = subprocess.run(["man", "-w", "perftrack"], env=env, capture_output=True, text=True, check=True)
+    assert found.stdout == f"{page}\n"
 
 
 def test_records_upgrades_and_exports_from_any_folder(installed: Path, tmp_path: Path, path: str) -> None:

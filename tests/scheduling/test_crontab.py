@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, query
+from conftest import REPOSITORY, on_a_terminal, query
 
 from perftrack.scheduling import crontab, job, plan
 from perftrack.settings import load
@@ -270,6 +270,18 @@ class TestOneScheduleForADatabase:
             perftrack("schedule", "install")
             assert listed().startswith(before)
             assert listed().count(b"# perftrack schedule") == 1
+
+    def test_that_was_installed_on_a_terminal_comes_with_how_to_complete_commands(
+        self, prefix: list[str], path: str, tmp_path: Path, perftrack: Perftrack
+    ) -> None:
+        program = tmp_path / "bin" / "perftrack"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m perftrack "$@"\n')
+        program.chmod(0o755)
+        install = [*prefix, str(program), "schedule", "install", "--using", "cron", "--database", path]
+        said = on_a_terminal(program=install, PATH=f"{program.parent}:{os.environ['PATH']}")
+        assert said.splitlines()[-1].startswith("`perftrack --install-completion` ")
+        assert "completion" not in perftrack("schedule", "install", "--using", "cron", "--database", path).stdout
 
     def test_two_databases_have_two(self, perftrack: Perftrack, install_text: Callable, listed: Callable) -> None:
         install_text(None)

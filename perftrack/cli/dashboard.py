@@ -1,0 +1,44 @@
+"""`perftrack database dashboard`: what other programs are told of the database, to show it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from perftrack.cli import options
+from perftrack.cli.targets import refuse_own_files
+from perftrack.settings import expand, load
+from perftrack.text import printable
+
+
+def dashboard(
+    program: Annotated[Literal["grafana", "datasette"], typer.Argument(help="The program that shows it.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file; - is stdout.")
+    ] = "-",
+    database: options.Database = None,
+    config: options.Config = None,
+) -> None:
+    """Print a dashboard for Grafana, or for datasette.
+
+    grafana: JSON to import there, for the data source plugin frser-sqlite-datasource (SQLite) with the path of the
+    database: CPU, memory, load, pressure, disks, network, processes, units, OOM kills, gaps, by host.
+
+    datasette: metadata with what every column means, and queries: `datasette -m FILE DATABASE`.
+    """
+    settings = load({"database": database}, config)
+    target = output if output == "-" else expand(output, "the file's name")
+    refuse_own_files(settings, target)
+
+    from perftrack.reading.dashboard import datasette, grafana
+    from perftrack.reading.output import output_files
+
+    made = grafana.dashboard() if program == "grafana" else datasette.metadata(settings.database)
+    with output_files(target) as (stream,):
+        assert stream is not None
+        stream.write(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
+    if sys.stdout.isatty() and target != "-":
+        print(printable(f"wrote {target}, for {program}"))
