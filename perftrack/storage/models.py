@@ -90,7 +90,7 @@ LocalInstant = Annotated[datetime, _unit("local time", DateTime)]
 
 
 class Source(Base):
-    """This database, by which what comes from it is known: one row. A copy of it has the same."""
+    """The database itself, by which what comes from it is known: one row. A copy of it has the same."""
 
     __tablename__ = "source"
 
