@@ -75,11 +75,17 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
         list(CGROUP_PATHS),
         'A control group is recorded when its path matches one of these, e.g. "/system.slice/*"; * is any text.',
     ),
+    "ship_to": (
+        "address",
+        "",
+        "The PostgreSQL database that `perftrack ship` ships to: postgresql://ROLE@HOST/DATABASE.",
+    ),
     "system_csv": ("path", "system_log.csv", "Where `perftrack export` writes the system's rows."),
     "process_csv": ("path", "process_log.csv", "Where `perftrack export` writes the processes' rows."),
 }
 _KINDS = {
     "path": 'a path in quotes, e.g. "/var/lib/perftrack.db"',
+    "address": 'an address of a PostgreSQL database without a password, e.g. "postgresql://web1@db.example.org/fleet"',
     "strings": 'a list of strings, none empty, e.g. ["java", "python"] (to record every process: all = true)',
     "count": "a whole number, 0 or more",
     "flag": "true or false",
@@ -109,6 +115,7 @@ class Settings:
     cgroups: bool
     cgroup_depth: int
     cgroup_paths: list[str]
+    ship_to: str
     system_csv: str
     process_csv: str
     origins: dict[str, str]
@@ -258,6 +265,7 @@ def _check(name: str, value: Any, where: str) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = {
         "path": isinstance(value, str) and value != "" and "\0" not in value,
+        "address": isinstance(value, str) and "\0" not in value,
         "strings": isinstance(value, list) and all(isinstance(text, str) and text for text in value),
         "count": isinstance(value, int) and number and value >= 0,
         "flag": isinstance(value, bool),

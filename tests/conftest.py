@@ -241,6 +241,25 @@ def connection(path: str) -> Iterator[sqlite3.Connection]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Any]:
+    """A PostgreSQL server with a centre of a fleet in it, for all tests of a run."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    import centres
+
+    with centres.a_server() as started:
+        yield started
+
+
+@pytest.fixture
+def centre(server: Any) -> Iterator[Any]:
+    """A centre of a fleet of a test's own, empty."""
+    import centres
+
+    with centres.a_centre(server) as made:
+        yield made
+
+
 def until(happened: Callable[[], Any], *, sleep: Callable[[float], None] = time.sleep) -> None:
     """Wait for something, a minute at most; also where a test has put something else in time.sleep's place."""
     deadline = time.monotonic() + 60

@@ -15,12 +15,14 @@ from perftrack.cli import (
     database,
     explain,
     export,
+    fleet,
     import_,
     plot,
     purge,
     record,
     report,
     schedule,
+    ship,
     status,
     top,
 )
@@ -45,9 +47,11 @@ app.command("plot")(plot.plot)
 app.command("status")(status.status)
 app.command("purge")(purge.purge)
 app.command("import")(import_.import_)
+app.command("ship", short_help="Ship what is new to the centre of a fleet.")(ship.ship)
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="database")
+app.add_typer(fleet.app, name="fleet")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,150 @@
+"""`perftrack fleet`: the centre of many machines, a PostgreSQL database, as its owner sees it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from perftrack.cli.show import count, line, span, table
+from perftrack.errors import PerftrackError, UsageError
+from perftrack.settings import days_of, is_age
+from perftrack.text import printable
+from perftrack.timerange import parse_duration
+
+app = typer.Typer(
+    help="Many machines in one PostgreSQL database: make it, let machines in, see them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Url = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="The database, as its owner: postgresql://OWNER@HOST/DATABASE. The password is in ~/.pgpass.",
+        show_default=False,
+    ),
+]
+
+
+def _say(text: str) -> None:
+    if sys.stdout.isatty():
+        print(printable(text))
+
+
+@app.command()
+def init(url: Url) -> None:
+    """Make the centre in an empty PostgreSQL database.
+
+    A server is one line away: `apt install postgresql`, or `docker run -d -e POSTGRES_PASSWORD=... postgres`; then
+    `createdb fleet`. Where the database has the extension citus, what belongs to machines is distributed over its
+    workers.
+    """
+    from perftrack.fleet.connecting import address
+    from perftrack.fleet.migrating import upgrade as bring_up
+
+    before, now = bring_up(url, is_new=True)
+    _say(
+        f"{address(url)} is at revision {now}"
+        if before
+        else f"made the centre, {address(url)}; next, let machines in: perftrack fleet add-agent"
+    )
+
+
+@app.command()
+def upgrade(url: Url) -> None:
+    """Bring the centre to the schema of this perftrack.
+
+    Agents of an older perftrack go on shipping to it; those of a newer one wait for it.
+    """
+    from perftrack.fleet.connecting import address
+    from perftrack.fleet.migrating import upgrade as bring_up
+
+    _, now = bring_up(url, is_new=False)
+    _say(f"{address(url)} is at revision {now}")
+
+
+@app.command()
+def upkeep(
+    url: Url,
+    keep: Annotated[
+        str,
+        typer.Option(metavar="AGE", help="Remove the days before: 30d, 12w, 2y.", show_default=False),
+    ] = "forever",
+) -> None:
+    """Make the partitions of the days to come; once a day, from a crontab.
+
+    What no partition is for, of clocks that are wrong, is in the default one and is found all the same.
+    """
+    days = days_of(keep) if is_age(keep) else 0
+    if days == 0:
+        raise UsageError(f"--keep {keep}: write days, weeks or years, e.g. 30d, 12w or 2y")
+    from perftrack.fleet.migrating import drop_partitions, make_partitions, owner
+
+    today = datetime.now(UTC).date()
+    with owner(url) as connection:
+        made = make_partitions(connection, today)
+        gone = 0 if days is None else drop_partitions(connection, today - timedelta(days=days))
+    _say(f"{count(made, 'partition')} made, {count(gone, 'partition')} removed")
+
+
+@app.command("add-agent")
+def add_agent(
+    url: Url,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The login role; one for each machine is best.")],
+) -> None:
+    """Make a login role that may ship, and nothing else.
+
+    It owns nothing and may read nothing, its own samples included. It gets no password here: psql asks for one, by
+    its command password, or pg_hba.conf lets it in by a certificate.
+    """
+    from perftrack.fleet.agents import add
+
+    is_new = add(url, name)
+    _say(
+        f"made the role {name}; in psql, \\password {name} asks for its password"
+        if is_new
+        else f"the role {name} may ship"
+    )
+
+
+@app.command()
+def status(
+    url: Url,
+    silent: Annotated[
+        str, typer.Option(metavar="TIME", help="Silent is who has not shipped for longer than this.")
+    ] = "1h",
+) -> None:
+    """List the machines, silent ones first; exit code 1 where one is silent.
+
+    Lag is how old its newest sample is, by its own clock. Skew is how far its clock is behind that of the centre.
+    """
+    from perftrack.fleet.machines import machines
+
+    found = machines(url, parse_duration(silent))
+    if not found:
+        raise PerftrackError("no machine has shipped yet: perftrack ship --to postgresql://ROLE@HOST/DATABASE")
+    rows = [
+        (
+            "silent" if each.is_silent else "",
+            each.host or "?",
+            f"{each.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if each.taken_at else "?",
+            span(each.lag.total_seconds()) if each.lag is not None else "?",
+            span(each.silence.total_seconds()) if each.silence is not None else "?",
+            f"{each.skew_seconds:+.1f}" if each.skew_seconds is not None else "?",
+            each.version or "?",
+            each.role,
+        )
+        for each in found
+    ]
+    table(
+        ("", "host", "newest sample (UTC)", "lag", "shipped before", "skew s", "version", "role"),
+        rows,
+        ("", "host", "version", "role"),
+    )
+    quiet = sum(bool(each.is_silent) for each in found)
+    line(f"{count(len(found), 'machine')}, {quiet} silent")
+    if quiet:
+        raise typer.Exit(1)

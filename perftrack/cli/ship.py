@@ -1,0 +1,76 @@
+"""`perftrack ship`: bring what is new to the centre of a fleet."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from perftrack.cli import options
+from perftrack.cli.progress import progress_bar
+from perftrack.cli.show import count
+from perftrack.errors import PassingError, UsageError
+from perftrack.settings import load
+from perftrack.text import printable
+from perftrack.timerange import parse_duration
+
+
+def ship(
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The centre, instead of what the setting ship_to says: postgresql://ROLE@HOST/DATABASE. The "
+            "password is in ~/.pgpass.",
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Go on shipping, every 10m, 1h, ... until Ctrl-C.", show_default=False),
+    ] = None,
+    database: options.Database = None,
+    config: options.Config = None,
+) -> None:
+    """Ship what is new to the centre of a fleet, a PostgreSQL database.
+
+    The centre knows how far this database is there: whatever is killed or lost, each sample arrives once. Samples go
+    as intervals, about 20,000 rows a transaction. `perftrack fleet` makes the centre.
+    """
+    settings = load({"database": database, "ship_to": to}, config)
+    if not settings.ship_to:
+        raise UsageError("where to? --to postgresql://ROLE@HOST/DATABASE, or set ship_to")
+    seconds = None if every is None else parse_duration(every).total_seconds()
+    if seconds is None:
+        _once(settings.database, settings.ship_to)
+        return
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while True:
+        try:
+            _once(settings.database, settings.ship_to)
+        except PassingError as error:
+            _tell(str(error))
+        if stop.wait(seconds):
+            return
+
+
+def _once(database: str, url: str) -> None:
+    from perftrack.fleet.connecting import address
+    from perftrack.fleet.ship import ship as ship_to
+
+    with progress_bar("shipping samples") as progress:
+        done = ship_to(database, url, progress)
+    if done.said:
+        _tell(done.said)
+    if sys.stdout.isatty():
+        what = f"{count(done.samples, 'sample')}, {count(done.rows, 'row')}" if done.samples else "nothing new"
+        print(printable(f"{what} to {address(url)}"))
+
+
+def _tell(line: str) -> None:
+    print(f"perftrack: {printable(line)}", file=sys.stderr)

@@ -1,0 +1,245 @@
+"""The functions that an agent's role may execute, and nothing else: SQL, made from the tables of the centre.
+
+They run as the owner of the schema. Every name in them is in full, the search path holds no folder of the caller
+before the system's, and what a caller has put into its temporary schema is not taken for a staging table. Whose rows
+they are is told by session_user, which no caller can change.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects import postgresql
+
+from perftrack.fleet.centre import CGROUP_SAMPLE, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, SYSTEM_SAMPLE, staged
+from perftrack.fleet.connecting import FORMAT
+
+SIGNATURES = {
+    "histories": "uuid",
+    "last_common": "uuid, bigint[], uuid[]",
+    "open_source": "uuid, text, text, text, timestamptz, uuid, bigint",
+    "stage": "",
+    "take": "uuid, bigint, bigint[], double precision[]",
+}
+_DEFINER = "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
+_IS_OWN = "role = session_user::text"
+
+_HISTORIES = f"""
+CREATE OR REPLACE FUNCTION perftrack.histories(_uuid uuid)
+RETURNS TABLE (uuid uuid, "position" bigint, fork_position bigint, is_own boolean) {_DEFINER} STABLE AS $function$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH RECURSIVE history AS (
+    SELECT source.* FROM perftrack.source WHERE source.uuid = _uuid
+    UNION ALL
+    SELECT source.* FROM history JOIN perftrack.source ON source.forked_from = history.id)
+  SELECT history.uuid, CASE WHEN history.{_IS_OWN} THEN history.position END,
+    CASE WHEN history.{_IS_OWN} THEN coalesce(history.fork_position, 0) END, history.{_IS_OWN}
+  FROM history WHERE history.{_IS_OWN} OR history.uuid = _uuid;
+END $function$
+"""
+# Whoever has the fingerprint of a sample has the sample; so a copy that ships under another role may ask too.
+_LAST_COMMON = f"""
+CREATE OR REPLACE FUNCTION perftrack.last_common(_uuid uuid, _samples bigint[], _fingerprints uuid[])
+RETURNS bigint {_DEFINER} STABLE AS $function$
+DECLARE
+  own perftrack.source;
+  upto bigint;
+  found_id bigint;
+BEGIN
+  SELECT * INTO own FROM perftrack.source WHERE source.uuid = _uuid;
+  upto := own.position;
+  WHILE own.id IS NOT NULL LOOP
+    SELECT max(asked.sample_id) INTO found_id
+    FROM unnest(_samples, _fingerprints) AS asked (sample_id, fingerprint)
+      JOIN perftrack.system_sample AS held
+        ON held.sample_id = asked.sample_id AND held.fingerprint = asked.fingerprint
+    WHERE held.source_id = own.id AND held.sample_id <= upto;
+    IF own.position <= upto AND _fingerprints[array_position(_samples, own.position)] = own.fingerprint THEN
+      found_id := own.position;
+    END IF;
+    IF found_id IS NOT NULL THEN
+      RETURN found_id;
+    END IF;
+    upto := least(upto, own.fork_position);
+    SELECT * INTO own FROM perftrack.source WHERE source.id = own.forked_from;
+  END LOOP;
+  RETURN NULL;
+END $function$
+"""
+_OPEN_SOURCE = f"""
+CREATE OR REPLACE FUNCTION perftrack.open_source(
+  _uuid uuid, _machine text, _host text, _version text, _sent_at timestamptz, _forked_from uuid,
+  _fork_position bigint)
+RETURNS TABLE ("position" bigint, format integer) {_DEFINER} AS $function$
+#variable_conflict use_column
+DECLARE
+  own perftrack.source;
+BEGIN
+  INSERT INTO perftrack.source (uuid, role, position, forked_from, fork_position)
+  SELECT _uuid, session_user::text, coalesce(_fork_position, 0),
+    (SELECT source.id FROM perftrack.source WHERE source.uuid = _forked_from), _fork_position
+  ON CONFLICT (uuid) DO NOTHING;
+  SELECT * INTO own FROM perftrack.source WHERE source.uuid = _uuid;
+  IF own.role <> session_user::text THEN
+    RAISE EXCEPTION 'source % belongs to another role', _uuid USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  SELECT * INTO own FROM perftrack.source WHERE source.id = own.id FOR UPDATE NOWAIT;
+  UPDATE perftrack.source SET machine = _machine, host = left(_host, 255), version = left(_version, 40),
+    seen_at = clock_timestamp(), skew_seconds = extract(epoch FROM clock_timestamp() - _sent_at)
+  WHERE source.id = own.id;
+  RETURN QUERY SELECT own.position, {FORMAT};
+END $function$
+"""
+# A staging table is one of the definer's own, in the temporary schema of this session.
+_IS_PLAIN = """
+    SELECT 1 FROM pg_catalog.pg_class AS found
+    WHERE found.relnamespace = pg_my_temp_schema() AND found.relname = 'stage_' || _name
+      AND found.relkind = 'r' AND found.relpersistence = 't'
+      AND found.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)
+      AND NOT (found.relhasrules OR found.relhastriggers OR found.relhassubclass OR found.relispartition)
+      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits WHERE inhrelid = found.oid)"""
+
+
+def _type(column: Column[object]) -> str:
+    return column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+
+
+def _names(table: Table) -> str:
+    return ", ".join(f'"{each.name}"' for each in staged(table))
+
+
+def _stage() -> str:
+    made, told = [], []
+    for table in [*DIMENSIONS, *SAMPLES]:
+        columns = ", ".join(f'"{each.name}" {_type(each)}' for each in staged(table))
+        made.append(f"    ('{table.name}', '{columns}')")
+        listed = ", ".join(f"'{each.name}'" for each in staged(table))
+        told.append(f"    ('{table.name}', ARRAY[{listed}])")
+    made_rows, told_rows = ",\n".join(made), ",\n".join(told)
+    return f"""
+CREATE OR REPLACE FUNCTION perftrack.stage()
+RETURNS TABLE (name text, columns text[]) {_DEFINER} AS $function$
+#variable_conflict use_column
+DECLARE
+  _name text;
+  _definition text;
+BEGIN
+  FOR _name, _definition IN VALUES
+{made_rows}
+  LOOP
+    IF EXISTS (
+      SELECT 1 FROM pg_catalog.pg_class WHERE relnamespace = pg_my_temp_schema() AND relname = 'stage_' || _name)
+    THEN
+      IF NOT EXISTS ({_IS_PLAIN}) THEN
+        RAISE EXCEPTION 'stage_% is not a staging table of the centre', _name
+          USING ERRCODE = 'insufficient_privilege';
+      END IF;
+      EXECUTE format('DROP TABLE pg_temp.%I', 'stage_' || _name);
+    END IF;
+    EXECUTE format('CREATE TEMPORARY TABLE pg_temp.%I (%s) ON COMMIT DELETE ROWS', 'stage_' || _name, _definition);
+    EXECUTE format('GRANT INSERT ON pg_temp.%I TO %I', 'stage_' || _name, session_user);
+  END LOOP;
+  RETURN QUERY VALUES
+{told_rows};
+END $function$
+"""
+
+
+def _take() -> str:
+    names = [table.name for table in [*DIMENSIONS, *SAMPLES]]
+    checked = ", ".join(f"'{name}'" for name in names)
+    moves = []
+    for table in DIMENSIONS:
+        key = [each.name for each in table.primary_key.columns][1]
+        conflict = (
+            f"UPDATE SET host = excluded.host WHERE {table.name}.host IS DISTINCT FROM excluded.host"
+            if "host" in table.columns
+            else "NOTHING"
+        )
+        moves.append(f"""
+  INSERT INTO perftrack.{table.name} (source_id, {_names(table)})
+  SELECT own.id, {_names(table)} FROM pg_temp.stage_{table.name}
+  ON CONFLICT (source_id, {key}) DO {conflict};""")
+    moves += [
+        f"""
+  INSERT INTO perftrack.{table.name} (source_id, {_names(table)})
+  SELECT own.id, {_names(table)} FROM pg_temp.stage_{table.name};"""
+        for table in SAMPLES
+    ]
+    replaced = "\n".join(
+        f"    DELETE FROM perftrack.{table.name}"
+        " WHERE source_id = own.id AND taken_at = ANY (_instants) AND sample_id = ANY (_gone);"
+        for table in (PROCESS_SAMPLE, CGROUP_SAMPLE)
+    )
+    belonging = "\n    UNION ALL ".join(
+        f"SELECT 1 FROM pg_temp.stage_{table.name} AS row WHERE NOT EXISTS (SELECT 1 FROM pg_temp.stage_system_sample"
+        " AS sample WHERE sample.sample_id = row.sample_id AND sample.taken_at = row.taken_at)"
+        for table in (PROCESS_SAMPLE, CGROUP_SAMPLE)
+    )
+    return f"""
+CREATE OR REPLACE FUNCTION perftrack.take(
+  _uuid uuid, _position bigint, _boots bigint[], _after_uptime_seconds double precision[])
+RETURNS bigint {_DEFINER} AS $function$
+DECLARE
+  own perftrack.source;
+  _name text;
+  _number integer;
+  _gone bigint[];
+  _instants timestamptz[];
+BEGIN
+  FOREACH _name IN ARRAY ARRAY[{checked}] LOOP
+    IF NOT EXISTS ({_IS_PLAIN}) THEN
+      RAISE EXCEPTION 'stage_% is not a staging table of the centre', _name USING ERRCODE = 'insufficient_privilege';
+    END IF;
+  END LOOP;
+  SELECT * INTO own FROM perftrack.source WHERE source.uuid = _uuid AND source.{_IS_OWN} FOR UPDATE NOWAIT;
+  IF own.id IS NULL THEN
+    RAISE EXCEPTION 'source % belongs to another role, or to none', _uuid USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  IF own.position <> _position THEN
+    RAISE EXCEPTION 'the position is %, not %', own.position, _position USING ERRCODE = 'serialization_failure';
+  END IF;
+  IF EXISTS (
+    SELECT 1 FROM pg_temp.stage_system_sample AS sample
+    WHERE sample.sample_id <= own.position AND sample.boot_id <> ALL (_boots))
+  THEN
+    RAISE EXCEPTION 'a sample that was taken before came again' USING ERRCODE = 'data_exception';
+  END IF;
+  IF EXISTS (
+    {belonging})
+  THEN
+    RAISE EXCEPTION 'a row of no sample' USING ERRCODE = 'data_exception';
+  END IF;
+  FOR _number IN 1 .. coalesce(array_length(_boots, 1), 0) LOOP
+    WITH gone AS (
+      DELETE FROM perftrack.system_sample
+      WHERE source_id = own.id AND boot_id = _boots[_number] AND uptime_seconds > _after_uptime_seconds[_number]
+      RETURNING sample_id, taken_at)
+    SELECT array_agg(gone.sample_id), array_agg(gone.taken_at) INTO _gone, _instants FROM gone;
+{replaced}
+  END LOOP;
+{"".join(moves)}
+  UPDATE perftrack.source SET position = newest.sample_id, fingerprint = newest.fingerprint,
+    taken_at = newest.taken_at, received_at = clock_timestamp()
+  FROM (SELECT sample_id, fingerprint, taken_at FROM pg_temp.stage_system_sample ORDER BY sample_id DESC LIMIT 1)
+    AS newest
+  WHERE source.id = own.id AND newest.sample_id > own.position
+  RETURNING source.position INTO own.position;
+  DELETE FROM pg_temp.stage_{SYSTEM_SAMPLE.name};
+  RETURN own.position;
+END $function$
+"""
+
+
+def definitions() -> list[str]:
+    """Return the statements that make the functions, or make them anew; nobody may execute them yet."""
+    made = [_HISTORIES, _LAST_COMMON, _OPEN_SOURCE, _stage(), _take()]
+    return made + [f"REVOKE ALL ON FUNCTION perftrack.{name}({of}) FROM PUBLIC" for name, of in SIGNATURES.items()]
+
+
+def grants(role: str) -> list[str]:
+    """Return the statements that let a *role*, a quoted name, ship."""
+    return [f"GRANT USAGE ON SCHEMA perftrack TO {role}"] + [
+        f"GRANT EXECUTE ON FUNCTION perftrack.{name}({of}) TO {role}" for name, of in SIGNATURES.items()
+    ]

@@ -1,0 +1,168 @@
+"""Making the centre and carrying it from revision to revision, through Alembic, as the owner; and its partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from perftrack.errors import PerftrackError
+from perftrack.fleet import functions
+from perftrack.fleet.centre import DIMENSIONS, SAMPLES, SCHEMA
+from perftrack.fleet.connecting import address, connect, explained, psycopg_module
+from perftrack.storage.schema import migrations_folder
+
+APPLICATION = "perftrack fleet"
+DAYS_BEFORE, DAYS_AHEAD = 2, 7
+# Two at once would make the same tables; the number is any that nobody else takes.
+_LOCK = "SELECT pg_advisory_xact_lock(7810770102)"
+_ROLES = """
+SELECT DISTINCT grantee::regrole::text FROM pg_namespace, aclexplode(nspacl)
+WHERE nspname = 'perftrack' AND grantee <> nspowner AND grantee <> 0
+"""
+_PARTITIONS = """
+SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+WHERE inhparent = to_regclass(:parent)
+"""
+
+
+def alembic_config() -> Config:
+    """Return Alembic's configuration for the migrations of the centre."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder() / "fleet").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@contextmanager
+def owner(url: str) -> Iterator[Connection]:
+    """Yield a connection of SQLAlchemy to the centre at *url*, in one transaction. Raises: PerftrackError."""
+    psycopg_module()
+    engine = create_engine("postgresql+psycopg://", creator=lambda: _plain(url), poolclass=NullPool)
+    with _explained(url), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+def _plain(url: str) -> object:
+    connection = connect(url, APPLICATION)
+    connection.autocommit = False
+    return connection
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """As `explained`, of what SQLAlchemy wraps too."""
+    with explained(url):
+        try:
+            yield
+        except Exception as error:
+            cause = getattr(error, "orig", None)
+            if isinstance(cause, Exception):
+                raise cause from error
+            raise
+
+
+def upgrade(url: str, *, is_new: bool) -> tuple[str | None, str]:
+    """Bring the centre to the newest revision and make partitions; return the revision before, and now.
+
+    *is_new*: it may not be there yet. Raises: PerftrackError.
+    """
+    with owner(url) as connection:
+        connection.exec_driver_sql(_LOCK)
+        revision = revision_of(connection)
+        if revision is None and not is_new:
+            raise PerftrackError(f"{address(url)} holds no samples of a fleet yet: `perftrack fleet init` makes it")
+        known = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
+        if revision is not None and revision not in known:
+            raise PerftrackError(
+                f"{address(url)} was made by a newer perftrack (its revision is {revision}, this one knows up to "
+                f"{known[0]}): upgrade perftrack"
+            )
+        if revision is None:
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        for statement in functions.definitions():
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+        for (role,) in connection.exec_driver_sql(_ROLES).fetchall():
+            for statement in functions.grants(role):
+                connection.exec_driver_sql(statement)
+        if revision is None and has_citus(connection):
+            _distribute(connection)
+        make_partitions(connection, datetime.now(UTC).date())
+    return revision, known[0]
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision that the centre is at; None: there is none."""
+    found = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
+    return str(found) if found is not None else None
+
+
+def has_citus(connection: Connection) -> bool:
+    """Return whether the database is one of Citus."""
+    return bool(connection.exec_driver_sql("SELECT count(*) FROM pg_extension WHERE extname = 'citus'").scalar())
+
+
+def _distribute(connection: Connection) -> None:
+    """Distribute what belongs to a source over the workers; `source` itself stays here, where its row is locked."""
+    connection.exec_driver_sql("SET LOCAL citus.multi_shard_modify_mode = 'sequential'")
+    first = f"{SCHEMA}.{DIMENSIONS[0].name}"
+    for table in [*DIMENSIONS, *SAMPLES]:
+        name = f"{SCHEMA}.{table.name}"
+        connection.execute(
+            text("SELECT create_distributed_table(:name, 'source_id', colocate_with => :beside)"),
+            {"name": name, "beside": "none" if name == first else first},
+        )
+
+
+def make_partitions(connection: Connection, today: date, before: int = DAYS_BEFORE, ahead: int = DAYS_AHEAD) -> int:
+    """Make the partitions of the days around *today* that are not there; return how many days' that were.
+
+    All else, of clocks that are wrong and from before the centre was made, is in the default partition. A day of
+    which that holds samples already stays in it.
+    """
+    made = 0
+    for table in SAMPLES:
+        parent = f"{SCHEMA}.{table.name}"
+        there = {row[0] for row in connection.execute(text(_PARTITIONS), {"parent": parent})}
+        if f"{table.name}_default" not in there:
+            connection.exec_driver_sql(f"CREATE TABLE {parent}_default PARTITION OF {parent} DEFAULT")
+        for number in range(-before, ahead + 1):
+            day = today + timedelta(days=number)
+            name = f"{table.name}_{day:%Y%m%d}"
+            since, until = f"{day} 00:00:00+00", f"{day + timedelta(days=1)} 00:00:00+00"
+            if name in there:
+                continue
+            held = (
+                f"SELECT EXISTS (SELECT 1 FROM {parent}_default WHERE taken_at >= '{since}' AND taken_at < '{until}')"
+            )
+            if connection.exec_driver_sql(held).scalar():
+                continue
+            connection.exec_driver_sql(
+                f"CREATE TABLE {SCHEMA}.{name} PARTITION OF {parent} FOR VALUES FROM ('{since}') TO ('{until}')"
+            )
+            made += 1
+    return made
+
+
+def drop_partitions(connection: Connection, before: date) -> int:
+    """Remove the samples of the days before *before*; return how many partitions went."""
+    gone = 0
+    for table in SAMPLES:
+        parent = f"{SCHEMA}.{table.name}"
+        limit = f"{table.name}_{before:%Y%m%d}"
+        for (name,) in connection.execute(text(_PARTITIONS), {"parent": parent}).fetchall():
+            if name[-8:].isdigit() and name < limit:
+                connection.exec_driver_sql(f"DROP TABLE {SCHEMA}.{name}")
+                gone += 1
+        connection.exec_driver_sql(f"DELETE FROM {parent}_default WHERE taken_at < '{before} 00:00:00+00'")
+    return gone
