@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
-from perftrack.fleet.centre import CGROUP_SAMPLE, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, SYSTEM_SAMPLE, staged
+from perftrack.fleet.centre import CGROUP_SAMPLE, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, staged
 from perftrack.fleet.connecting import FORMAT
 
 SIGNATURES = {
@@ -76,10 +76,12 @@ RETURNS TABLE ("position" bigint, format integer) {_DEFINER} AS $function$
 DECLARE
   own perftrack.source;
 BEGIN
-  INSERT INTO perftrack.source (uuid, role, position, forked_from, fork_position)
-  SELECT _uuid, session_user::text, coalesce(_fork_position, 0),
-    (SELECT source.id FROM perftrack.source WHERE source.uuid = _forked_from), _fork_position
-  ON CONFLICT (uuid) DO NOTHING;
+  IF NOT EXISTS (SELECT 1 FROM perftrack.source WHERE source.uuid = _uuid) THEN
+    INSERT INTO perftrack.source (uuid, role, position, forked_from, fork_position)
+    SELECT _uuid, session_user::text, coalesce(_fork_position, 0),
+      (SELECT source.id FROM perftrack.source WHERE source.uuid = _forked_from), _fork_position
+    ON CONFLICT (uuid) DO NOTHING;
+  END IF;
   SELECT * INTO own FROM perftrack.source WHERE source.uuid = _uuid;
   IF own.role <> session_user::text THEN
     RAISE EXCEPTION 'source % belongs to another role', _uuid USING ERRCODE = 'insufficient_privilege';
@@ -177,6 +179,7 @@ def _take() -> str:
         " AS sample WHERE sample.sample_id = row.sample_id AND sample.taken_at = row.taken_at)"
         for table in (PROCESS_SAMPLE, CGROUP_SAMPLE)
     )
+    emptied = "\n".join(f"  DELETE FROM pg_temp.stage_{name};" for name in names)
     return f"""
 CREATE OR REPLACE FUNCTION perftrack.take(
   _uuid uuid, _position bigint, _boots bigint[], _after_uptime_seconds double precision[])
@@ -224,10 +227,9 @@ BEGIN
     taken_at = newest.taken_at, received_at = clock_timestamp()
   FROM (SELECT sample_id, fingerprint, taken_at FROM pg_temp.stage_system_sample ORDER BY sample_id DESC LIMIT 1)
     AS newest
-  WHERE source.id = own.id AND newest.sample_id > own.position
-  RETURNING source.position INTO own.position;
-  DELETE FROM pg_temp.stage_{SYSTEM_SAMPLE.name};
-  RETURN own.position;
+  WHERE source.id = own.id AND newest.sample_id > own.position;
+{emptied}
+  RETURN (SELECT source.position FROM perftrack.source WHERE source.id = own.id);
 END $function$
 """
 

@@ -1,0 +1,80 @@
+"""A proxy before a PostgreSQL server, that cuts the connection or calls something at a moment of a test's choice."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from server import Server
+
+
+class CutError(Exception):
+    """The connection is to be cut here."""
+
+
+class Proxy:
+    """Passes on what a client and the server tell each other. *before* and *after* are given what the client sent,
+    each time, before and after the server has it; they may raise CutError.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.before: Callable[[bytes], None] = lambda sent: None
+        self.after: Callable[[bytes], None] = lambda sent: None
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, database: str, role: str) -> str:
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{database}?sslmode=disable"
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server:
+            try:
+                server.connect(f"{self.server.folder}/.s.PGSQL.{self.server.port}")
+                answers = threading.Event()
+                answers.set()
+                back = threading.Thread(target=self._answer, args=(server, client, answers), daemon=True)
+                back.start()
+                while sent := client.recv(1 << 20):
+                    self.before(sent)
+                    if b"COMMIT" in sent:
+                        answers.clear()  # until it is decided whether the answer gets through
+                    server.sendall(sent)
+                    self.after(sent)
+                    answers.set()
+            except (CutError, OSError):
+                for each in (client, server):
+                    with contextlib.suppress(OSError):
+                        each.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def _answer(server: socket.socket, client: socket.socket, answers: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while answer := server.recv(1 << 20):
+                answers.wait(30)
+                client.sendall(answer)
+            client.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def proxy_before(server: Server) -> Iterator[Proxy]:
+    proxy = Proxy(server)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

@@ -1,0 +1,104 @@
+"""Restored and copied databases: what is common is there once, and what is not is a source of its own."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from centres import Centre
+from conftest import query
+from test_condensing import Restless
+from test_ship import sums
+
+from perftrack.fleet.ship import ship
+from perftrack.storage.condensing import condense
+from perftrack.storage.purging import purge
+
+
+def copied(connection: sqlite3.Connection, path: str) -> str:
+    """Return a copy of the database as it is now."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    copy = str(Path(path).with_name("copy.db"))
+    shutil.copy(path, copy)
+    return copy
+
+
+def a_machine(connection: sqlite3.Connection, seed: int) -> Restless:
+    """Return one that boots now."""
+    made = Restless(connection, seed)
+    made.machine.names["boot"] = f"boot-of-{seed}"
+    return made
+
+
+def newest(connection: sqlite3.Connection) -> int:
+    return int(query(connection, "SELECT max(id) FROM system_sample")[0])
+
+
+def of_chain(centre: Centre, source: int, upto: int) -> list[object]:
+    """Return the sums of a source and, up to where it begins, of the one that it is forked from."""
+    only = f"(source_id = {source} OR (source_id = 1 AND sample_id <= {upto}))"
+
+    def ask(sql: str) -> list[object]:
+        return centre.query(sql.replace("WHERE", f"WHERE {only} AND"))
+
+    return sums(ask, "sample", "perftrack.")
+
+
+@pytest.mark.parametrize("role", ["web1", "web2"])
+def test_a_restored_or_copied_database_goes_on_as_its_own(
+    centre: Centre, connection: sqlite3.Connection, path: str, role: str
+) -> None:
+    """By the same role or, copied to another machine, by that one's."""
+    Restless(connection, 1).run(30)
+    ship(path, centre.url())
+    common = newest(connection)
+    copy = copied(connection, path)
+    a_machine(connection, 2).run(20)
+    ship(path, centre.url())
+    assert ship(copy, centre.url(role)).samples == 0
+    with closing(sqlite3.connect(copy, isolation_level=None)) as other:
+        for seed in range(3, 6):
+            simulation = a_machine(other, seed)
+            before = newest(other)
+            simulation.run(20)
+            done = ship(copy, centre.url(role))
+            assert done.samples == newest(other) - before
+            assert (done.said is not None) == (seed == 3)
+            if done.said:
+                assert f"its sample {common + 1} of 2026-11-20" in done.said
+        here = sums(lambda sql: query(other, sql), "interval")
+        assert centre.query("SELECT id, role, position, fork_position FROM perftrack.source ORDER BY id") == [
+            (1, "web1", newest(connection), None),
+            (2, role, newest(other), common),
+        ]
+        for one, there in zip(of_chain(centre, 2, common), here, strict=True):
+            assert there == pytest.approx(one, abs=0.2)
+        # what tells them apart goes; it is known all the same
+        while condense(other, "2100"):
+            pass
+        assert ship(copy, centre.url(role)).samples == 0
+        before = newest(other)
+        a_machine(other, 7).run(5)
+        assert ship(copy, centre.url(role))[::2] == (newest(other) - before, None)
+    ship(path, centre.url())
+    assert centre.query("SELECT count(*) FROM perftrack.source") == [2]
+    held = "SELECT count(*), count(DISTINCT (source_id, sample_id)) FROM perftrack.system_sample"
+    assert len(set(centre.query(held)[0])) == 1
+
+
+def test_what_is_purged_here_stays_there(centre: Centre, connection: sqlite3.Connection, path: str) -> None:
+    simulation = Restless(connection, 4)
+    simulation.run(60)
+    ship(path, centre.url())
+    before = centre.query("SELECT count(*) FROM perftrack.process_sample")
+    middle = query(connection, "SELECT taken_at FROM system_sample WHERE id = 40")[0]
+    while purge(connection, middle) is not None:
+        pass
+    assert query(connection, "SELECT count(*) FROM system_sample")[0] < 60
+    simulation.run(10)
+    assert ship(path, centre.url()).samples >= 10
+    assert centre.query("SELECT count(*) FROM perftrack.process_sample")[0] > before[0]
+    assert centre.query("SELECT count(*) FROM perftrack.system_sample") == [newest(connection)]
