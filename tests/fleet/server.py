@@ -36,13 +36,15 @@ class Server:
         done = subprocess.run(
             [BINARIES / program, *arguments],
             cwd=self.folder,
+            env={**os.environ, "HOME": str(self.folder)},
             stdout=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
             check=False,
             timeout=120,
             **self._as,
         )
-        assert done.returncode == 0, done.stdout
+        log = self.folder / f"log-{self.port}"
+        assert done.returncode == 0, (done.stdout, log.read_text() if log.exists() else "")
 
     def start(self) -> None:
         given = " ".join(f"-c {each}" for each in self.settings)
