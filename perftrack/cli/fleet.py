@@ -15,7 +15,7 @@ from perftrack.text import printable
 from perftrack.timerange import parse_duration
 
 app = typer.Typer(
-    help="Many machines in one PostgreSQL database: make it, let machines in, see them.",
+    help="Bring many machines together in one PostgreSQL database.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -24,6 +24,7 @@ class Proxy:
         self.server = server
         self.before: Callable[[bytes], None] = lambda sent: None
         self.after: Callable[[bytes], None] = lambda sent: None
+        self.answered = threading.Event()  # the server has answered the COMMIT that was sent last
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -53,6 +54,7 @@ class Proxy:
                 while sent := client.recv(1 << 20):
                     self.before(sent)
                     if b"COMMIT" in sent:
+                        self.answered.clear()
                         answers.clear()  # until it is decided whether the answer gets through
                     server.sendall(sent)
                     self.after(sent)
@@ -62,10 +64,11 @@ class Proxy:
                     with contextlib.suppress(OSError):
                         each.shutdown(socket.SHUT_RDWR)
 
-    @staticmethod
-    def _answer(server: socket.socket, client: socket.socket, answers: threading.Event) -> None:
+    def _answer(self, server: socket.socket, client: socket.socket, answers: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while answer := server.recv(1 << 20):
+                if not answers.is_set():
+                    self.answered.set()
                 answers.wait(30)
                 client.sendall(answer)
             client.shutdown(socket.SHUT_RDWR)

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psycopg
 import pytest
+
+psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 CITUS = Path("/usr/lib/postgresql/15/lib/citus.so")
