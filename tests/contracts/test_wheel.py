@@ -42,6 +42,9 @@ def test_holds_the_migrations_and_nothing_of_the_workshop(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "perftrack/migrations/env.py" in names
     assert "perftrack/migrations/versions/0001_tables_and_views.py" in names
+    assert {"perftrack/migrations/fleet/env.py", "perftrack/migrations/fleet/versions/0001_the_centre.py"} <= set(
+        names
+    )
     assert {name.split("/")[0] for name in names if not name.startswith("performancetrack-0")} == {"perftrack"}
     assert not [name for name in names if "__pycache__" in name]
 
