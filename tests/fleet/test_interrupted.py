@@ -88,8 +88,12 @@ def killed_at(number: int, centre: Centre, path: str, proxy: object) -> bool:
     proxy.before = kill
     code = agent.wait(timeout=60)
     proxy.before = lambda sent: None
-    assert code in {0, -signal.SIGKILL}
-    return code != 0
+    assert code in {
+        0,
+        BusyError.exit_code,
+        -signal.SIGKILL,
+    }  # the server may not know yet that the one before is gone
+    return code == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_an_agent_is_killed_at_any_message(
         killed += killed_at(number, centre, path, proxy)
         ((reached, held),) = centre.query(REACHED)
         assert held == reached
-    assert killed >= len(numbers) * 0.7
+    assert killed >= len(numbers) * 0.5
     for _ in range(50):  # the server finds out that an agent is gone in a moment
         try:
             ship(path, centre.url())
