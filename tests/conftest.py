@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,11 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         time.tzset()
 
 
+def seeds(count: int, often: int = 4) -> list[Any]:
+    """Return the seeds of a made-up course of events: *often* so many of them, the others with the marker slow."""
+    return [*range(often), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(often, count))]
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     """Where a test's database is, or will be."""
@@ -55,7 +63,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def perftrack(path: str, tmp_path: Path) -> Run:
+def perftrack(path: str, tmp_path: Path, forks: Forks | None) -> Run:
     """Run the program as a user does, in a folder of its own, with PERFTRACK_DATABASE set."""
     folder = tmp_path / "work"
     folder.mkdir(exist_ok=True)
@@ -63,21 +71,75 @@ def perftrack(path: str, tmp_path: Path) -> Run:
     def run(*arguments: str, expect: int | None = 0, **settings: Any) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0.05"} | settings.pop("env", {})
         env = {name: value for name, value in env.items() if value is not None}
-        done = subprocess.run(
-            [sys.executable, "-m", "perftrack", *arguments],
-            env=env,
-            cwd=settings.pop("cwd", folder),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            **settings,
-        )
+        cwd = settings.pop("cwd", folder)
+        if forks is not None and not settings and forks.can(arguments, env):
+            done = forks.run(arguments, env, cwd, tmp_path)
+        else:
+            done = subprocess.run(
+                [sys.executable, "-m", "perftrack", *arguments],
+                env=env,
+                cwd=cwd,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+                **settings,
+            )
         assert expect is None or done.returncode == expect, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
 
     return run
+
+
+class Forks:
+    """Starts the program in processes of their own that need not load it; see forking.py."""
+
+    def __init__(self) -> None:
+        self.server: subprocess.Popen[str] | None = None
+
+    @staticmethod
+    def can(arguments: Sequence[str], env: dict[str, str]) -> bool:
+        """Return whether it is the same as a real start: not where Python itself is told something on its start.
+
+        A tick always starts as cron starts it.
+        """
+        told = {name for name in {*os.environ, *env} if name.startswith(("PYTHON", "LC_", "LANG"))}
+        return arguments[:1] != ("record",) and all(env.get(name) == os.environ.get(name) for name in told)
+
+    def run(
+        self, arguments: Sequence[str], env: dict[str, str], cwd: str | Path, folder: Path
+    ) -> subprocess.CompletedProcess[str]:
+        if self.server is None:
+            program = [sys.executable, str(REPOSITORY / "tests" / "forking.py")]
+            self.server = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.server.stdin
+        assert self.server.stdout
+        outputs = [folder / ".stdout", folder / ".stderr"]
+        for output in outputs:
+            output.write_bytes(b"")
+        self.server.stdin.write(json.dumps([arguments, env, str(cwd), *map(str, outputs)]) + "\n")
+        self.server.stdin.flush()
+        code = int(self.server.stdout.readline())
+        told = [output.read_text() for output in outputs]
+        for output in outputs:
+            output.unlink()
+        return subprocess.CompletedProcess(arguments, code, *told)
+
+    def close(self) -> None:
+        if self.server is not None:
+            self.server.communicate()
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks | None]:
+    """What starts the program quickly; None with CI in the environment, where each start is a real one."""
+    if "CI" in os.environ or sys.platform != "linux":
+        yield None
+        return
+    made = Forks()
+    yield made
+    made.close()
 
 
 def on_a_terminal(
@@ -233,10 +295,31 @@ def settings(path: str) -> Callable[..., Settings]:
     return made
 
 
+def make_database(path: str | Path) -> None:
+    """Make a database without samples. It is a copy, for migrating takes longer than most of what is tested."""
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(_empty_database())
+
+
+@cache
+def _empty_database() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        opening.open_current(f"{folder}/perftrack.db").close()
+        return Path(folder, "perftrack.db").read_bytes()
+
+
 @pytest.fixture
-def connection(path: str) -> Iterator[sqlite3.Connection]:
+def database(path: str) -> str:
+    """A fresh database, for what is not about the first tick, which makes it."""
+    make_database(path)
+    return path
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[sqlite3.Connection]:
     """A fresh database, open for writing."""
-    opened = opening.open_current(path)
+    opened = opening.open_current(database)
     yield opened
     opened.close()
 
