@@ -8,9 +8,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,11 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     if hasattr(time, "tzset"):  # not on Windows
         time.tzset()
+
+
+def seeds(count: int, often: int = 4) -> list[Any]:
+    """Return the seeds of a made-up course of events: *often* so many of them, the others with the marker slow."""
+    return [*range(often), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(often, count))]
 
 
 @pytest.fixture
@@ -233,10 +240,31 @@ def settings(path: str) -> Callable[..., Settings]:
     return made
 
 
+def make_database(path: str | Path) -> None:
+    """Make a database without samples. It is a copy, for migrating takes longer than most of what is tested."""
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(_empty_database())
+
+
+@cache
+def _empty_database() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        opening.open_current(f"{folder}/perftrack.db").close()
+        return Path(folder, "perftrack.db").read_bytes()
+
+
 @pytest.fixture
-def connection(path: str) -> Iterator[sqlite3.Connection]:
+def database(path: str) -> str:
+    """A fresh database, for what is not about the first tick, which makes it."""
+    make_database(path)
+    return path
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[sqlite3.Connection]:
     """A fresh database, open for writing."""
-    opened = opening.open_current(path)
+    opened = opening.open_current(database)
     yield opened
     opened.close()
 

@@ -86,9 +86,9 @@ FROM (
     {any}(CASE WHEN :is_seen THEN max(samples, 1) END) AS samples,
     {threads_peak} AS num_threads{further_of_sample}
   FROM (
-    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, {children_ms} AS children_ms, cpu_percent,
+    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, {children_ms} AS children_ms, {of_group}
       cpu_percent_max, read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_bytes, rss_max_bytes,
-      num_threads, num_threads_max, samples{columns}, {share} AS share
+      num_threads_max, samples{columns}, {share} AS share
     FROM process_interval
     WHERE {in_part} AND {asked}
     LIMIT -1) AS interval
@@ -202,6 +202,7 @@ def add_up(
             key=key,
             any="" if of_processes else "max",
             sum="" if of_processes else "sum",
+            of_group="" if of_processes else "cpu_percent, num_threads,",
             cpu_peak=_peak("cpu_percent", "cpu_percent_max", of_processes=of_processes),
             rss_peak=_peak("rss_bytes", "rss_max_bytes", of_processes=of_processes),
             threads_peak=_peak("num_threads", "num_threads_max", of_processes=of_processes),

@@ -6,8 +6,6 @@ next one that stays. Standard library only, as the tick.
 
 from __future__ import annotations
 
-import json
-
 from perftrack.storage import tick_sql
 
 TYPE_CHECKING = False
@@ -44,14 +42,15 @@ _LATER = "SELECT sample_id, cgroup_id, previous_sample_id FROM cgroup_sample WHE
 _UPDATE_PREVIOUS = "UPDATE cgroup_sample SET previous_sample_id = ? WHERE sample_id = ? AND cgroup_id = ?"
 
 
-def condense_cgroups(connection: sqlite3.Connection, samples: list[int]) -> set[int]:
-    """Condense the rows of control groups in *samples*; return the looks that stay: the last of each recorder, and
-    both ends of what some group has an interval of that is not known whole.
+def condense_cgroups(connection: sqlite3.Connection, ids: str) -> set[int]:
+    """Condense the rows of control groups in samples, *ids* as a JSON list; return the looks that stay: the last of
+    each recorder, and both ends of what some group has an interval of that is not known whole.
 
     Raises: sqlite3.Error.
     """
-    ids = json.dumps(samples)
     found = connection.execute(_LOOKS, (ids,)).fetchall()
+    if not found:
+        return set()
     looks = [sample_id for sample_id, _ in found]
     place = {sample_id: number for number, sample_id in enumerate(looks)}
     rows = sorted(connection.execute(_ROWS, (ids,)), key=lambda row: place[row[_SAMPLE]])
@@ -65,7 +64,7 @@ def condense_cgroups(connection: sqlite3.Connection, samples: list[int]) -> set[
     connection.executemany("DELETE FROM cgroup_sample WHERE sample_id = ?", ((each,) for each in looks))
     connection.executemany(_INSERT, (_condensed(key, run, target) for key, run in runs.items()))
     newest = {cgroup_id: (run[-1][_SAMPLE], sample_id) for (sample_id, cgroup_id), run in runs.items()}
-    _tell_next_rows(connection, max(looks, default=0), newest)
+    _tell_next_rows(connection, max(looks), newest)
     gone = [(new, old) for old, new in target.items() if new != old]
     connection.executemany(_UPDATE_GONE, gone)
     connection.executemany("UPDATE system_sample SET cgroups_seen = NULL WHERE id = ?", ((old,) for _, old in gone))

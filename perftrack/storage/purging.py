@@ -6,9 +6,7 @@ the settings say so, a piece at a time.
 
 from __future__ import annotations
 
-import json
-
-from perftrack.storage.condensing import ROWS_MAX, unchecked
+from perftrack.storage.condensing import ROWS_MAX, ids_of, unchecked
 from perftrack.storage.sqlite_file import transaction
 
 TYPE_CHECKING = False
@@ -111,7 +109,7 @@ def _remove(connection: sqlite3.Connection, boot_id: int, before: str, rows_max:
             break
         samples.append(sample_id)
         rows += 1 + count
-    values = {"samples": json.dumps(samples), "first": first_left, "boot_id": boot_id}
+    values = {"samples": ids_of(samples), "first": first_left, "boot_id": boot_id}
     for statement in _REMOVE if samples else ():
         connection.execute(statement, values)
     return len(samples)

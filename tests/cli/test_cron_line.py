@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from perftrack.cli import cron_line
 from perftrack.cli.app import app
-from perftrack.storage import failures, opening
+from perftrack.storage import failures
 
 TYPER_ALONE = """
 from perftrack.cli import cron_line
@@ -142,9 +142,8 @@ class TestBothWays:
     """Exit code, what is said where nobody looks and on a terminal, what is stored, and what is remembered of it."""
 
     @pytest.fixture(autouse=True)
-    def a_database(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        opening.open_current(path).close()
-        for name, value in (("DATABASE", path), ("CPU_WINDOW", "0.05"), ("PROCESS_FILTER", "no such name")):
+    def settings(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in (("DATABASE", database), ("CPU_WINDOW", "0.05"), ("PROCESS_FILTER", "no such name")):
             monkeypatch.setenv(f"PERFTRACK_{name}", value)
 
     def test_are_the_same_under_cron(self, options: list[str], expect: int, tmp_path: Path) -> None:

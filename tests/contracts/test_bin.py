@@ -111,15 +111,19 @@ class TestAFreshClone:
         assert not self.installs(clone, "updating")
         assert stamp.stat().st_mtime_ns == project.stat().st_mtime_ns
 
-    def test_installs_again_when_the_clone_was_moved_or_its_python_is_gone(self, clone: Path, run: Runner) -> None:
+    def test_installs_again_when_the_clone_was_moved(self, clone: Path) -> None:
         moved = clone.with_name("moved")
         clone.rename(moved)
         try:
             assert self.installs(moved, "making")
-            (moved / ".venv" / "bin" / "python").unlink()
-            assert run(moved / "bin" / "perftrack", "--version").returncode == 0
         finally:
             moved.rename(clone)
+
+    @pytest.mark.slow
+    def test_installs_again_when_its_python_is_gone(self, clone: Path, run: Runner) -> None:
+        for _ in range(2):
+            (clone / ".venv" / "bin" / "python").unlink(missing_ok=True)
+            assert run(clone / "bin" / "perftrack", "--version").returncode == 0
 
     def test_says_so_when_the_package_index_cannot_be_reached(self, clone: Path, run: Runner) -> None:
         shutil.rmtree(clone / ".venv")

@@ -130,8 +130,9 @@ class TestTheProcess:
         """A reader that waits for the rest of its file, out of a pipe."""
         os.mkfifo(tmp_path / "pipe")
         writer = os.open(tmp_path / "pipe", os.O_RDWR)
+        others = set(psutil.Process().children())
         with reading(str(tmp_path / "pipe")) as opened:
-            (child,) = psutil.Process().children()
+            (child,) = set(psutil.Process().children()) - others
             yield opened, child
         os.close(writer)
         assert not child.is_running()

@@ -37,7 +37,6 @@ class Nights:
     def __init__(self, connection: sqlite3.Connection, seed: int, *, has_units: bool = False) -> None:
         """*has_units*: control groups are recorded too, one for each service."""
         self.of_units: dict[str, Counter[str]] | None = {} if has_units else None
-        connection.execute("PRAGMA synchronous=OFF")  # only the making is in a hurry
         self.chance = random.Random(seed)
         self.machine = Machine(connection)
         self.machine.clock = BEGIN

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
+from conftest import Run, make_database
 from nights import BEGIN, MINUTES, Nights
 
 from perftrack.reading.compare import Comparison, comparisons
@@ -28,6 +29,8 @@ RIGHT = 0.95  # of all: one of twenty may be told otherwise
 
 def days(path: str, seed: int, *, java_percent: float = 0, has_units: bool = False) -> None:
     """Record six days; from DEPLOYED on, java uses so much more of a CPU."""
+    if not os.path.exists(path):
+        make_database(path)
     with closing(opening.open_current(path)) as connection:
         machine = Nights(connection, seed, has_units=has_units)
         machine.machine.clock = DEPLOYED - 3 * DAY

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Run, query, until
+from conftest import Run, query, seeds, until
 from machine import NOON, Machine, process
 
 from perftrack.reading import parts
@@ -219,7 +219,7 @@ def too_much(shown: dict[Identity, float], known: dict[Identity, int]) -> float:
     return sum(max(0, shown[each] - known.get(each, 0)) for each in shown)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_where_samples_tell_who_waited_for_whom_every_millisecond_is_where_it_belongs(
     connection: sqlite3.Connection, path: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +236,7 @@ def test_where_samples_tell_who_waited_for_whom_every_millisecond_is_where_it_be
     assert of_names == pytest.approx(sum(families.children.values()))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_of_orphans_hardly_anything_is_elsewhere_and_nothing_counts_twice(
     connection: sqlite3.Connection, path: str, seed: int
 ) -> None:
@@ -260,7 +260,7 @@ RECORDED: dict[str, Callable[[random.Random], Callable[[Member], bool]]] = {
 
 @pytest.mark.parametrize("is_clear", [True, False])
 @pytest.mark.parametrize("recorder", RECORDED)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4, often=2))
 def test_where_some_are_recorded_little_is_shown_that_was_not_used_and_nothing_counts_twice(
     connection: sqlite3.Connection, path: str, seed: int, recorder: str, is_clear: bool
 ) -> None:
@@ -274,7 +274,7 @@ def test_where_some_are_recorded_little_is_shown_that_was_not_used_and_nothing_c
     assert found.recorded_cpu_ms <= families.system_ms * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, often=2))
 def test_of_a_part_of_the_time_no_more_is_shown_than_was_used_in_it(
     connection: sqlite3.Connection, path: str, seed: int
 ) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, query
+from conftest import Run, query, seeds
 from machine import Machine, process
 
 from perftrack.reading import parts
@@ -111,7 +111,7 @@ class Simulation:
         self.is_first = False
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_of_a_made_up_machine_all_answers_are_exact(
     connection: sqlite3.Connection, path: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +145,7 @@ def test_of_a_made_up_machine_all_answers_are_exact(
     assert in_ms(drawn, drawn.unattributed) == pytest.approx(simulation.unseen_ms)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_of_processes_recorded_now_and_then_a_plot_shows_all_that_the_view_has(
     connection: sqlite3.Connection, path: str, seed: int
 ) -> None:

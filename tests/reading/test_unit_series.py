@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import Run, cgroup_row, query
+from conftest import Run, cgroup_row, query, seeds
 from groups import Simulation
 from machine import Machine, process
 from test_plot import data_of
@@ -50,7 +50,7 @@ def kill(machine: Machine, perftrack: Run) -> None:
         )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(8))
 def test_of_a_made_up_machine_a_plot_shows_what_every_unit_used_and_held(
     connection: sqlite3.Connection, path: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

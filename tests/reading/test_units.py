@@ -32,7 +32,12 @@ def machine(connection: sqlite3.Connection) -> Machine:
 
 @pytest.mark.parametrize(
     ("seed", "steps"),
-    [*((seed, (-7, 3600)) for seed in range(10)), *((seed, (-3600, 3600)) for seed in range(10, 13))],
+    [
+        *((seed, (-7, 3600)) for seed in range(3)),
+        (10, (-3600, 3600)),
+        *(pytest.param(seed, (-7, 3600), marks=pytest.mark.slow) for seed in range(3, 10)),
+        *(pytest.param(seed, (-3600, 3600), marks=pytest.mark.slow) for seed in range(11, 13)),
+    ],
 )
 def test_of_a_made_up_machine_every_unit_has_what_it_used(
     connection: sqlite3.Connection, path: str, seed: int, steps: tuple[float, ...], monkeypatch: pytest.MonkeyPatch

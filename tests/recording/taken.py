@@ -14,7 +14,7 @@ from conftest import OWN, query, until
 from perftrack.recording import sampler
 from perftrack.recording.selection import Selection
 from perftrack.sample import Sample
-from perftrack.storage.models import Process, ProcessSample
+from perftrack.storage.models import Process, ProcessSample, columns_of
 
 Row = dict[str, Any]
 Spawn = Callable[..., subprocess.Popen[bytes]]
@@ -29,7 +29,7 @@ ctypes.CDLL(None).prctl({PR_SET_NAME}, bytes.fromhex(sys.argv[1]), 0, 0, 0)
 """
 PROCESS_COLUMNS = {
     *Process.__table__.columns.keys(),
-    *ProcessSample.__table__.columns.keys(),
+    *(column.name for column in columns_of(ProcessSample) if not column.info.get("is_of_condensing")),
     "filter",
     "cgroup",
     "named_itself",

@@ -16,7 +16,10 @@ from taken import PR_SET_NAME, Python, Spawn, count, row_of, take
 
 from perftrack.recording import linux, proc_files
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc"),
+    pytest.mark.usefixtures("database"),
+]
 
 # As setproctitle does: over its arguments and into the kernel's name; the next title at each SIGUSR1.
 TITLES = f"""

@@ -82,6 +82,7 @@ class TestTheCronLine:
             "perftrack.sample",
             "perftrack.settings",
             "perftrack.storage",
+            "perftrack.storage.bounds",
             "perftrack.storage.cgroups",
             "perftrack.storage.insertion",
             "perftrack.storage.opening",

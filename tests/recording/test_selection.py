@@ -99,6 +99,7 @@ def hog(python: Python) -> int:
     return python("memory = b'x' * 300_000_000; print(flush=True); import time; time.sleep(1000)").pid
 
 
+@pytest.mark.usefixtures("database")
 class TestTheOptions:
     def test_filter_replaces_the_configured_texts_and_may_be_repeated(
         self, perftrack: Run, path: str, spawn: Spawn

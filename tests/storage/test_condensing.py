@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from conftest import cgroup_row, query
+from conftest import cgroup_row, query, seeds
 from machine import Machine, process
 from test_truth import Simulation
 
@@ -134,7 +134,7 @@ class Restless(Simulation):
 
 
 @pytest.mark.parametrize("recorded_share", [1, 0.4])
-@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 40))])
+@pytest.mark.parametrize("seed", seeds(40))
 def test_sums_and_peaks_stay(connection: sqlite3.Connection, seed: int, recorded_share: float) -> None:
     simulation = Restless(connection, seed, recorded_share)
     simulation.run(400)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, on_a_terminal
+from conftest import Run, make_database, on_a_terminal
 
 from perftrack.recording.recorder import record_one
 from perftrack.settings import load
@@ -26,6 +26,7 @@ Empty = Callable[[bool], None]
 @pytest.fixture
 def empty(perftrack: Run, path: str) -> Empty:
     """Leave a log beside an empty database, which fails every tick, or make the database what it was."""
+    make_database(path)
     perftrack("record")
     whole = Path(path).read_bytes()
 

@@ -123,6 +123,7 @@ class TestADatabaseInASharedFolder:
         assert query(path, "SELECT count(*) FROM system_sample") == [2]
 
 
+@pytest.mark.usefixtures("database")
 class TestAnExportIntoASharedFolder:
     @pytest.fixture
     def export(self, shared: Path, perftrack: Run) -> Callable[..., str]:

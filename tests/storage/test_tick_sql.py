@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import process_row, sample
+from conftest import make_database, process_row, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Integer
@@ -134,10 +134,11 @@ samples = st.lists(
 def test_a_tick_and_a_session_write_identical_databases(taken: list[Sample]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ticked, added = f"{folder}/ticked.db", f"{folder}/added.db"
+        make_database(ticked)
+        make_database(added)
         with closing(opening.open_current(ticked)) as connection:
             for one in taken:
                 insert_sample(connection, one)
-        opening.open_current(added).close()
         with Session(engine_for(added, write=True)) as session, session.begin():
             for one in taken:
                 add_through_session(session, one)

@@ -183,10 +183,10 @@ class TestATick:
         record(path, 5, 7000)
         query(path, "PRAGMA wal_checkpoint(TRUNCATE)")
         assert os.path.getsize(path) > 1 << 20
-        self.tick(path, 40, max_size="1M")
+        self.tick(path, 70, max_size="1M")
         with closing(sqlite3.connect(path)) as connection:
             assert bounds.used_bytes(connection, path) < 1.6 * (1 << 20)
-        assert query(path, "SELECT count(*) FROM system_sample WHERE taken_at > datetime('now', '-1 hour')") == [40]
+        assert query(path, "SELECT count(*) FROM system_sample WHERE taken_at > datetime('now', '-1 hour')") == [70]
         assert is_sound(path)
 
     def test_leaves_it_for_the_next_where_the_database_is_locked(self, path: str) -> None:

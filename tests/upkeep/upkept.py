@@ -7,14 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
-from functools import cache
 from pathlib import Path
 
 from alembic import command
-from conftest import query, until
+from conftest import make_database, query, until
 from machine import Machine, process
 
 from perftrack.storage import opening, schema
@@ -25,22 +23,12 @@ COUNT = "SELECT count(*) FROM system_sample"
 def fill(path: str, samples: int = 3, processes: int = 5, after: float = 60) -> None:
     """Record *samples* of *processes* each, which no other call has; the first one *after* so many seconds."""
     if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        Path(path).touch(0o600)
-        Path(path).write_bytes(_empty())
+        make_database(path)
     with closing(opening.open_current(path)) as connection:
         machine = Machine(connection)
         for number in range(samples):
             rows = [process(number, pid=pid, started_ticks=pid, name=f"p{pid}") for pid in range(processes)]
             machine.tick(*rows, after=after if number == 0 else 60)
-
-
-@cache
-def _empty() -> bytes:
-    """Return a database without samples; its migrations take longer than most of what is tested here."""
-    with tempfile.TemporaryDirectory() as folder:
-        opening.open_current(f"{folder}/perftrack.db").close()
-        return Path(folder, "perftrack.db").read_bytes()
 
 
 def of_revision(path: str, revision: str) -> None:
