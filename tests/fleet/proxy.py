@@ -45,10 +45,10 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.socket(socket.AF_UNIX) as server:
+            answers = threading.Event()
+            answers.set()
             try:
                 server.connect(f"{self.server.folder}/.s.PGSQL.{self.server.port}")
-                answers = threading.Event()
-                answers.set()
                 back = threading.Thread(target=self._answer, args=(server, client, answers), daemon=True)
                 back.start()
                 while sent := client.recv(1 << 20):
@@ -60,9 +60,12 @@ class Proxy:
                     self.after(sent)
                     answers.set()
             except (CutError, OSError):
+                pass
+            finally:  # closing alone does not end what the other thread waits for
                 for each in (client, server):
                     with contextlib.suppress(OSError):
                         each.shutdown(socket.SHUT_RDWR)
+                answers.set()
 
     def _answer(self, server: socket.socket, client: socket.socket, answers: threading.Event) -> None:
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from centres import Centre, make
-from conftest import Run, query
+from conftest import Run, query, until
 from test_condensing import Restless
 from test_ship import assert_the_same
 
@@ -73,6 +73,8 @@ def test_the_answer_to_a_commit_is_lost(
 def killed_at(number: int, centre: Centre, path: str, proxy: object) -> bool:
     """Ship, and kill that at its message *number* to the server; return whether it came so far."""
     messages = 0
+    # the server finds out that the one before is gone in a moment, and holds its lock until then
+    until(lambda: centre.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web1'")[0] == 0)
     url = proxy.url(centre.database, "web1")
     env = {**os.environ, "PERFTRACK_DATABASE": path}
     code = "from perftrack.fleet import local; local.ROWS_MAX = 100; from perftrack.__main__ import main; main()"
@@ -88,11 +90,7 @@ def killed_at(number: int, centre: Centre, path: str, proxy: object) -> bool:
     proxy.before = kill
     code = agent.wait(timeout=60)
     proxy.before = lambda sent: None
-    assert code in {
-        0,
-        BusyError.exit_code,
-        -signal.SIGKILL,
-    }  # the server may not know yet that the one before is gone
+    assert code in {0, -signal.SIGKILL}
     return code == -signal.SIGKILL
 
 
@@ -109,7 +107,7 @@ def test_an_agent_is_killed_at_any_message(
         killed += killed_at(number, centre, path, proxy)
         ((reached, held),) = centre.query(REACHED)
         assert held == reached
-    assert killed >= len(numbers) * 0.5
+    assert killed >= len(numbers) * 0.7
     for _ in range(50):  # the server finds out that an agent is gone in a moment
         try:
             ship(path, centre.url())
