@@ -164,12 +164,13 @@ def test_from_every_revision_with_rows_in_every_table(path: str, old: str) -> No
 
 
 def fill_every_table(path: str) -> dict[str, list[dict[str, Any]]]:
-    """Put three rows into each table, of whatever columns there are at its revision, and return them."""
+    """Put three rows into each table, of whatever columns there are at its revision, and return them; no others."""
     tables = query(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'alembic_version'")
     filled: dict[str, list[dict[str, Any]]] = {}
     with closing(sqlite3.connect(path)) as opened, opened:
         for table in tables:
             filled[table] = []
+            opened.execute(f"DELETE FROM {table}")
             for number in (1, 2, 3):
                 row = {}
                 for _, name, kind, *_ in opened.execute(f"PRAGMA table_info({table})"):
