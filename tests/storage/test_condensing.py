@@ -77,6 +77,7 @@ class Restless(Simulation):
     def __init__(self, connection: sqlite3.Connection, seed: int, recorded_share: float = 1) -> None:
         super().__init__(connection, seed, recorded_share)
         self.disks = "sda:1 sdb:2"
+        self.others = 0.1  # so many samples are another recorder's
         self.groups: dict[tuple[str, int], int] = {}
         self.inode = 0
         self.of_machine = self.machine.tick
@@ -105,7 +106,7 @@ class Restless(Simulation):
         }
         extra |= {"load_1min": chance.random() * 9, "disk_set": self.disks, "net_set": "eth0:1"}
         given |= {"disk_read_bytes": chance.randrange(1 << 30), "forks": chance.randrange(999)}
-        is_other = chance.random() < 0.1
+        is_other = chance.random() < self.others
         self.of_machine(
             *rows,
             recorder="--all" if is_other else "--filter python",
@@ -139,14 +140,24 @@ def test_sums_and_peaks_stay(connection: sqlite3.Connection, seed: int, recorded
     simulation = Restless(connection, seed, recorded_share)
     simulation.run(400)
     before = of_processes(connection), of_system(connection), of_cgroups(connection)
-    apart = gaps(connection)
     rows = query(connection, "SELECT count(*) FROM process_sample")
     samples = query(connection, "SELECT count(*) FROM system_sample")
     condense_all(connection, rows_max=simulation.chance.choice((20, 100, 10_000)))
     assert_same((of_processes(connection), of_system(connection), of_cgroups(connection)), before)
-    assert gaps(connection) == apart
     assert query(connection, "SELECT count(*) FROM process_sample") < rows
     assert query(connection, "SELECT sum(samples) FROM system_sample") == samples
+
+
+@pytest.mark.parametrize("seed", seeds(40, 2))
+def test_gaps_stay(connection: sqlite3.Connection, seed: int) -> None:
+    """Of one recorder; what is usual for several together is less exactly known of condensed hours."""
+    simulation = Restless(connection, seed)
+    simulation.others = 0
+    simulation.run(400)
+    apart = gaps(connection)
+    assert apart
+    condense_all(connection, rows_max=simulation.chance.choice((20, 100, 10_000)))
+    assert gaps(connection) == apart
 
 
 def test_a_sample_that_comes_late_is_counted_once(connection: sqlite3.Connection, path: str) -> None:
