@@ -17,6 +17,7 @@ psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 CITUS = Path("/usr/lib/postgresql/15/lib/citus.so")
 USER = "postgres"  # whom initdb wants instead of root; Debian's package makes it
+LISTENING = "listen_addresses=127.0.0.1"  # else on its socket alone: servers of one port get on with each other
 _SETTINGS = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60", "autovacuum=off"]
 
 
@@ -49,7 +50,7 @@ class Server:
 
     def start(self) -> None:
         given = " ".join(f"-c {each}" for each in self.settings)
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 {given}"
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses= {given}"
         self._run(
             "pg_ctl", "-D", self.data, "-w", "-l", str(self.folder / f"log-{self.port}"), "-o", options, "start"
         )

@@ -20,12 +20,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Centre]:
-    from server import CITUS, a_folder, running
+    from server import CITUS, LISTENING, a_folder, running
 
     if not CITUS.exists():
         pytest.skip("Citus is not installed")
     settings = ("shared_preload_libraries=citus", "citus.shard_count=4", "max_prepared_transactions=100")
-    settings += ("citus.node_conninfo=sslmode=disable",)
+    settings += ("citus.node_conninfo=sslmode=disable", LISTENING)
     with a_folder() as folder, ExitStack() as stack:
         servers = [stack.enter_context(running(folder, 5440 + number, *settings)) for number in range(3)]
         for server in servers:
