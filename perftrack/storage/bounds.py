@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from perftrack.settings import bytes_of, days_of
-from perftrack.storage.sqlite_file import log_bytes
+from perftrack.storage import tick_sql
+from perftrack.storage.sqlite_file import log_bytes, used_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from typing import Any
 
     from perftrack.settings import Settings
 
@@ -22,9 +22,7 @@ _NOW = f"""
 SELECT min(taken_at, (SELECT taken_at FROM system_sample ORDER BY id DESC LIMIT 1)) FROM system_sample
 WHERE id <= (SELECT max(id) FROM system_sample) - {_SAMPLES_BEFORE} ORDER BY id DESC LIMIT 1
 """
-_IS_DUE = """
-SELECT 1 FROM system_sample WHERE samples IS NULL AND uptime_seconds IS NOT NULL AND taken_at < ? LIMIT 1
-"""
+_IS_DUE = f"SELECT 1 FROM system_sample WHERE {tick_sql.ORDINARY} AND taken_at < ? LIMIT 1"
 
 
 def before(now: str, age: str) -> str:
@@ -39,15 +37,6 @@ def before(now: str, age: str) -> str:
     return instant.isoformat(" ", "microseconds")
 
 
-def used_bytes(connection: sqlite3.Connection, path: str) -> int:
-    """Return the size of the database without its free pages, and of its write-ahead log."""
-
-    def pragma(name: str) -> Any:
-        return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-    return int((pragma("page_count") - pragma("freelist_count")) * pragma("page_size") + log_bytes(path))
-
-
 def keep_bounded(connection: sqlite3.Connection, path: str, settings: Settings) -> bool:
     """Condense or purge a piece of what is due after a tick; False: nothing was. Raises: sqlite3.Error."""
     found = connection.execute(_NOW).fetchone()
@@ -59,7 +48,8 @@ def keep_bounded(connection: sqlite3.Connection, path: str, settings: Settings) 
     if largest is not None or oldest:
         from perftrack.storage.purging import purge
 
-        if largest is not None and used_bytes(connection, path) > largest and purge(connection, now) is not None:
+        is_too_large = largest is not None and used_bytes(connection) + log_bytes(path) > largest
+        if is_too_large and purge(connection, now) is not None:
             return True
         if oldest and purge(connection, oldest) is not None:
             return True
@@ -68,4 +58,4 @@ def keep_bounded(connection: sqlite3.Connection, path: str, settings: Settings) 
         return False
     from perftrack.storage.condensing import condense
 
-    return condense(connection, ordinary)
+    return condense(connection, ordinary) > 0

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 from perftrack.storage import tick_sql
-from perftrack.storage.condensing_cgroups import condense_cgroups
+from perftrack.storage.condensing_cgroups import condense_cgroups, largest_known
 from perftrack.storage.sqlite_file import transaction
 
 TYPE_CHECKING = False
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 # So many rows of processes are condensed in one transaction of a tick: some milliseconds.
 ROWS_MAX = 300
 
-_OLDEST = """
+_OLDEST = f"""
 SELECT boot_id, substr(taken_at, 1, 13), uptime_seconds, id FROM system_sample
-WHERE samples IS NULL AND uptime_seconds IS NOT NULL AND taken_at < ? ORDER BY taken_at LIMIT 1
+WHERE {tick_sql.ORDINARY} AND taken_at < ? ORDER BY taken_at LIMIT 1
 """
 _NEXT = """
 SELECT id, substr(taken_at, 1, 13), samples FROM system_sample
@@ -107,22 +107,23 @@ _UPDATE_PROCESS = _update(
 )
 
 
-def condense(connection: sqlite3.Connection, before: str, rows_max: int = ROWS_MAX) -> bool:
-    """Condense a piece of the oldest hour that has ended by *before*, in one transaction; False: there is nothing.
+def condense(connection: sqlite3.Connection, before: str, rows_max: int = ROWS_MAX) -> int:
+    """Condense a piece of the oldest hour that has ended by *before*, in one transaction; return of how many samples
+    that is, 0: there is nothing.
 
     *before*: as the database has instants; empty: never. *rows_max*: of processes, about so many at a time.
     Raises: sqlite3.Error, and then all is as it was.
     """
     if not before:
-        return False
+        return 0
     with unchecked(connection), transaction(connection):
-        piece = _oldest_piece(connection, before, rows_max)
+        piece, ordinary = _oldest_piece(connection, before, rows_max)
         if not piece:
-            return False
+            return 0
         staying = _condense_processes(connection, piece)
         staying |= condense_cgroups(connection, ids_of(piece))
         _condense_samples(connection, piece, staying)
-        return True
+        return ordinary
 
 
 @contextmanager
@@ -142,15 +143,16 @@ def ids_of(samples: Sequence[int]) -> str:
     return f"[{','.join(map(str, samples))}]"
 
 
-def _oldest_piece(connection: sqlite3.Connection, before: str, rows_max: int) -> list[int]:
+def _oldest_piece(connection: sqlite3.Connection, before: str, rows_max: int) -> tuple[list[int], int]:
     """Return what is next: samples of an hour that follow one another, with about *rows_max* rows of processes, and
-    before them the one that the piece before this one left last.
+    before them the one that the piece before this one left last; and how many of them are ordinary ones.
     """
     found = connection.execute(_OLDEST, (f"{before[:13]}:",)).fetchone()
     if found is None:
-        return []
+        return [], 0
     boot_id, hour, *oldest = found
     ids: list[int] = []
+    ordinary = rows = 0
     # a clock that was set back can make one that was taken before it younger
     for sample_id, hour_of_it, stands_for in connection.execute(_BEFORE, (boot_id, *oldest)):
         if hour_of_it != hour:
@@ -158,13 +160,14 @@ def _oldest_piece(connection: sqlite3.Connection, before: str, rows_max: int) ->
         ids.insert(0, sample_id)
         if stands_for is not None:
             break
-    rows = 0
-    for sample_id, hour_of_it, _ in connection.execute(_NEXT, (boot_id, *oldest)):
+        ordinary += 1
+    for sample_id, hour_of_it, stands_for in connection.execute(_NEXT, (boot_id, *oldest)):
         if hour_of_it != hour or (rows >= rows_max and len(ids) > 2):
             break
         rows += connection.execute(_COUNT, (sample_id,)).fetchone()[0]
         ids.append(sample_id)
-    return ids
+        ordinary += stands_for is None
+    return ids, ordinary
 
 
 def _condense_processes(connection: sqlite3.Connection, piece: list[int]) -> set[int]:
@@ -247,5 +250,4 @@ def _largest(run: list[Any]) -> list[Any]:
     """Return the largest values of *run*, or where that is a single ordinary row, none: they are its own."""
     if len(run) == 1 and run[0][_STANDS_FOR] == 1:
         return [None] * (len(run[0]) - _STANDS_FOR - 1)
-    columns = zip(*(row[_STANDS_FOR + 1 :] for row in run), strict=True)
-    return [max((value for value in column if value is not None), default=None) for column in columns]
+    return largest_known(row[_STANDS_FOR + 1 :] for row in run)

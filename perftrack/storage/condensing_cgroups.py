@@ -11,6 +11,7 @@ from perftrack.storage import tick_sql
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
 _VALUES = tick_sql.CGROUP_SAMPLE_COLUMNS
@@ -85,9 +86,14 @@ def _condensed(key: tuple[int, int], run: list[Any], target: dict[int, int]) -> 
     previous = run[0][_PREVIOUS]
     # one of which nothing is known is only what later ones are compared with
     stands_for = 0 if run[0][_IS_UNKNOWN] else sum(row[_STANDS_FOR] for row in run)
-    columns = zip(*(row[_LARGEST_FROM:_VALUES_FROM] for row in run), strict=True)
-    largest = [max((value for value in column if value is not None), default=None) for column in columns]
+    largest = largest_known(row[_LARGEST_FROM:_VALUES_FROM] for row in run)
     return [*key, target.get(previous, previous), stands_for, *largest, *run[-1][_VALUES_FROM:]]
+
+
+def largest_known(rows: Iterable[Sequence[Any]]) -> list[Any]:
+    """Return the largest value of each column of *rows*; NULL: none is known."""
+    columns = zip(*rows, strict=True)
+    return [max((value for value in column if value is not None), default=None) for column in columns]
 
 
 def _tell_next_rows(connection: sqlite3.Connection, last: int, newest: dict[int, tuple[int, int]]) -> None:

@@ -160,12 +160,7 @@ def _write(path: str, folder: str, text: bytes) -> None:
         with suppress(OSError):
             os.unlink(unfinished)
         raise
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    private.sync_folder(folder)
 
 
 def _clean(folder: str) -> None:

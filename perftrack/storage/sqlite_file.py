@@ -185,7 +185,22 @@ def is_wal(connection: sqlite3.Connection) -> bool:
 
 def data_version(connection: sqlite3.Connection) -> int:
     """Return a number that changes with every commit of another connection, https://sqlite.org/pragma.html."""
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+    return pragma(connection, "data_version")
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> int:
+    """Return a number that SQLite keeps of the database: page_count, page_size, ..."""
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Return the size of the database without its free pages."""
+    return pragma(connection, "page_count") * pragma(connection, "page_size") - free_bytes(connection)
+
+
+def free_bytes(connection: sqlite3.Connection) -> int:
+    """Return the size of its free pages, which will be used again."""
+    return pragma(connection, "freelist_count") * pragma(connection, "page_size")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from sqlalchemy.dialects import sqlite
 from perftrack.sample import CPU_COUNTERS
 from perftrack.storage.intervals import counters, largest
 from perftrack.storage.models import (
+    ORDINARY,
     Base,
     Boot,
     Cgroup,
@@ -191,6 +192,7 @@ def _tick_sql() -> str:
         for model in models:
             columns = "".join(f'    "{column.name}",\n' for column in _sampled(model))
             text += f"{model.__tablename__.upper()}_COLUMNS = [\n{columns}]\n"
+    text += f'# What may be condensed and is not yet: the words of an index.\nORDINARY = "{ORDINARY}"\n'
     text += "# What condensing adds up over several samples, and what it keeps the largest value of.\n"
     for model in (SystemSample, CgroupSample, ProcessSample):
         for kind, columns_of_kind in (("COUNTERS", counters(model)), ("LARGEST", largest(model))):

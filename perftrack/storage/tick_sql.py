@@ -234,6 +234,8 @@ PROCESS_SAMPLE_COLUMNS = [
     "pss_bytes",
     "swap_bytes",
 ]
+# What may be condensed and is not yet: the words of an index.
+ORDINARY = "samples IS NULL AND uptime_seconds IS NOT NULL"
 # What condensing adds up over several samples, and what it keeps the largest value of.
 SYSTEM_SAMPLE_COUNTERS = [
     "cpu_user_ms",

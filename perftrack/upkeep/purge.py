@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import NamedTuple
 
+from perftrack.storage import tick_sql
 from perftrack.storage.condensing import condense
 from perftrack.storage.purging import purge, sweep
-from perftrack.storage.sqlite_file import connect, explained
-from perftrack.upkeep.copying import answers, contents, pragma
+from perftrack.storage.sqlite_file import connect, explained, free_bytes, pragma
+from perftrack.upkeep.copying import answers, contents
 from perftrack.upkeep.vacuum import vacuum
 
 # A piece at a time, so that ticks come between: some tens of milliseconds.
@@ -48,11 +49,11 @@ class Purged(NamedTuple):
 
 def due(connection: sqlite3.Connection, condense_before: str, purge_before: str) -> Due:
     """Return what is due. The instants: as the database has them; empty: never. Raises: sqlite3.Error."""
-    sql = "SELECT count(*) FROM system_sample WHERE uptime_seconds IS NOT NULL AND taken_at < ?"
-    (removed,) = connection.execute(sql, (purge_before,)).fetchone()
+    sql = "SELECT count(*) FROM system_sample WHERE taken_at < ? AND"
+    (removed,) = connection.execute(f"{sql} uptime_seconds IS NOT NULL", (purge_before,)).fetchone()
     # whole hours, and what is removed is not condensed
     hour = f"{condense_before[:13]}:" if condense_before else ""
-    ordinary = f"{sql} AND samples IS NULL AND taken_at >= ?"
+    ordinary = f"{sql} {tick_sql.ORDINARY} AND taken_at >= ?"
     (condensed,) = connection.execute(ordinary, (hour, purge_before)).fetchone()
     return Due(condensed, removed)
 
@@ -74,13 +75,13 @@ def purge_all(
         done += removed
         progress(done, total)
         time.sleep(_PAUSE_SECONDS)
-    while condense(connection, condense_before, _ROWS):
-        progress(total - due(connection, condense_before, purge_before).condensed, total)
+    while condensed := condense(connection, condense_before, _ROWS):
+        done += condensed
+        progress(done, total)
         time.sleep(_PAUSE_SECONDS)
     orphans = sweep(connection)
     samples_left, rows_left = _counts(connection)
-    free = pragma(connection, "freelist_count") * pragma(connection, "page_size")
-    return Purged(samples, samples_left, rows, rows_left, orphans, free)
+    return Purged(samples, samples_left, rows, rows_left, orphans, free_bytes(connection))
 
 
 def release(database: str) -> int:
@@ -89,10 +90,10 @@ def release(database: str) -> int:
     """
     with explained(database), closing(connect(database)) as connection:
         if pragma(connection, "auto_vacuum") == _INCREMENTAL:
-            before = pragma(connection, "page_count")
+            free = free_bytes(connection)
             connection.executescript("PRAGMA incremental_vacuum")  # execute() would free a single page
             answers(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
-            return (before - pragma(connection, "page_count")) * pragma(connection, "page_size")
+            return free - free_bytes(connection)
     done = vacuum(database)
     return done.before - done.after
 

@@ -12,7 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from perftrack.storage import bounds, opening, sqlite_file, tick_sql
+from perftrack.storage import opening, sqlite_file, tick_sql
 from perftrack.storage.condensing import condense
 from perftrack.storage.models import Base, ProcessSample, SystemSample
 
@@ -79,7 +79,7 @@ def condensed(whole: Path, path: Path, progress: Callable[[float], None]) -> Pat
 def used_bytes(path: Path) -> int:
     """Return the size of a database without its free pages."""
     with closing(sqlite_file.connect(str(path))) as connection:
-        return bounds.used_bytes(connection, str(path))
+        return sqlite_file.used_bytes(connection)
 
 
 def last_hour(path: Path) -> str:
