@@ -49,3 +49,13 @@ def read(path: str, size: int) -> bytes:
 def is_ours(path: str) -> bool:
     """Return whether what is at *path* (of a link, the link itself) is this user's or root's. Raises: OSError."""
     return os.name != "posix" or os.lstat(path).st_uid in {0, os.geteuid()}
+
+
+def sync_folder(folder: str) -> None:
+    """Put on the disk what is new in *folder*, where the system can. Raises: OSError."""
+    if os.name == "posix":
+        descriptor = os.open(folder or ".", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -108,6 +108,12 @@ def tell(line: str) -> None:
     print(f"perftrack: {printable(line)}", file=sys.stderr)
 
 
+def say(line: str) -> None:
+    """Print what was done, on a terminal: a success under cron prints nothing."""
+    if sys.stdout.isatty():
+        print(printable(line))
+
+
 def _outcomes(settings: Settings, every: str | None, count: int | None) -> Iterable[Sample | PassingError]:
     from perftrack.recording.recorder import record_every, record_one
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import typer
 
 from perftrack.cli import dashboard, options, sqlite_shell, upkeep
-from perftrack.cli.cron_line import tell
+from perftrack.cli.cron_line import say, tell
 from perftrack.settings import load
 from perftrack.text import printable
 
@@ -56,5 +56,4 @@ def upgrade(database: options.Database = None, config: options.Config = None) ->
     settings = load({"database": database}, config)
     with explained(settings.database), closing(open_current(settings.database)) as connection:
         restoring.restore(connection, settings.database, tell)
-    if sys.stdout.isatty():
-        print(printable(f"database {settings.database} is at revision {tick_sql.REVISION}"))
+    say(f"database {settings.database} is at revision {tick_sql.REVISION}")

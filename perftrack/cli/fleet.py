@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
+from perftrack.cli.cron_line import say
 from perftrack.cli.show import count, line, span, table
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import days_of, is_age
-from perftrack.text import printable
 from perftrack.timerange import parse_duration
 
 app = typer.Typer(
@@ -29,11 +28,6 @@ Url = Annotated[
 ]
 
 
-def _say(text: str) -> None:
-    if sys.stdout.isatty():
-        print(printable(text))
-
-
 @app.command()
 def init(url: Url) -> None:
     """Make the centre in an empty PostgreSQL database.
@@ -46,7 +40,7 @@ def init(url: Url) -> None:
     from perftrack.fleet.migrating import upgrade as bring_up
 
     before, now = bring_up(url, is_new=True)
-    _say(
+    say(
         f"{address(url)} is at revision {now}"
         if before
         else f"made the centre, {address(url)}; next, let machines in: perftrack fleet add-agent"
@@ -63,7 +57,7 @@ def upgrade(url: Url) -> None:
     from perftrack.fleet.migrating import upgrade as bring_up
 
     _, now = bring_up(url, is_new=False)
-    _say(f"{address(url)} is at revision {now}")
+    say(f"{address(url)} is at revision {now}")
 
 
 @app.command()
@@ -87,7 +81,7 @@ def upkeep(
     with owner(url) as connection:
         made = make_partitions(connection, today)
         gone = 0 if days is None else drop_partitions(connection, today - timedelta(days=days))
-    _say(f"{count(made, 'partition')} made, {count(gone, 'partition')} removed")
+    say(f"{count(made, 'partition')} made, {count(gone, 'partition')} removed")
 
 
 @app.command("add-agent")
@@ -103,7 +97,7 @@ def add_agent(
     from perftrack.fleet.agents import add
 
     is_new = add(url, name)
-    _say(
+    say(
         f"made the role {name}; in psql, \\password {name} asks for its password"
         if is_new
         else f"the role {name} may ship"

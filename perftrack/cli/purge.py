@@ -41,11 +41,12 @@ def purge(
         raise UsageError(f"--older-than {older_than}: write days, weeks or years, e.g. 90d, 12w or 2y")
     settings = load({"database": database}, config)
 
+    from perftrack.reading.queries import stored_text
     from perftrack.storage import bounds, schema
     from perftrack.storage.sqlite_file import connect, explained
     from perftrack.upkeep.purge import due, purge_all, release
 
-    now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    now = stored_text(datetime.now(UTC))
     purge_before = bounds.before(now, older_than or settings.keep_hourly)
     condense_before = bounds.before(now, settings.keep_every_sample)
     path = settings.database

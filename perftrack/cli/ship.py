@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 from typing import Annotated
 
 import typer
 
 from perftrack.cli import options
+from perftrack.cli.cron_line import say, tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.show import count
 from perftrack.errors import PassingError, UsageError
 from perftrack.settings import load
-from perftrack.text import printable
 from perftrack.timerange import parse_duration
 
 
@@ -43,20 +40,21 @@ def ship(
     settings = load({"database": database, "ship_to": to}, config)
     if not settings.ship_to:
         raise UsageError("where to? --to postgresql://ROLE@HOST/DATABASE, or set ship_to")
-    seconds = None if every is None else parse_duration(every).total_seconds()
-    if seconds is None:
+    if every is None:
         _once(settings.database, settings.ship_to)
         return
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    while True:
-        try:
-            _once(settings.database, settings.ship_to)
-        except PassingError as error:
-            _tell(str(error))
-        if stop.wait(seconds):
-            return
+    seconds = parse_duration(every).total_seconds()
+
+    from perftrack.recording.recorder import stop_event
+
+    with stop_event() as stop:
+        while True:
+            try:
+                _once(settings.database, settings.ship_to)
+            except PassingError as error:
+                tell(str(error))
+            if stop.wait(seconds):
+                return
 
 
 def _once(database: str, url: str) -> None:
@@ -66,11 +64,6 @@ def _once(database: str, url: str) -> None:
     with progress_bar("shipping samples") as progress:
         done = ship_to(database, url, progress)
     if done.said:
-        _tell(done.said)
-    if sys.stdout.isatty():
-        what = f"{count(done.samples, 'sample')}, {count(done.rows, 'row')}" if done.samples else "nothing new"
-        print(printable(f"{what} to {address(url)}"))
-
-
-def _tell(line: str) -> None:
-    print(f"perftrack: {printable(line)}", file=sys.stderr)
+        tell(done.said)
+    what = f"{count(done.samples, 'sample')}, {count(done.rows, 'row')}" if done.samples else "nothing new"
+    say(f"{what} to {address(url)}")

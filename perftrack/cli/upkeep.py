@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from perftrack.cli import options, show
-from perftrack.cli.cron_line import tell
+from perftrack.cli.cron_line import say, tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.targets import refuse_own_files
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import load
-from perftrack.text import printable
 
 if TYPE_CHECKING:
     from perftrack.upkeep.copying import Contents
@@ -78,7 +76,7 @@ def backup(
     refuse_own_files(settings, target)
     with progress_bar(f"backing up {settings.database}") as progress:
         made = back_up(settings.database, target, force=force, progress=progress)
-    _say(f"backed up to {made.path}: {show.size(made.size_bytes)}, {_held(made.held)}")
+    say(f"backed up to {made.path}: {show.size(made.size_bytes)}, {_held(made.held)}")
 
 
 def restore(
@@ -103,7 +101,7 @@ def restore(
         restored = put_back(settings.database, file, force=force, progress=progress)
     if restored.kept is not None:
         tell(f"what was in database {settings.database} is kept in {restored.kept}")
-    _say(f"database {settings.database} is restored from {file}: {_held(restored.held)}")
+    say(f"database {settings.database} is restored from {file}: {_held(restored.held)}")
 
 
 def vacuum(database: options.Database = None, config: options.Config = None) -> None:
@@ -117,7 +115,7 @@ def vacuum(database: options.Database = None, config: options.Config = None) -> 
     settings = load({"database": database}, config)
     with progress_bar(f"rewriting {settings.database}; recording waits, and loses nothing"):
         done = rewrite(settings.database)
-    _say(f"database {settings.database} has {show.size(done.after)}, of {show.size(done.before)} before")
+    say(f"database {settings.database} has {show.size(done.after)}, of {show.size(done.before)} before")
     if not done.is_log_empty:
         tell(f"{settings.database}-wal could not be emptied, for somebody reads: a later tick does that")
 
@@ -125,9 +123,3 @@ def vacuum(database: options.Database = None, config: options.Config = None) -> 
 def _held(held: Contents) -> str:
     newest = "" if held.newest is None else f", the newest of {held.newest[:19]} UTC"
     return f"{show.count(held.samples, 'sample')}{newest}"
-
-
-def _say(line: str) -> None:
-    """Print what was done on a terminal; a success under cron prints nothing."""
-    if sys.stdout.isatty():
-        print(printable(line))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 
-from perftrack.reading.queries import Extent
+from perftrack.reading.queries import Extent, stored_text
 from perftrack.settings import Settings, bytes_of, days_of
+from perftrack.storage.models import ORDINARY, SystemSample
+from perftrack.storage.sqlite_file import free_bytes
 
 # Growth is that of so many days, or of as many as there are.
 GROWTH_DAYS = 7
@@ -30,9 +32,6 @@ FROM (
   UNION ALL
   SELECT substr(taken_at, 1, 13), NULL FROM system_sample
   WHERE taken_at > datetime(:last, '-1 day') AND samples IS NULL)
-"""
-_ORDINARY_SINCE = """
-SELECT min(taken_at) FROM system_sample WHERE samples IS NULL AND uptime_seconds IS NOT NULL
 """
 
 
@@ -72,30 +71,28 @@ class Forecast(NamedTuple):
 
 def forecast(connection: Connection, settings: Settings, held: Extent, size_bytes: int) -> Forecast:
     """Return how the database grows that holds *held* in *size_bytes*, its log included."""
-    pages, page_bytes = (
-        connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("freelist_count", "page_size")
-    )
-    free = pages * page_bytes
-    since = connection.execute(text(_ORDINARY_SINCE)).scalar()
-    ordinary_since = since and datetime.fromisoformat(since).replace(tzinfo=UTC)
+    opened = connection.connection.driver_connection
+    assert opened is not None
+    free = free_bytes(opened)
+    since = connection.execute(select(func.min(SystemSample.taken_at)).where(text(ORDINARY))).scalar()
+    ordinary_since = since and since.replace(tzinfo=UTC)
     keep = days_of(settings.keep_every_sample)
     condensing_at = None if ordinary_since is None or keep is None else ordinary_since + timedelta(days=keep)
     if held.first is None or held.last is None or held.last - held.first < LEAST_FOR_GROWTH:
         return Forecast(size_bytes - free, free, None, None, ordinary_since, condensing_at)
     begin = max(held.first, held.last - timedelta(days=GROWTH_DAYS))
-    rows, lately = (_rows(connection, held, each) for each in (held.first, begin))
-    day = (size_bytes - free) * lately / rows / ((held.last - begin).total_seconds() / _DAY_SECONDS)
-    of_day = connection.execute(text(_LEFT), {"last": _text(held.last)}).one()
+    rows, lately = (sum(counted_rows(connection, held, each)) for each in (held.first, begin))
+    day = (size_bytes - free) * lately / max(1, rows) / ((held.last - begin).total_seconds() / _DAY_SECONDS)
+    of_day = connection.execute(text(_LEFT), {"last": stored_text(held.last)}).one()
     share = of_day.left_rows / of_day.rows if of_day.rows else 1.0
     return Forecast(size_bytes - free, free, day, day * share, ordinary_since, condensing_at)
 
 
-def _rows(connection: Connection, held: Extent, since: datetime) -> float:
-    """Return about how many rows there are from *since* on."""
+def counted_rows(connection: Connection, held: Extent, since: datetime) -> tuple[int, int]:
+    """Return how many of the samples from *since* on are counted, and how many rows of processes those have.
+
+    Counting all of a year would read the whole database, and a monitor may ask every minute.
+    """
     every = max(1, held.rows // COUNTED_SAMPLES)
-    samples, rows = connection.execute(text(_ROWS), {"every": every, "since": _text(since)}).one()
-    return float(max(1, (samples + rows) * every))
-
-
-def _text(instant: datetime) -> str:
-    return instant.replace(tzinfo=None).isoformat(" ", "microseconds")
+    samples, rows = connection.execute(text(_ROWS), {"every": every, "since": stored_text(since)}).one()
+    return samples, rows

@@ -90,7 +90,7 @@ class GrowingFile:
             if not is_longer:
                 self._cut()
             os.fsync(self._file)
-            _sync_folder(self.path)
+            private.sync_folder(os.path.dirname(self.path))
             if is_longer or last != self.last:
                 self._write_position(last, os.fstat(self._file).st_size)
             self._size = None
@@ -181,7 +181,7 @@ class GrowingFile:
                 os.close(descriptor)
                 descriptor = -1
             os.replace(new, path)
-            _sync_folder(path)
+            private.sync_folder(os.path.dirname(path))
         except BaseException:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -256,16 +256,6 @@ def _read_position(path: str, descriptor: int) -> Position | None:
         raise PerftrackError(
             f"{position_file(path)} cannot be read: move it and {path} away, to begin with all samples"
         ) from None
-
-
-def _sync_folder(path: str) -> None:
-    """Put on the disk that there is something new in the folder of *path*, where the system can."""
-    if sys.platform != "win32":
-        descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, FromClause, case, func
+from sqlalchemy.dialects import sqlite
 
 from perftrack.storage.intervals import SYSTEM_INTERVAL, largest
 from perftrack.storage.models import ProcessSample, SystemSample
@@ -73,8 +74,12 @@ class ProcessMetric(NamedTuple):
 
     @property
     def peak_column(self) -> str:
-        """The column of the largest value in the samples that a row stands for, in *unit*; NULL: that is not kept."""
-        return _PROCESS_LARGEST.get("cpu_percent" if self.column == "cpu_ms" else self.column, "NULL")
+        """The column of the largest value in the samples that a row stands for, in *unit*; NULL: there is none.
+
+        Of a gauge of which that is not kept, its own.
+        """
+        own = self.column if self.per_second is None else "NULL"
+        return _PROCESS_LARGEST.get("cpu_percent" if self.column == "cpu_ms" else self.column, own)
 
 
 # By what condensing keeps the largest values of, the columns that they are in.
@@ -95,6 +100,11 @@ def _memory(name: str, kind: str) -> Metric:
     used = f"{kind}_used_bytes"
     value, peak = (_share(of, total) for of in (_SAMPLE[used], _largest_of_sample(used)))
     return Metric(name, "%", SAMPLE, value, report=name, full=100.0, largest=peak)
+
+
+def as_sql(expression: ColumnElement[Any]) -> str:
+    """Return a value of a metric as the SQL of SQLite, for what is written as text."""
+    return str(expression.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
 
 
 def _rate(counter: ColumnElement[Any], scale: float = 1.0) -> ColumnElement[Any]:

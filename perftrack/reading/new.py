@@ -56,8 +56,8 @@ def export_new(
             for place, (log, file) in enumerate(files.items()):
                 span = TimeRange(hosts=hosts, after_id=file.last.id)
 
-                def done(samples: int, before: int = place * came.samples) -> None:
-                    progress(before + samples, len(files) * came.samples)
+                def done(samples: int, before: int = place * came.rows) -> None:
+                    progress(before + samples, len(files) * came.rows)
 
                 with explained(file.path):
                     rows[log] = write_log(connection, log, span, form, file.stream, done, header=file.is_begun)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from perftrack.errors import PerftrackError
 from perftrack.reading import queries
 from perftrack.reading.coverage import FUTURE, Coverage, coverage, newest_recorded, recent_seconds
-from perftrack.reading.forecast import COUNTED_SAMPLES, Forecast, forecast
+from perftrack.reading.forecast import COUNTED_SAMPLES, Forecast, counted_rows, forecast
 from perftrack.reading.machines import machines
 from perftrack.reading.metrics import RECORDER_CPU
 from perftrack.reading.openers import Opener, openers
@@ -24,7 +24,7 @@ from perftrack.scheduling.schedule import Schedule
 from perftrack.settings import Settings, default_database
 from perftrack.storage import pending, tick_sql
 from perftrack.storage.failures import Failure, failures
-from perftrack.storage.models import Base, ProcessSample, SystemSample
+from perftrack.storage.models import Base, ProcessSample
 from perftrack.storage.sqlite_file import log_bytes
 
 DAY = timedelta(days=1)
@@ -121,10 +121,7 @@ def _rows(connection: Connection, held: Extent) -> dict[str, int]:
         for name, table in Base.metadata.tables.items()
         if table is not ProcessSample.__table__
     }
-    # counting those of a year would read the whole database, and a monitor may ask every minute
-    every = max(1, held.rows // COUNTED_SAMPLES)
-    some = select(SystemSample.id).where(SystemSample.id % every == 0)
-    chosen = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
-    found = select(func.count()).where(ProcessSample.sample_id.in_(some))
-    rows = connection.execute(found).scalar_one()
+    if held.first is None:
+        return counted | {"process_sample": 0}
+    chosen, rows = counted_rows(connection, held, held.first)
     return counted | {"process_sample": round(rows * held.rows / chosen) if chosen else rows}

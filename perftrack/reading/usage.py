@@ -209,7 +209,9 @@ def add_up(
             grouped="" if of_processes else "GROUP BY +interval.sample_id, key",
             further="".join(f", {_peak_or_total(metric)}({metric.name})" for metric in _FURTHER),
             further_of_sample="".join(_of_sample(metric, of_processes=of_processes) for metric in _FURTHER),
-            columns="".join(f", {each}" for metric in _FURTHER for each in {metric.column, _peak_column(metric)}),
+            columns="".join(
+                f", {each}" for metric in _FURTHER for each in {metric.column, metric.peak_column} - {"NULL"}
+            ),
             share=SHARE,
             in_part=IN_PART,
             asked=_ASKED,
@@ -231,12 +233,8 @@ def _peak_or_total(metric: ProcessMetric) -> str:
 
 def _of_sample(metric: ProcessMetric, *, of_processes: bool) -> str:
     if metric.per_second is None:
-        return f", {_peak(metric.column, _peak_column(metric), of_processes=of_processes)} AS {metric.name}"
+        return f", {_peak(metric.column, metric.peak_column, of_processes=of_processes)} AS {metric.name}"
     return f", {'' if of_processes else 'sum'}({metric.column} * share) AS {metric.name}"
-
-
-def _peak_column(metric: ProcessMetric) -> str:
-    return metric.column if metric.peak_column == "NULL" else metric.peak_column
 
 
 def _peak(value: str, peak: str, *, of_processes: bool) -> str:

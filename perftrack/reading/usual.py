@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, case, func, text
-from sqlalchemy.dialects import sqlite
 
-from perftrack.reading.metrics import SAMPLE, SYSTEM, Metric
+from perftrack.reading.metrics import SAMPLE, SYSTEM, Metric, as_sql
 from perftrack.reading.queries import OF_HOST, TimeRange, extent, stored_text
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 
@@ -178,7 +177,7 @@ def values(connection: Connection, span: TimeRange) -> Iterator[tuple[list[Measu
             slot=_slot(at),
             parts=PARTS,
             length=length,
-            columns=", ".join(_sql(each) for each in measures),
+            columns=", ".join(as_sql(each.metric.value) for each in measures),
             source=source,
             of_host=_OF_HOST[source],
         )
@@ -200,8 +199,8 @@ def _medians(
             slot=_slot(at) if by_part else "id" if source is SAMPLE else "sample_id",
             in_both="samples > 1" if by_part else "false",
             columns=", ".join(
-                f"{_MEAN.format(value=f'({_sql(each)})', weight=_WEIGHTS[source])} AS mean_{number}, "
-                f"max({_sql(each, is_peak=not of_hours)}) AS high_{number}"
+                f"{_MEAN.format(value=f'({as_sql(each.metric.value)})', weight=_WEIGHTS[source])} AS mean_{number}, "
+                f"max({as_sql(each.metric.value if of_hours else each.metric.peak)}) AS high_{number}"
                 for number, each in enumerate(measures)
             ),
             source=source,
@@ -224,11 +223,6 @@ def _medians(
 def _slot(local_time: str) -> str:
     """Return SQL for the part of a day, counted from 1970, that a wall clock showed."""
     return f"CAST(strftime('%s', {local_time}) AS INTEGER) / {PART_SECONDS}"
-
-
-def _sql(measure: Measure, *, is_peak: bool = False) -> str:
-    value = measure.metric.peak if is_peak else measure.metric.value
-    return str(value.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
 
 
 def bounds(span: TimeRange) -> dict[str, str]:

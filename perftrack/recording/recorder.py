@@ -51,7 +51,7 @@ def record_every(
     gc.enable()  # which __main__ has turned off for a single tick
     lock_seconds = min(sqlite_file.BUSY_TIMEOUT_SECONDS, (seconds - settings.cpu_window) / 2)
     store = Store(settings.database, settings.disk_floor_mib, insertion.KnownIds(), lock_seconds, tell)
-    with _stop_event() as stop, closing(store), closing(_watchdog(settings)) as watchdog:
+    with stop_event() as stop, closing(store), closing(_watchdog(settings)) as watchdog:
         first_at = time.monotonic()
         samples = intervals = 0
         described: Descriptions = {}
@@ -117,8 +117,8 @@ def _last_words(path: str, seconds: float, file: str) -> str:
 
 
 @contextmanager
-def _stop_event() -> Generator[threading.Event]:
-    """Yield an event that SIGTERM and SIGINT set, instead of ending the program in the middle of a tick."""
+def stop_event() -> Generator[threading.Event]:
+    """Yield an event that SIGTERM and SIGINT set, instead of ending a loop in the middle of what it does."""
     stop = threading.Event()
     numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from perftrack.errors import PerftrackError, UsageError
+from perftrack.private import sync_folder
 from perftrack.reading.snapshot import unchanged
 from perftrack.storage.schema import revision_of
-from perftrack.storage.sqlite_file import connect, explained
+from perftrack.storage.sqlite_file import connect, explained, pragma
 from perftrack.unfinished import remove_leftovers, unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.copying import Contents, Progress
@@ -53,14 +54,14 @@ def back_up(
                 raise PerftrackError(f"database {database} is empty: there is nothing to back up")
             source.execute("BEGIN")
             held = copying.contents(source)
-            size = copying.pragma(source, "page_count") * copying.pragma(source, "page_size")
+            size = pragma(source, "page_count") * pragma(source, "page_size")
             copying.require_room(folder, size, "a backup")
             with unfinished_file(folder, name) as file:
                 copying.copy(source, file, progress)
                 copying.verify_copy(file.path, held)
                 _refuse(target, force=force)  # somebody may have been quicker
                 file.take_place_of(target)
-            copying.sync_folder(folder)
+            sync_folder(folder)
     except OSError as error:
         raise PerftrackError(f"cannot write {target}: {error.strerror}") from error
     return Backup(target, os.path.getsize(target), held)

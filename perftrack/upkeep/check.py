@@ -13,7 +13,7 @@ from perftrack.reading.snapshot import unchanged
 from perftrack.storage import schema
 from perftrack.storage.sqlite_file import connect, explained, may_be_ours
 from perftrack.upkeep import surroundings
-from perftrack.upkeep.copying import ALONE, answers, problems_of
+from perftrack.upkeep.copying import ALONE, answers, error_code, problems_of
 from perftrack.upkeep.finding import Finding
 
 PROBLEMS_SHOWN = 3
@@ -70,8 +70,7 @@ def _reason(error: PerftrackError | OSError, database: str) -> str:
     """Return why *database* cannot be read, and what to do; one that begins like none may be ours all the same."""
     if isinstance(error, OSError):
         return f"it cannot be read: {error.strerror}"
-    cause = getattr(error.__cause__, "orig", error.__cause__)
-    code = cause.sqlite_errorcode & 0xFF if isinstance(cause, sqlite3.Error) else None
+    code = error_code(error)
     if code == sqlite3.SQLITE_NOTADB and may_be_ours(database):
         return f"damaged: it does not begin as a SQLite database does. Keep it, and {_RESTORE}"
     text = str(error).removeprefix(f"database {database}: ")

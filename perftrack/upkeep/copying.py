@@ -45,11 +45,6 @@ def _quoted(name: str) -> str:
     return '"{}"'.format(name.replace('"', '""'))
 
 
-def pragma(connection: sqlite3.Connection, name: str) -> int:
-    """Return a number that SQLite keeps of the database: page_count, page_size, ..."""
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-
 def copy(source: sqlite3.Connection, file: Unfinished, progress: Progress = lambda done, total: None) -> None:
     """Copy *source* to the empty *file*, and put it on the disk.
 
@@ -89,6 +84,12 @@ def verify(connection: sqlite3.Connection, path: str) -> None:
         raise PerftrackError(f"database {path} is damaged: {problems[0]}")
 
 
+def error_code(error: PerftrackError) -> int | None:
+    """Return which of SQLite's errors *error* explains, https://sqlite.org/rescode.html; None: none of them."""
+    cause = getattr(error.__cause__, "orig", error.__cause__)
+    return cause.sqlite_errorcode & 0xFF if isinstance(cause, sqlite3.Error) else None
+
+
 def problems_of(connection: sqlite3.Connection, pragma: str) -> list[str]:
     """Return what `PRAGMA integrity_check` or *quick_check* finds, a line each; none: all is well."""
     rows = answers(connection, f"PRAGMA {pragma}")
@@ -113,19 +114,10 @@ def require_room(folder: str, count: int, what: str) -> None:
         return
     if free < count:
         raise PerftrackError(
-            f"{what} needs {_mib(count)} of free disk space in {folder}, and {_mib(free)} are free: make room"
+            f"{what} needs {mib(count)} of free disk space in {folder}, and {mib(free)} are free: make room"
         )
 
 
-def _mib(count: int) -> str:
+def mib(count: int) -> str:
+    """Return bytes as messages have them."""
     return f"{count / 2**20:,.1f} MiB"
-
-
-def sync_folder(folder: str) -> None:
-    """Put what was renamed in *folder* on the disk, where that is to be asked for."""
-    if os.name == "posix":
-        descriptor = os.open(folder or ".", os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

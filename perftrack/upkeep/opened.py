@@ -11,7 +11,7 @@ from typing import NamedTuple
 from perftrack.errors import PerftrackError
 from perftrack.reading.snapshot import unchanged
 from perftrack.storage import schema
-from perftrack.storage.sqlite_file import connect, explained
+from perftrack.storage.sqlite_file import connect, explained, pragma
 from perftrack.unfinished import unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.copying import Contents
@@ -40,7 +40,7 @@ def opened(file: str, database: str) -> Generator[Backup]:
         copying.verify(source, file)
         page_bytes = _page_bytes(database)
         size = os.path.getsize(file)
-        if revision == schema.head_revision() and copying.pragma(source, "page_size") == page_bytes:
+        if revision == schema.head_revision() and pragma(source, "page_size") == page_bytes:
             yield Backup(file, source, copying.contents(source), size)
             return
         folder, name = os.path.split(database)
@@ -48,7 +48,7 @@ def opened(file: str, database: str) -> Generator[Backup]:
         with unfinished_file(folder, name) as copied:
             copying.copy(source, copied)
             with explained(copied.path), closing(connect(copied.path)) as connection:
-                if copying.pragma(connection, "page_size") != page_bytes:
+                if pragma(connection, "page_size") != page_bytes:
                     connection.execute(f"PRAGMA page_size = {page_bytes}")
                     connection.execute("VACUUM")
             schema.upgrade(copied.path)
@@ -60,6 +60,6 @@ def opened(file: str, database: str) -> Generator[Backup]:
 def _page_bytes(database: str) -> int:
     """Return the size of the database's pages, which cannot change in WAL mode, or of those of a new one."""
     with suppress(PerftrackError, sqlite3.Error), closing(connect(database, read_only=True)) as connection:
-        return copying.pragma(connection, "page_size")
+        return pragma(connection, "page_size")
     with closing(sqlite3.connect(":memory:")) as connection:
-        return copying.pragma(connection, "page_size")
+        return pragma(connection, "page_size")

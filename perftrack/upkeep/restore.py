@@ -14,9 +14,9 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 
 from perftrack.errors import BusyError, PerftrackError, UnusableError, UsageError
-from perftrack.private import give_to_owner_of, make_folder
+from perftrack.private import give_to_owner_of, make_folder, sync_folder
 from perftrack.storage import schema
-from perftrack.storage.sqlite_file import address, connect, explained, is_wal, log_bytes, may_be_ours
+from perftrack.storage.sqlite_file import address, connect, explained, is_wal, log_bytes, may_be_ours, pragma
 from perftrack.unfinished import remove_leftovers, unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.backup import instant
@@ -94,8 +94,7 @@ def _problem(database: str) -> UnusableError | None:
 
 
 def _is_damage(error: UnusableError, database: str) -> bool:
-    cause = getattr(error.__cause__, "orig", error.__cause__)
-    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF in _DAMAGED and may_be_ours(database)
+    return copying.error_code(error) in _DAMAGED and may_be_ours(database)
 
 
 def _takes_pages(database: str) -> bool:
@@ -136,7 +135,7 @@ def _write(database: str, backup: Backup, file: str, *, force: bool, progress: P
                 kept = _judge(before, database, backup, file, force=force)
             progress(total - remaining, total)
 
-        pages = copying.pragma(backup.connection, "page_count")
+        pages = pragma(backup.connection, "page_count")
         backup.connection.backup(target, pages=max(1, min(copying.PAGES, pages // 2)), progress=look)
         with suppress(sqlite3.Error):
             target.execute("PRAGMA busy_timeout = 0")
@@ -185,7 +184,7 @@ def _keep(before: sqlite3.Connection, database: str) -> str:
         copying.copy(before, file)
         give_to_owner_of(database, file.path)
         file.take_place_of(kept)
-    copying.sync_folder(folder)
+    sync_folder(folder)
     return kept
 
 
@@ -213,7 +212,7 @@ def _replace(database: str, backup: Backup) -> str:
         with suppress(FileNotFoundError):
             os.unlink(f"{database}-shm")
         file.take_place_of(database)
-    copying.sync_folder(folder)
+    sync_folder(folder)
     return kept
 
 

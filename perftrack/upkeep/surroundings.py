@@ -11,6 +11,7 @@ from perftrack.reading.openers import openers
 from perftrack.reading.status import failures_of
 from perftrack.storage import pending
 from perftrack.storage.sqlite_file import LOG_BYTES_MAX, failures_file, log_bytes, pending_folder, side_files
+from perftrack.upkeep.copying import mib
 from perftrack.upkeep.finding import Finding
 
 if os.name == "posix":
@@ -101,10 +102,10 @@ def _groups(uid: int) -> set[int]:
 def _log(database: str) -> Finding:
     size = log_bytes(database)
     if size <= LOG_BYTES_MAX:
-        return Finding("log", True, f"{_mib(size)}, of {_mib(LOG_BYTES_MAX)} at most")
+        return Finding("log", True, f"{mib(size)}, of {mib(LOG_BYTES_MAX)} at most")
     who = ", ".join(f"{opener.name} ({opener.pid})" for opener in openers(database))
     why = f"a program goes on reading, of {who}: end that" if who else "none has it open, so the next tick empties it"
-    return Finding("log", False, f"{database}-wal has {_mib(size)}, more than {_mib(LOG_BYTES_MAX)}: {why}")
+    return Finding("log", False, f"{database}-wal has {mib(size)}, more than {mib(LOG_BYTES_MAX)}: {why}")
 
 
 def _pending(database: str) -> Finding:
@@ -144,11 +145,7 @@ def _disk(database: str, floor_mib: int) -> Finding:
         free = shutil.disk_usage(os.path.dirname(database) or ".").free
     except OSError as error:
         return Finding("disk", None, f"free space is not known: {error.strerror}")
-    text = f"{_mib(free)} free, and below {floor_mib:,} MiB (disk_floor_mib) nothing is recorded"
+    text = f"{mib(free)} free, and below {floor_mib:,} MiB (disk_floor_mib) nothing is recorded"
     if free < floor_mib * _MIB:
         return Finding("disk", False, f"{text}: make room, or set disk_floor_mib lower")
     return Finding("disk", True, text)
-
-
-def _mib(count: int) -> str:
-    return f"{count / _MIB:,.1f} MiB"

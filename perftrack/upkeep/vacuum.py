@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from perftrack.errors import PerftrackError
 from perftrack.storage.schema import revision_of
-from perftrack.storage.sqlite_file import connect, explained, log_bytes
-from perftrack.upkeep.copying import answers, pragma, require_room
+from perftrack.storage.sqlite_file import connect, explained, log_bytes, used_bytes
+from perftrack.upkeep.copying import answers, require_room
 
 
 class Vacuumed(NamedTuple):
@@ -30,9 +30,8 @@ def vacuum(database: str) -> Vacuumed:
     with explained(database), closing(connect(database)) as connection:
         if revision_of(database) is None:
             raise PerftrackError(f"database {database} is empty: there is nothing to vacuum")
-        used = pragma(connection, "page_count") - pragma(connection, "freelist_count")
         before = os.path.getsize(database) + log_bytes(database)
-        _require_room(os.path.dirname(database), used * pragma(connection, "page_size"))
+        _require_room(os.path.dirname(database), used_bytes(connection))
         answers(connection, "PRAGMA auto_vacuum = INCREMENTAL")  # from now on, as in a database that is new
         answers(connection, "VACUUM")
         ((busy, _, _),) = answers(connection, "PRAGMA wal_checkpoint(TRUNCATE)")

@@ -18,7 +18,7 @@ from conftest import Run
 from machine import Machine, process
 
 from perftrack.cli import status as cli_status
-from perftrack.reading import status
+from perftrack.reading import forecast, status
 from perftrack.settings import load
 from perftrack.storage import failures
 
@@ -123,7 +123,8 @@ class TestItTells:
     def test_of_rows_it_does_not_count_an_estimate(
         self, machine: Machine, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(status, "COUNTED_SAMPLES", 10)
+        for module in (status, forecast):
+            monkeypatch.setattr(module, "COUNTED_SAMPLES", 10)
         minutes_of(machine, 45, 0)
         found = status.status(load({"database": path}))
         assert (found.rows["process_sample"], found.rows_estimated) == (45, True)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy.dialects import sqlite
-
-from perftrack.reading.metrics import SYSTEM_CPU, Metric
+from perftrack.reading.metrics import SYSTEM_CPU, Metric, as_sql
+from perftrack.reading.queries import OF_HOST
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 from perftrack.storage.models import SystemSample
 
@@ -27,9 +26,7 @@ def _instant(milliseconds: str) -> str:
 _IN_RANGE = f"taken_at >= {_instant('$__from')} AND taken_at < {_instant('$__to')}"
 # As expressions, which no index serves: samples are to be found by time.
 _OF_HOST = "host || '' = ${host:sqlstring}"
-_OF_BOOTS = (
-    "+boot_id IN (SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name = ${host:sqlstring})"
-)
+_OF_BOOTS = OF_HOST.replace(":host", "${host:sqlstring}")
 _SHOWN = f"{_IN_RANGE} AND {_OF_HOST}"
 _POINT = "strftime('%s', taken_at) * 1000 / $__interval_ms * $__interval_ms / 1000.0"
 # The time that the intervals of a point cover.
@@ -41,7 +38,7 @@ def system(metrics: Sequence[Metric]) -> str:
 
     Behind a gap that is wider than a point comes a row of NULLs, so that no line crosses it.
     """
-    values = ", ".join(f'{_sql(metric)} AS "{metric.label}"' for metric in metrics)
+    values = ", ".join(f'{" ".join(as_sql(metric.value).split())} AS "{metric.label}"' for metric in metrics)
     if metrics[0].is_of_intervals:
         weight = "min(seconds, $__interval_ms / 1000.0) AS weight"
         inner = f"SELECT taken_at, {weight}, cpu_percent_max, {values} FROM {SYSTEM_INTERVAL.name} WHERE {_SHOWN}"
@@ -63,11 +60,6 @@ UNION ALL
 SELECT strftime('%s', previous_taken_at) + 1.0, {", ".join(["NULL"] * len(columns))}
 FROM gap WHERE {_SHOWN} AND seconds * 500 > $__interval_ms
 ORDER BY 1"""
-
-
-def _sql(metric: Metric) -> str:
-    compiled = metric.value.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-    return " ".join(str(compiled).split())
 
 
 # An interval that reaches back behind the sample before, as of a process that is recorded now and then, counts by its
