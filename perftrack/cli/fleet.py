@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from perftrack.cli import fleet_answers
 from perftrack.cli.cron_line import say
+from perftrack.cli.fleet_answers import Url
 from perftrack.cli.show import count, line, span, table
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import days_of, is_age
@@ -18,14 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Url = Annotated[
-    str,
-    typer.Argument(
-        metavar="URL",
-        help="The database, as its owner: postgresql://OWNER@HOST/DATABASE. The password is in ~/.pgpass.",
-        show_default=False,
-    ),
-]
+fleet_answers.add_to(app)
 
 
 @app.command()
@@ -65,23 +60,51 @@ def upkeep(
     url: Url,
     keep: Annotated[
         str,
-        typer.Option(metavar="AGE", help="Remove the days before: 30d, 12w, 2y.", show_default=False),
+        typer.Option(metavar="AGE", help="Remove the samples of the days before: 30d, 12w, 2y."),
     ] = "forever",
+    columnar_after: Annotated[
+        str,
+        typer.Option(metavar="AGE", help="On Citus, compress the days before: 7d, 4w; forever: none."),
+    ] = "14d",
 ) -> None:
-    """Make the partitions of the days to come; once a day, from a crontab.
+    """Keep the centre in order: from a crontab, every hour or every day.
 
-    What no partition is for, of clocks that are wrong, is in the default one and is found all the same.
+    Makes the partitions of the days to come. What no partition is for, of clocks that are wrong, is in the default
+    one and is found all the same. Adds up each hour that is over, by machine, unit and name: these sums are kept for
+    ever, and done anew when more of an hour comes. --keep removes the samples of older days, and only then. With
+    Citus's columnar storage, older days take a third of their room; samples of them may still come.
     """
-    days = days_of(keep) if is_age(keep) else 0
-    if days == 0:
-        raise UsageError(f"--keep {keep}: write days, weeks or years, e.g. 30d, 12w or 2y")
-    from perftrack.fleet.migrating import drop_partitions, make_partitions, owner
+    days, columnar_days = _days("--keep", keep), _days("--columnar-after", columnar_after)
 
-    today = datetime.now(UTC).date()
+    from contextlib import closing
+
+    from perftrack.fleet.connecting import connect, explained
+    from perftrack.fleet.hours import close_hours
+    from perftrack.fleet.migrating import owner
+    from perftrack.fleet.partitions import drop_partitions, make_columnar, make_partitions
+
+    now = datetime.now(UTC)
+    today = now.date()
     with owner(url) as connection:
         made = make_partitions(connection, today)
-        gone = 0 if days is None else drop_partitions(connection, today - timedelta(days=days))
-    say(f"{count(made, 'partition')} made, {count(gone, 'partition')} removed")
+    with explained(url), closing(connect(url, "perftrack fleet upkeep")) as centre:
+        hours = close_hours(centre, now)
+    gone = columnar = 0
+    if days is not None:
+        with owner(url) as connection:
+            gone = drop_partitions(connection, today - timedelta(days=days))
+    if columnar_days is not None:
+        with owner(url) as connection:
+            columnar = make_columnar(connection, today - timedelta(days=columnar_days))
+    done = f"{count(made, 'partition')} made, {count(hours, 'hour')} added up, {count(gone, 'partition')} removed"
+    say(f"{done}, {count(columnar, 'partition')} compressed" if columnar else done)
+
+
+def _days(option: str, age: str) -> int | None:
+    days = days_of(age) if is_age(age) else 0
+    if days == 0:
+        raise UsageError(f"{option} {age}: write days, weeks or years, e.g. 30d, 12w or 2y, or forever")
+    return days
 
 
 @app.command("add-agent")

@@ -35,6 +35,7 @@ from perftrack.storage.models import (
     NameFilter,
     Process,
     ProcessSample,
+    Recorder,
     SystemSample,
     columns_of,
 )
@@ -46,8 +47,8 @@ metadata = MetaData(schema=SCHEMA, naming_convention={"ix": "ix_%(table_name)s_%
 # What the tables of processes and groups tell, and what a sum by time does not need.
 _ELSEWHERE = {"datetime", "host", "booted_at", "pid", "name", "username", "command", "unit", "path", "parent_id"}
 _ELSEWHERE |= {"previous_sample_id", "previous_taken_at", "sample_seconds"}
-# Times that are added up stay exact; of all else, seven digits are enough.
-_EXACT = ("seconds", "_seconds")
+# Times that are added up stay exact, and rates of many bytes; of all else, seven digits are enough.
+_EXACT = ("seconds", "_seconds", "_per_second")
 
 
 def _kind(column: Column[Any]) -> Any:
@@ -108,13 +109,21 @@ def _dimension(name: str, key: str, model: type[Base], *further: Column[Any], wi
 
 _host = Column("host", Text, comment="Host name, as `hostname` prints it.")
 _unit = Column("unit", Text, comment="What its control group belongs to: a systemd unit, a container, a session.")
-_parent = Column("parent_id", BigInteger, comment="The recorded group that it is in: cgroup.cgroup_id.")
+_of_cgroup: list[Column[Any]] = [
+    Column("parent_id", BigInteger, comment="The recorded group that it is in: cgroup.cgroup_id."),
+    Column("latest_sample_id", BigInteger, comment="The sample of its newest row in cgroup_sample."),
+    Column("latest_taken_at", DateTime(timezone=True), comment="When that was taken."),
+    Column("gone_sample_id", BigInteger, comment="The first sample that did not see it any more. NULL: it is there."),
+]
 _TABLES = [
     _dimension("boot", "boot_id", Boot, _host, without=["boot_id"]),
     _dimension("process", "process_id", Process, _unit),
-    _dimension("cgroup", "cgroup_id", Cgroup, _parent),
+    _dimension("cgroup", "cgroup_id", Cgroup, *_of_cgroup),
     _dimension("name_filter", "filter_id", NameFilter),
+    _dimension("recorder", "recorder_id", Recorder),
 ]
+# What may change of a row that is there.
+CHANGING = {"boot": ["host"], "cgroup": ["latest_sample_id", "latest_taken_at", "gone_sample_id"]}
 
 
 def _samples(name: str, keys: list[Column[Any]], columns: list[Column[Any]], *further: Any, doc: str) -> Table:
@@ -132,6 +141,11 @@ def _samples(name: str, keys: list[Column[Any]], columns: list[Column[Any]], *fu
     )
 
 
+# cpu_percent is that of the interval; a CSV file of the original's has that of the window.
+def _window_cpu_percent() -> Column[Any]:
+    return Column("window_cpu_percent", REAL, comment="cpu_percent of the sample: in its window. NULL: not known.")
+
+
 def _sample_id() -> Column[Any]:
     return _key("sample_id", BigInteger, "The sample: system_sample.sample_id.")
 
@@ -142,6 +156,8 @@ SYSTEM_SAMPLE = _samples(
     [_sample_id()],
     [
         Column("boot_id", BigInteger, nullable=False, comment="The run of the kernel: boot.boot_id."),
+        Column("recorder_id", BigInteger, comment="Who took it: recorder.recorder_id. NULL: not noted."),
+        _window_cpu_percent(),
         *_copied([*SYSTEM_INTERVAL.columns, *_system_only], {*_ELSEWHERE, "taken_at_local"}),
         Column(
             "taken_at_local", TIMESTAMP(timezone=False), comment="The same as the machine's wall clock showed it."
@@ -164,6 +180,12 @@ PROCESS_SAMPLE = _samples(
     [_sample_id(), _key("process_id", BigInteger, "The process: process.process_id.")],
     [
         Column("filter_id", BigInteger, comment="Why it was recorded: name_filter.filter_id."),
+        _window_cpu_percent(),
+        Column(
+            "all_cpu_ms",
+            BigInteger,
+            comment="Counter: CPU time since it began, with its ended children's, as far as known. NULL: not known.",
+        ),
         *_copied(PROCESS_INTERVAL.columns, _ELSEWHERE),
     ],
     doc=PROCESS_INTERVAL.comment or ProcessSample.__doc__ or "",
@@ -176,6 +198,57 @@ CGROUP_SAMPLE = _samples(
 )
 DIMENSIONS = _TABLES
 SAMPLES = [SYSTEM_SAMPLE, PROCESS_SAMPLE, CGROUP_SAMPLE]
+
+# What a sum by hour has of each kind of samples: totals, and largest values.
+TOTALS = {
+    "system": ("samples", "seconds", "cpu_ms", "cpu_possible_ms", "disk_read_bytes", "disk_write_bytes"),
+    "process": ("cpu_ms", "read_bytes", "write_bytes"),
+    "unit": ("cpu_ms", "read_bytes", "write_bytes", "oom_kills"),
+}
+TOTALS["system"] += ("net_received_bytes", "net_sent_bytes")
+PEAKS = {
+    "system": ("cpu_percent_max", "mem_used_max_bytes", "load_1min_max"),
+    "process": ("cpu_percent_max", "rss_max_bytes", "num_threads_max"),
+    "unit": ("memory_max_bytes", "tasks_max"),
+}
+
+
+def _hours(kind: str, keys: list[Column[Any]], doc: str) -> Table:
+    """Make a table of sums by hour, which are kept when samples are not any more."""
+    hour = _key("hour", DateTime(timezone=True), "When it began. An interval is of the hour in which it ended.")
+    totals = [Column(name, Double, comment="All of it in the hour. NULL: not known.") for name in TOTALS[kind]]
+    peaks = [Column(name, Double, comment="The largest in a sample. NULL: not known.") for name in PEAKS[kind]]
+    key = PrimaryKeyConstraint("source_id", "hour", *(each.name for each in keys), name=f"pk_{kind}_hour")
+    return Table(f"{kind}_hour", metadata, _source(), hour, *keys, *totals, *peaks, key, comment=doc)
+
+
+HOURS = {
+    "system": _hours(
+        "system", [_key("boot_id", BigInteger, "The run of the kernel: boot.boot_id.")], "The machine in an hour."
+    ),
+    "process": _hours(
+        "process",
+        [_key("name", Text, "Their name."), _key("unit", Text, "Their unit. Empty: not known.")],
+        "All processes of a name and a unit in an hour.",
+    ),
+    "unit": _hours("unit", [_key("unit", Text, "Its name.")], "A unit in an hour, without other units in it."),
+}
+OPEN_HOUR = Table(
+    "open_hour",
+    metadata,
+    _source(),
+    _key("hour", DateTime(timezone=True), "When it began."),
+    Column("changed_at", DateTime(timezone=True), nullable=False, comment="When samples of it came last."),
+    PrimaryKeyConstraint("source_id", "hour", name="pk_open_hour"),
+    comment="Hours of which samples came that are not in the sums yet.",
+)
+KEPT = Table(
+    "kept",
+    metadata,
+    Column("since", DateTime(timezone=True), nullable=False, comment="From when on samples are kept: before, hours."),
+    comment="How far back samples go: one row, or none where all are kept.",
+)
+DISTRIBUTED = [*DIMENSIONS, *SAMPLES, *HOURS.values(), OPEN_HOUR]
 
 
 def staged(table: Table) -> list[Column[Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
-from perftrack.fleet.centre import CGROUP_SAMPLE, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, staged
+from perftrack.fleet.centre import CGROUP_SAMPLE, CHANGING, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, staged
 from perftrack.fleet.connecting import FORMAT
 
 SIGNATURES = {
@@ -154,11 +154,11 @@ def _take() -> str:
     moves = []
     for table in DIMENSIONS:
         key = [each.name for each in table.primary_key.columns][1]
-        conflict = (
-            f"UPDATE SET host = excluded.host WHERE {table.name}.host IS DISTINCT FROM excluded.host"
-            if "host" in table.columns
-            else "NOTHING"
-        )
+        conflict = "NOTHING"
+        if changing := CHANGING.get(table.name):
+            assigned = ", ".join(f"{name} = excluded.{name}" for name in changing)
+            differs = " OR ".join(f"{table.name}.{name} IS DISTINCT FROM excluded.{name}" for name in changing)
+            conflict = f"UPDATE SET {assigned} WHERE {differs}"
         moves.append(f"""
   INSERT INTO perftrack.{table.name} (source_id, {_names(table)})
   SELECT own.id, {_names(table)} FROM pg_temp.stage_{table.name}
@@ -190,6 +190,7 @@ DECLARE
   _number integer;
   _gone bigint[];
   _instants timestamptz[];
+  _all_instants timestamptz[] := '{{}}';
 BEGIN
   FOREACH _name IN ARRAY ARRAY[{checked}] LOOP
     IF NOT EXISTS ({_IS_PLAIN}) THEN
@@ -220,9 +221,30 @@ BEGIN
       WHERE source_id = own.id AND boot_id = _boots[_number] AND uptime_seconds > _after_uptime_seconds[_number]
       RETURNING sample_id, taken_at)
     SELECT array_agg(gone.sample_id), array_agg(gone.taken_at) INTO _gone, _instants FROM gone;
+    _all_instants := _all_instants || _instants;
+    -- rows of a day that Citus keeps as columns cannot be removed: it is made one of rows again
+    FOR _name IN
+      SELECT format('perftrack.%I', child.relname)
+      FROM pg_catalog.pg_inherits JOIN pg_catalog.pg_class AS child ON child.oid = inhrelid
+        JOIN pg_catalog.pg_am ON pg_am.oid = child.relam
+      WHERE inhparent IN ('perftrack.{PROCESS_SAMPLE.name}'::regclass, 'perftrack.{CGROUP_SAMPLE.name}'::regclass)
+        AND amname = 'columnar' AND right(child.relname, 8) IN (
+          SELECT to_char(each AT TIME ZONE 'UTC', 'YYYYMMDD') FROM unnest(_instants) AS told (each))
+    LOOP
+      PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+      EXECUTE format('SELECT pg_catalog.alter_table_set_access_method(%L, ''heap'')', _name);
+    END LOOP;
 {replaced}
   END LOOP;
 {"".join(moves)}
+  INSERT INTO perftrack.open_hour (source_id, hour, changed_at)
+  SELECT own.id, changed.hour, clock_timestamp()
+  FROM (
+    SELECT DISTINCT date_trunc('hour', told.taken_at, 'UTC') AS hour
+    FROM (SELECT taken_at FROM pg_temp.stage_system_sample UNION ALL SELECT unnest(_all_instants)) AS told)
+    AS changed
+  ORDER BY changed.hour
+  ON CONFLICT (source_id, hour) DO UPDATE SET changed_at = excluded.changed_at;
   UPDATE perftrack.source SET position = newest.sample_id, fingerprint = newest.fingerprint,
     taken_at = newest.taken_at, received_at = clock_timestamp()
   FROM (SELECT sample_id, fingerprint, taken_at FROM pg_temp.stage_system_sample ORDER BY sample_id DESC LIMIT 1)

@@ -57,8 +57,6 @@ ORDER BY uptime_seconds DESC, id DESC
 """
 _AGAIN = "SELECT id FROM system_sample WHERE boot_id = ? AND uptime_seconds > ? AND id <= ? AND id > ? ORDER BY id"
 
-_FILTER = """(SELECT min(filter_id) FROM process_sample AS own WHERE own.sample_id = shown.sample_id
-    AND own.process_id = shown.process_id AND filter_id NOT IN (SELECT id FROM name_filter WHERE rank > 0))"""
 # What the centre's tables are filled from; LIMIT -1 keeps SQLite from computing a column of a view again and again.
 _FROM = {
     "boot": f"""(SELECT boot.*, boot.id AS boot_id, host.name AS host FROM boot JOIN host ON host.id = host_id)
@@ -66,18 +64,29 @@ WHERE boot_id IN (SELECT boot_id FROM system_sample WHERE id IN {_THESE})""",
     "process": f"""(
   SELECT process.*, process.id AS process_id, unit FROM process LEFT JOIN cgroup ON cgroup.id = cgroup_id)
 WHERE process_id IN (SELECT process_id FROM process_sample WHERE sample_id IN {_THESE})""",
-    "cgroup": f"""(SELECT *, id AS cgroup_id FROM cgroup) WHERE cgroup_id IN (
+    "cgroup": f"""(
+  SELECT cgroup.*, cgroup.id AS cgroup_id, taken_at AS latest_taken_at
+  FROM cgroup LEFT JOIN system_sample ON system_sample.id = latest_sample_id)
+WHERE gone_sample_id IN {_THESE} OR cgroup_id IN (
   WITH RECURSIVE above(id) AS (
     SELECT cgroup_id FROM cgroup_sample WHERE sample_id IN {_THESE}
     UNION SELECT parent_id FROM above JOIN cgroup USING (id) WHERE parent_id NOTNULL)
   SELECT id FROM above)""",
     "name_filter": f"""(SELECT *, id AS filter_id FROM name_filter)
 WHERE filter_id IN (SELECT filter_id FROM process_sample WHERE sample_id IN {_THESE})""",
+    "recorder": f"""(SELECT *, id AS recorder_id FROM recorder)
+WHERE recorder_id IN (SELECT recorder_id FROM system_sample WHERE id IN {_THESE})""",
     "system_sample": f"""system_sample AS own LEFT JOIN (
   SELECT * FROM system_interval WHERE sample_id IN {_THESE} LIMIT -1) AS shown ON shown.sample_id = own.id
 WHERE own.id IN {_THESE}""",
     "process_sample": f"""(
-  SELECT *, {_FILTER} AS filter_id FROM process_interval AS shown WHERE sample_id IN {_THESE} LIMIT -1)""",
+  SELECT shown.*, own.filter_id, own.cpu_percent AS window_cpu_percent,
+    iif(coalesce(own.cpu_user_ms, own.children_user_ms) IS NULL, NULL,
+      coalesce(own.cpu_user_ms + own.cpu_system_ms, 0)
+      + coalesce(own.children_user_ms + own.children_system_ms, 0)) AS all_cpu_ms
+  FROM (SELECT * FROM process_interval WHERE sample_id IN {_THESE} LIMIT -1) AS shown
+    JOIN process_sample AS own USING (sample_id, process_id)
+  WHERE own.filter_id NOT IN (SELECT id FROM name_filter WHERE rank > 0))""",
     "cgroup_sample": f"(SELECT * FROM cgroup_interval WHERE sample_id IN {_THESE} LIMIT -1)",
 }
 FINGERPRINT = "fingerprint"
@@ -198,7 +207,7 @@ class Reader:
             place = columns.index("sample_id")
             for row in found:
                 yield (*row, fingerprints[row[place]])
-        elif name in {"process", "cgroup", "name_filter"}:
+        elif name in {"process", "cgroup", "name_filter", "recorder"}:
             place = columns.index(f"{name.removeprefix('name_')}_id")
             for row in found:
                 if (name, row[place]) not in self._known:
@@ -218,7 +227,7 @@ def _select(connection: sqlite3.Connection, name: str, wanted: list[str]) -> tup
     source = _FROM[name]
     if name == "system_sample":
         own, interval = (_columns(connection, of) for of in ("system_sample", "system_interval"))
-        expressions = {"sample_id": "own.id"}
+        expressions = {"sample_id": "own.id", "window_cpu_percent": "own.cpu_percent"}
         for column in wanted:
             of_interval = f"shown.{column}" if column in interval else ""
             if column == "samples":  # of the first of a boot, which has no interval, too

@@ -1,10 +1,10 @@
-"""Making the centre and carrying it from revision to revision, through Alembic, as the owner; and its partitions."""
+"""Making the centre and carrying it from revision to revision, through Alembic, as the owner."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 
 from alembic import command
 from alembic.config import Config
@@ -15,21 +15,17 @@ from sqlalchemy.pool import NullPool
 
 from perftrack.errors import PerftrackError
 from perftrack.fleet import functions
-from perftrack.fleet.centre import DIMENSIONS, SAMPLES, SCHEMA
+from perftrack.fleet.centre import DISTRIBUTED, SCHEMA
 from perftrack.fleet.connecting import address, connect, explained, psycopg_module
+from perftrack.fleet.partitions import make_partitions
 from perftrack.storage.schema import migrations_folder
 
 APPLICATION = "perftrack fleet"
-DAYS_BEFORE, DAYS_AHEAD = 2, 7
 # Two at once would make the same tables; the number is any that nobody else takes.
 _LOCK = "SELECT pg_advisory_xact_lock(7810770102)"
 _ROLES = """
 SELECT DISTINCT grantee::regrole::text FROM pg_namespace, aclexplode(nspacl)
 WHERE nspname = 'perftrack' AND grantee <> nspowner AND grantee <> 0
-"""
-_PARTITIONS = """
-SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
-WHERE inhparent = to_regclass(:parent)
 """
 
 
@@ -115,54 +111,10 @@ def has_citus(connection: Connection) -> bool:
 def _distribute(connection: Connection) -> None:
     """Distribute what belongs to a source over the workers; `source` itself stays here, where its row is locked."""
     connection.exec_driver_sql("SET LOCAL citus.multi_shard_modify_mode = 'sequential'")
-    first = f"{SCHEMA}.{DIMENSIONS[0].name}"
-    for table in [*DIMENSIONS, *SAMPLES]:
+    first = f"{SCHEMA}.{DISTRIBUTED[0].name}"
+    for table in DISTRIBUTED:
         name = f"{SCHEMA}.{table.name}"
         connection.execute(
             text("SELECT create_distributed_table(:name, 'source_id', colocate_with => :beside)"),
             {"name": name, "beside": "none" if name == first else first},
         )
-
-
-def make_partitions(connection: Connection, today: date, before: int = DAYS_BEFORE, ahead: int = DAYS_AHEAD) -> int:
-    """Make the partitions of the days around *today* that are not there; return how many days' that were.
-
-    All else, of clocks that are wrong and from before the centre was made, is in the default partition. A day of
-    which that holds samples already stays in it.
-    """
-    made = 0
-    for table in SAMPLES:
-        parent = f"{SCHEMA}.{table.name}"
-        there = {row[0] for row in connection.execute(text(_PARTITIONS), {"parent": parent})}
-        if f"{table.name}_default" not in there:
-            connection.exec_driver_sql(f"CREATE TABLE {parent}_default PARTITION OF {parent} DEFAULT")
-        for number in range(-before, ahead + 1):
-            day = today + timedelta(days=number)
-            name = f"{table.name}_{day:%Y%m%d}"
-            since, until = f"{day} 00:00:00+00", f"{day + timedelta(days=1)} 00:00:00+00"
-            if name in there:
-                continue
-            held = (
-                f"SELECT EXISTS (SELECT 1 FROM {parent}_default WHERE taken_at >= '{since}' AND taken_at < '{until}')"
-            )
-            if connection.exec_driver_sql(held).scalar():
-                continue
-            connection.exec_driver_sql(
-                f"CREATE TABLE {SCHEMA}.{name} PARTITION OF {parent} FOR VALUES FROM ('{since}') TO ('{until}')"
-            )
-            made += 1
-    return made
-
-
-def drop_partitions(connection: Connection, before: date) -> int:
-    """Remove the samples of the days before *before*; return how many partitions went."""
-    gone = 0
-    for table in SAMPLES:
-        parent = f"{SCHEMA}.{table.name}"
-        limit = f"{table.name}_{before:%Y%m%d}"
-        for (name,) in connection.execute(text(_PARTITIONS), {"parent": parent}).fetchall():
-            if name[-8:].isdigit() and name < limit:
-                connection.exec_driver_sql(f"DROP TABLE {SCHEMA}.{name}")
-                gone += 1
-        connection.exec_driver_sql(f"DELETE FROM {parent}_default WHERE taken_at < '{before} 00:00:00+00'")
-    return gone

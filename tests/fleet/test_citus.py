@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from centres import Centre, make
-from conftest import query
+from conftest import Run, cgroup_row, query
+from machine import Machine, process
 from test_condensing import Restless
 from test_ship import assert_the_same
 
+from perftrack.fleet import migrating, partitions
 from perftrack.fleet.ship import ship
 
 psycopg = pytest.importorskip("psycopg")
@@ -80,3 +85,81 @@ def test_an_agent_has_no_right_on_a_worker(cluster: Centre) -> None:
                     agent.execute(f"DELETE FROM {table}".encode())
                 refused += 1
     assert refused > 50
+
+
+def test_answers_and_upkeep_are_as_on_one_server(
+    cluster: Centre, connection: sqlite3.Connection, path: str, perftrack: Run
+) -> None:
+    url = cluster.url("owner")
+    now = datetime.now(UTC)
+    with migrating.owner(url) as opened:
+        partitions.make_partitions(opened, now.date(), before=12)
+    machine = Machine(connection, host="db1")
+    machine.clock = now.replace(tzinfo=None) - timedelta(days=9)
+    used = 0
+    for number in range(9 * 24):
+        used += 1000
+        if number == 100:  # it comes when the days before and after it are columns
+            waiting = (machine.clock + timedelta(minutes=20), machine.uptime_seconds + 1200)
+        machine.tick(
+            process(used, name="postgres", rss_bytes=used),
+            process(used // 3, name="cron", pid=3),
+            cgroups=[cgroup_row("/a.slice", 2 * used), cgroup_row("/a.slice/pg.service", used)],
+            after=3600,
+            cpu_user_ms=5000,
+            cpu_idle_ms=70_000,
+        )
+        if number % 50 == 0:
+            ship(path, cluster.url())
+    ship(path, cluster.url())
+
+    def answers() -> dict[str, Any]:
+        given = ("top", url, "--since", "30d", "--host", "db*", "--format", "json", "--group")
+        groups = ("host", "unit", "name")
+        return {group: json.loads(perftrack("fleet", *given, group).stdout)["rows"] for group in groups}
+
+    def of_machine(*command: str) -> Any:
+        options = ("--since", "30d", "--host", "db1", "--format", "json")
+        return json.loads(perftrack(*command, *options).stdout)["rows"]
+
+    before = answers()
+    assert len(before["unit"]) == 2
+    own = ("cpu_seconds", "name", "pid", "rss_max_bytes", "unit")
+    there, here = (
+        [[row[name] for name in own] for row in of_machine(*command)]
+        for command in (("fleet", "top", url, "--group", "process"), ("top",))
+    )
+    assert there == here
+    done = perftrack("fleet", "upkeep", url, "--columnar-after", "3d")
+    assert done.stderr == ""
+    columnar = (
+        "SELECT relname FROM pg_class JOIN pg_am ON pg_am.oid = relam"
+        " WHERE amname = 'columnar' AND relname ~ '^process_sample_[0-9]{8}$' ORDER BY 1"
+    )
+    columns = cluster.query(columnar)
+    assert len(columns) >= 6
+    assert answers() == before
+    assert_same_rows(cluster, connection, "db1")
+    # a late sample changes what those after it have used: they are told anew, and their days are rows again
+    machine.clock, machine.uptime_seconds = waiting
+    machine.counters = {name: value * 101 // 216 for name, value in machine.counters.items()}
+    machine.tick(process(100_500, name="postgres", rss_bytes=7), after=0)
+    ship(path, cluster.url())
+    assert 0 < len(cluster.query(columnar)) < len(columns)
+    assert_same_rows(cluster, connection, "db1")
+    perftrack("fleet", "upkeep", url, "--keep", "2d")
+    assert cluster.query("SELECT count(*) FROM perftrack.process_hour")[0] > 400
+    assert cluster.query("SELECT min(taken_at) > now() - interval '3 days' FROM perftrack.process_sample") == [True]
+    assert [row["cpu_seconds"] for row in answers()["name"]] == [
+        pytest.approx(row["cpu_seconds"], abs=0.2) for row in before["name"]
+    ]
+
+
+def assert_same_rows(cluster: Centre, connection: sqlite3.Connection, host: str) -> None:
+    here = "SELECT count(*), sum(cpu_ms), sum(rss_bytes) FROM process_interval"
+    there = (
+        "SELECT count(*), sum(cpu_ms), sum(rss_bytes) FROM perftrack.process_sample"
+        " JOIN perftrack.process USING (source_id, process_id) JOIN perftrack.boot USING (source_id, boot_id)"
+        f" WHERE host = '{host}'"
+    )
+    assert [tuple(map(int, row)) for row in cluster.query(there)] == query(connection, here)

@@ -17,7 +17,7 @@ from perftrack.fleet.ship import ship
 
 psycopg = pytest.importorskip("psycopg")
 DENIED = psycopg.errors.InsufficientPrivilege
-STAGES = ("boot", "process", "cgroup", "name_filter", "system_sample", "process_sample", "cgroup_sample")
+STAGES = ("boot", "process", "cgroup", "name_filter", "recorder", "system_sample", "process_sample", "cgroup_sample")
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""The days of the centre, a partition each: made ahead, made smaller when they are old, and removed."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from sqlalchemy import Connection, text
+
+from perftrack.errors import BusyError
+from perftrack.fleet.centre import CGROUP_SAMPLE, PROCESS_SAMPLE, SAMPLES, SCHEMA
+
+DAYS_BEFORE, DAYS_AHEAD = 2, 7
+_PARTITIONS = """
+SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+WHERE inhparent = to_regclass(:parent)
+"""
+_KEEP = f"""
+WITH gone AS (DELETE FROM {SCHEMA}.kept RETURNING since)
+INSERT INTO {SCHEMA}.kept (since) SELECT greatest(:since, (SELECT max(since) FROM gone))
+"""
+_IS_OPEN = f"SELECT EXISTS (SELECT 1 FROM {SCHEMA}.open_hour WHERE hour < :since)"
+# What belongs to samples that are never written to again.
+_ROWS = """
+SELECT child.relname
+FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid JOIN pg_am ON pg_am.oid = child.relam
+WHERE inhparent = to_regclass(:parent) AND amname = 'heap' ORDER BY child.relname
+"""
+
+
+def make_partitions(connection: Connection, today: date, before: int = DAYS_BEFORE, ahead: int = DAYS_AHEAD) -> int:
+    """Make the partitions of the days around *today* that are not there; return how many days' that were.
+
+    All else, of clocks that are wrong and from before the centre was made, is in the default partition. A day of
+    which that holds samples already stays in it.
+    """
+    made = 0
+    for table in SAMPLES:
+        parent = f"{SCHEMA}.{table.name}"
+        there = {row[0] for row in connection.execute(text(_PARTITIONS), {"parent": parent})}
+        if f"{table.name}_default" not in there:
+            connection.exec_driver_sql(f"CREATE TABLE {parent}_default PARTITION OF {parent} DEFAULT")
+        for number in range(-before, ahead + 1):
+            day = today + timedelta(days=number)
+            name = f"{table.name}_{day:%Y%m%d}"
+            since, until = f"{day} 00:00:00+00", f"{day + timedelta(days=1)} 00:00:00+00"
+            if name in there:
+                continue
+            held = (
+                f"SELECT EXISTS (SELECT 1 FROM {parent}_default WHERE taken_at >= '{since}' AND taken_at < '{until}')"
+            )
+            if connection.exec_driver_sql(held).scalar():
+                continue
+            connection.exec_driver_sql(
+                f"CREATE TABLE {SCHEMA}.{name} PARTITION OF {parent} FOR VALUES FROM ('{since}') TO ('{until}')"
+            )
+            made += 1
+    return made
+
+
+def drop_partitions(connection: Connection, before: date) -> int:
+    """Remove the samples of the days before *before*, whose sums by hour are there; return how many partitions.
+
+    Raises: BusyError where samples of them have come that are not added up yet.
+    """
+    gone = 0
+    since = f"{before} 00:00:00+00"
+    for table in SAMPLES:
+        parent = f"{SCHEMA}.{table.name}"
+        limit = f"{table.name}_{before:%Y%m%d}"
+        for (name,) in connection.execute(text(_PARTITIONS), {"parent": parent}).fetchall():
+            if is_of_a_day(name) and name < limit:
+                connection.exec_driver_sql(f"DROP TABLE {SCHEMA}.{name}")
+                gone += 1
+        connection.exec_driver_sql(f"DELETE FROM {parent}_default WHERE taken_at < '{since}'")
+    if connection.execute(text(_IS_OPEN), {"since": since}).scalar():
+        raise BusyError("samples of a day that is to go came just now: nothing was removed, try again")
+    connection.execute(text(_KEEP), {"since": since})
+    return gone
+
+
+def make_columnar(connection: Connection, before: date) -> int:
+    """Turn the rows of the days before *before* into columns, which Citus compresses; return how many partitions.
+
+    Only where the database has that. Samples of such a day may still come, but none that is there can change.
+    """
+    if not connection.exec_driver_sql("SELECT count(*) FROM pg_am WHERE amname = 'columnar'").scalar():
+        return 0
+    done = 0
+    for table in (PROCESS_SAMPLE, CGROUP_SAMPLE):
+        for (name,) in connection.execute(text(_ROWS), {"parent": f"{SCHEMA}.{table.name}"}).fetchall():
+            if is_of_a_day(name) and name < f"{table.name}_{before:%Y%m%d}":
+                connection.execute(
+                    text("SELECT alter_table_set_access_method(:name, 'columnar')"), {"name": f"{SCHEMA}.{name}"}
+                )
+                done += 1
+    return done
+
+
+def is_of_a_day(name: str) -> bool:
+    """Return whether the partition *name* is that of a day, and not the default one."""
+    return name[-8:].isdigit()

@@ -1,0 +1,272 @@
+"""What machines, units and processes of a fleet used over a range: plain sums, which the server computes.
+
+An interval counts by its overlap with the range, as on the machine itself. Before the days that are kept there are
+sums by hour: of a machine, a unit, or the processes of a name. On Citus all is added up by source first, where it is.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any, Literal, NamedTuple
+
+from perftrack.errors import PerftrackError
+from perftrack.fleet.centre import PEAKS, TOTALS
+from perftrack.fleet.connecting import address, connect, explained
+from perftrack.reading.queries import TimeRange
+
+FleetGroup = Literal["host", "unit", "name", "command", "user", "process"]
+# An interval that ends after the range is looked for in the samples of so long after it.
+LOOK_AHEAD = timedelta(hours=2)
+_BEGINNING, _END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+
+_END_MS = "round(extract(epoch FROM taken_at) * 1000)"
+SHARE = f"""CASE WHEN seconds > 0 THEN greatest(0,
+    least({_END_MS}, %(until_ms)s) - greatest({_END_MS} - round((seconds * 1000)::numeric), %(since_ms)s))
+    / nullif(round((seconds * 1000)::numeric), 0) ELSE 1 END"""
+IN_RANGE = """taken_at >= %(since)s AND (taken_at < %(until)s
+    OR taken_at < %(ahead)s AND taken_at - make_interval(secs => seconds) < %(until)s)"""
+# Those of an hour as a whole: an interval is of the hour in which it ended.
+ALL, IN_HOUR = "1", "taken_at >= %(since)s AND taken_at < %(until)s"
+_OF_SOURCES = "(%(sources)s::bigint[] IS NULL OR source_id = ANY(%(sources)s::bigint[]))"
+
+
+def _totals(kind: str, *, without: tuple[str, ...] = ()) -> str:
+    return ", ".join(f"sum({name} * share)::float8 AS {name}" for name in TOTALS[kind] if name not in without)
+
+
+def _peaks(kind: str) -> str:
+    return ", ".join(f"max(CASE WHEN is_seen THEN {name} END)::float8 AS {name}" for name in PEAKS[kind])
+
+
+def sum_of(kind: str) -> str:
+    """Return the columns that add sums up further."""
+    return ", ".join(
+        [f"sum({name}) AS {name}" for name in TOTALS[kind]] + [f"max({name}) AS {name}" for name in PEAKS[kind]]
+    )
+
+
+_SHARED = (
+    "(SELECT *, {share} AS share, taken_at < %(until)s AS is_seen FROM perftrack.{table} WHERE {when} AND {whose})"
+)
+_POSSIBLE = "(cpu_ms + coalesce(cpu_steal_ms, 0) + cpu_idle_ms + coalesce(cpu_iowait_ms, 0))"
+# By source: the sums of a machine, of its processes and of its groups. {share}, {when}, {whose}: see above.
+SYSTEMS = f"""
+SELECT source_id, boot_id, max(taken_at) FILTER (WHERE is_seen) AS last_seen_at,
+  sum(CASE WHEN is_seen THEN samples END)::float8 AS samples,
+  sum(CASE WHEN cpu_ms IS NOT NULL THEN {_POSSIBLE} * share END)::float8 AS cpu_possible_ms,
+  {_totals("system", without=("samples", "cpu_possible_ms"))}, {_peaks("system")}
+FROM {_SHARED.replace("{table}", "system_sample")} AS sample GROUP BY source_id, boot_id
+"""
+PROCESSES = f"""
+SELECT source_id, process_id, max(taken_at) FILTER (WHERE is_seen) AS last_seen_at,
+  {_totals("process")}, {_peaks("process")}
+FROM {_SHARED.replace("{table}", "process_sample")} AS sample WHERE is_seen OR share > 0
+GROUP BY source_id, process_id
+"""
+_GROUPS = f"""
+SELECT source_id, cgroup_id, max(taken_at) FILTER (WHERE is_seen) AS last_seen_at, {_totals("unit")}, {_peaks("unit")}
+FROM {_SHARED.replace("{table}", "cgroup_sample")} AS sample WHERE is_seen OR share > 0 GROUP BY source_id, cgroup_id
+"""
+_OWN = ", ".join(
+    f"greatest(0, sum(CASE WHEN sign > 0 THEN {name} END)"
+    f" - coalesce(sum(CASE WHEN sign < 0 THEN {name} END), 0)) AS {name}"
+    for name in TOTALS["unit"]
+)
+# A unit's own share: what its groups used less what those of other units in them did.
+UNITS = f"""
+SELECT source_id, unit, max(last_seen_at) AS last_seen_at, {_OWN},
+  {", ".join(f"max(CASE WHEN sign > 0 THEN {name} END) AS {name}" for name in PEAKS["unit"])}
+FROM (
+  SELECT used.source_id, CASE sign WHEN 1 THEN cgroup.unit ELSE parent.unit END AS unit, sign, last_seen_at,
+    {", ".join([*TOTALS["unit"], *PEAKS["unit"]])}
+  FROM ({_GROUPS}) AS used
+    JOIN perftrack.cgroup AS cgroup ON (cgroup.source_id, cgroup.cgroup_id) = (used.source_id, used.cgroup_id)
+    LEFT JOIN perftrack.cgroup AS parent
+      ON (parent.source_id, parent.cgroup_id) = (cgroup.source_id, cgroup.parent_id)
+    CROSS JOIN (VALUES (1), (-1)) AS side (sign)
+  WHERE cgroup.unit IS DISTINCT FROM parent.unit AND (sign = 1 OR parent.unit IS NOT NULL)) AS both_sides
+GROUP BY source_id, unit
+"""
+_OF_HOUR = "hour >= %(since)s AND hour < %(until)s AND hour < %(kept_since)s"
+
+
+def _hours(kind: str, *keys: str) -> str:
+    return (
+        f"SELECT source_id, {', '.join(keys)}, max(hour) AS last_seen_at, {sum_of(kind)} FROM perftrack.{kind}_hour"
+        f" WHERE {_OF_HOUR} AND {_OF_SOURCES} GROUP BY source_id, {', '.join(keys)}"
+    )
+
+
+_VALUES = {kind: ", ".join([*TOTALS[kind], *PEAKS[kind]]) for kind in TOTALS}
+# By source and key, from samples and where there are none any more from hours: {hours} is that, or nothing.
+_HOSTS = f"""
+SELECT used.source_id, boot.host AS key, last_seen_at, {_VALUES["system"]}
+FROM (SELECT source_id, boot_id, last_seen_at, {_VALUES["system"]} FROM ({SYSTEMS}) AS sums
+  {{hours}}) AS used JOIN perftrack.boot AS boot ON (boot.source_id, boot.boot_id) = (used.source_id, used.boot_id)
+"""
+_NAMES = f"""
+SELECT used.source_id, process.{{column}} AS key, last_seen_at, {_VALUES["process"]}
+FROM ({PROCESSES}) AS used
+  JOIN perftrack.process AS process
+    ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
+{{hours}}
+"""
+_OF_UNITS = f"SELECT source_id, unit AS key, last_seen_at, {_VALUES['unit']} FROM ({UNITS}) AS units {{hours}}"
+_RANKED = {
+    "system": {"cpu": "cpu_ms", "rss": "mem_used_max_bytes", "io": "disk_read_bytes + disk_write_bytes"},
+    "process": {
+        "cpu": "cpu_ms",
+        "rss": "rss_max_bytes",
+        "io": "coalesce(read_bytes + write_bytes, read_bytes, write_bytes)",
+        "threads": "num_threads_max",
+    },
+    "unit": {
+        "cpu": "cpu_ms",
+        "rss": "memory_max_bytes",
+        "io": "coalesce(read_bytes + write_bytes, read_bytes, write_bytes)",
+        "threads": "tasks_max",
+    },
+}
+_BY_KEY = """
+SELECT * FROM (
+  SELECT key, count(DISTINCT source_id) AS sources, max(last_seen_at) AS last_seen_at, {sums}
+  FROM ({found}) AS found WHERE %(name)s::text IS NULL OR position(%(name)s::text IN key) > 0
+  GROUP BY key) AS by_key
+ORDER BY {rank} DESC NULLS LAST, key LIMIT %(limit)s
+"""
+_SINGLE = f"""
+SELECT boot.host, process.pid, process.name, process.username, process.unit, process.command, process.started_at,
+  used.last_seen_at, {_VALUES["process"]}
+FROM ({PROCESSES}) AS used
+  JOIN perftrack.process AS process
+    ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
+  JOIN perftrack.boot AS boot ON (boot.source_id, boot.boot_id) = (process.source_id, process.boot_id)
+WHERE %(name)s::text IS NULL OR position(%(name)s::text IN process.name) > 0
+ORDER BY {{rank}} DESC NULLS LAST, host, pid LIMIT %(limit)s
+"""
+_KEYS = {"name": "name", "command": "command", "user": "username"}
+_ALL_SYSTEMS = f"SELECT count(DISTINCT source_id) AS sources, {sum_of('system')} FROM ({{found}}) AS found"
+_ALL_PROCESSES = f"SELECT sum(cpu_ms) FROM ({PROCESSES}) AS used"
+
+
+class FleetTop(NamedTuple):
+    """The largest, best first: *rows* by column. *system*: all machines together, likewise.
+
+    *recorded_cpu_ms*: what recorded processes used of that themselves; None: not asked for. *hours_until*: before
+    that, sums by hour were taken; None: there are samples of all.
+    """
+
+    rows: list[dict[str, Any]]
+    system: dict[str, Any]
+    recorded_cpu_ms: float | None
+    hours_until: datetime | None
+
+
+def kind_of(group: FleetGroup) -> str:
+    """Return what *group* is made of: system, unit or process."""
+    return {"host": "system", "unit": "unit"}.get(group, "process")
+
+
+class Held(NamedTuple):
+    """The names of machines, and from when on there are samples of them; None: of all that was shipped."""
+
+    machines: list[str]
+    kept_since: datetime | None
+
+    def is_of_hours(self, since: datetime | None) -> bool:
+        """Return whether a range from *since* on begins before there are samples."""
+        return self.kept_since is not None and (since or _BEGINNING) < self.kept_since
+
+
+def held(url: str, pattern: str | None) -> Held:
+    """Return what the centre at *url* has of the machines that *pattern* matches; None: of all.
+
+    Raises: PerftrackError.
+    """
+    with explained(url), closing(connect(url, "perftrack fleet")) as centre:
+        return _held(centre, url, pattern)[0]
+
+
+def _held(centre: Any, url: str, pattern: str | None) -> tuple[Held, list[int]]:
+    """Return the same, and the sources."""
+    found = centre.execute("SELECT DISTINCT source_id, host FROM perftrack.boot").fetchall()
+    chosen = [(source, host) for source, host in found if pattern is None or fnmatchcase(host, pattern)]
+    if not chosen:
+        raise PerftrackError(
+            f"no machine of {address(url)} is called {pattern}" if found else "no machine has shipped yet"
+        )
+    ((kept_since,),) = centre.execute("SELECT max(since) FROM perftrack.kept").fetchall()
+    return Held(sorted({host for _, host in chosen}), kept_since), sorted({source for source, _ in chosen})
+
+
+def fleet_top(
+    url: str, span: TimeRange, group: FleetGroup, by: str, limit: int, name: str | None, pattern: str | None
+) -> FleetTop:
+    """Return the *limit* largest of *group* in *span*. *name*: only those that have it in their key.
+
+    *pattern*: of which machines, * and ? standing for any characters; None: of all. Raises: PerftrackError.
+    """
+    with explained(url), closing(connect(url, "perftrack fleet")) as centre, centre.transaction():
+        centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        there, sources = _held(centre, url, pattern)
+        has_hours = there.is_of_hours(span.since)
+        given = _parameters(span, None if pattern is None else sources, there.kept_since)
+        given |= {"name": name, "limit": limit}
+        kind = kind_of(group)
+        if has_hours and group not in {"host", "unit", "name"}:
+            raise PerftrackError(
+                f"before {there.kept_since:%Y-%m-%d} the centre has sums by hour: --group host, unit or name, or a "
+                "later --since"
+            )
+        rank = _RANKED[kind].get(by, _RANKED[kind]["cpu"])
+        if group == "process":
+            statement = _filled(_SINGLE).replace("{rank}", rank)
+        else:
+            found = _found(group, has_hours=has_hours)
+            statement = _BY_KEY.format(sums=sum_of(kind), found=found, rank=rank)
+        rows = _rows(centre, statement, given)
+        (system,) = _rows(centre, _ALL_SYSTEMS.format(found=_found("host", has_hours=has_hours)), given)
+        recorded = None
+        if kind == "process" and name is None and not has_hours:
+            ((recorded,),) = centre.execute(_filled(_ALL_PROCESSES), given).fetchall()
+        return FleetTop(rows, system, recorded, there.kept_since if has_hours else None)
+
+
+def _parameters(span: TimeRange, sources: list[int] | None, kept_since: datetime | None) -> dict[str, Any]:
+    since, until = span.since or _BEGINNING, span.until or _END
+    return {
+        "since": since,
+        "until": until,
+        "ahead": min(until, _END - LOOK_AHEAD) + LOOK_AHEAD,
+        "since_ms": round(since.timestamp() * 1000),
+        "until_ms": round(until.timestamp() * 1000),
+        "sources": sources,
+        "kept_since": kept_since,
+    }
+
+
+def _filled(statement: str) -> str:
+    return statement.replace("{share}", SHARE).replace("{when}", IN_RANGE).replace("{whose}", _OF_SOURCES)
+
+
+def _found(group: FleetGroup, *, has_hours: bool) -> str:
+    """Return the statement for the sums by source and key."""
+    kind = kind_of(group)
+    if group == "host":
+        hours = f"UNION ALL SELECT source_id, boot_id, last_seen_at, {_VALUES[kind]} FROM ("
+        hours += f"{_hours('system', 'boot_id')}) AS hours"
+        statement = _HOSTS
+    else:
+        key = "unit" if group == "unit" else "name"
+        hours = f"UNION ALL SELECT source_id, {key} AS key, last_seen_at, {_VALUES[kind]} FROM ("
+        hours += f"{_hours(kind, key)}) AS hours"
+        statement = _OF_UNITS if group == "unit" else _NAMES.replace("{column}", _KEYS[group])
+    return _filled(statement.replace("{hours}", hours if has_hours else ""))
+
+
+def _rows(centre: Any, statement: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+    cursor = centre.execute(statement, given)
+    names = [each.name for each in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

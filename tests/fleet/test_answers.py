@@ -1,0 +1,229 @@
+"""The centre answers of a machine what the machine itself does, and of many the sum of what each does."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from centres import Centre
+from conftest import Run, query, seeds
+from test_condensing import Restless, condense_all
+
+from perftrack.fleet.ship import ship
+from perftrack.fleet.sums import fleet_top
+from perftrack.reading.export import export
+from perftrack.reading.logs import Form
+from perftrack.reading.queries import TimeRange
+from perftrack.reading.report import reports
+from perftrack.reading.top import top
+from perftrack.reading.top_units import top_units
+from perftrack.storage import opening, tick_sql
+
+pytest.importorskip("psycopg")
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+class Fleet:
+    """Machines, each with its database, that have shipped all they have."""
+
+    def __init__(self, folder: Path, centre: Centre) -> None:
+        self.folder, self.centre = folder, centre
+        self.databases: dict[str, str] = {}
+
+    def add(self, host: str, seed: int, ticks: int = 150, *, is_condensed: bool = False) -> str:
+        path = self.databases[host] = str(self.folder / f"{host}.db")
+        with closing(opening.open_current(path)) as connection:
+            simulation = Restless(connection, seed)
+            simulation.machine.names["host"] = host
+            while ticks > 0:
+                part = simulation.chance.randrange(1, 60)
+                simulation.run(min(part, ticks))
+                ticks -= part
+                if is_condensed:
+                    condense_all(connection)
+                ship(path, self.centre.url())
+        return path
+
+    def span(self, host: str, chance: Any) -> TimeRange:
+        """Return a range that begins and ends within intervals of *host*."""
+        with closing(sqlite3.connect(self.databases[host])) as connection:
+            first, last = query(connection, "SELECT min(taken_at), max(taken_at) FROM system_sample")[0]
+        begin, end = (datetime.fromisoformat(each).replace(tzinfo=UTC) for each in (first, last))
+        one, other = sorted(begin + (end - begin) * chance.random() for _ in range(2))
+        return TimeRange(one, other)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, centre: Centre) -> Fleet:
+    return Fleet(tmp_path, centre)
+
+
+# The centre does not tell a sample that was condensed, but stands for itself alone, from an ordinary one.
+_OF_ONE_DATABASE = (
+    "condensed_until",
+    "everything",
+    "selections",
+    "process_id",
+    "sample_id",
+    "parent_id",
+    "cgroup_id",
+    "newest",
+    "peak",
+)
+
+
+def plain(value: Any) -> Any:
+    """Return an answer without what is of one database alone: ids, and what else there is in it."""
+    if hasattr(value, "_mapping"):
+        value = dict(value._mapping)
+    elif hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items() if name not in (*_OF_ONE_DATABASE, "key")}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value if value is None or isinstance(value, (bool, int, float, str, datetime)) else str(value)
+
+
+def assert_alike(one: Any, other: Any, place: str = "") -> None:
+    """Compare two answers: figures to a millisecond, or to seven digits."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            assert_alike(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), (place, one, other)
+        for number, (each, its) in enumerate(zip(one, other, strict=True)):
+            assert_alike(each, its, f"{place}[{number}]")
+    elif isinstance(one, float) and other is not None:
+        assert one == pytest.approx(other, rel=1e-6, abs=1 if place.endswith("_ms") else 0.011), place
+    else:
+        assert one == other, place
+
+
+def same(fleet: Fleet, host: str, span: TimeRange, ask: Callable[[str], Any]) -> Any:
+    """Return what *ask* answers of the machine's own database; of the centre it is the same."""
+    from perftrack.fleet.fetching import fetched
+
+    own = plain(ask(fleet.databases[host]))
+    with fetched(fleet.centre.url("owner"), span, host) as brought:
+        assert_alike(plain(ask(brought)), own)
+    return own
+
+
+@pytest.mark.parametrize("seed", seeds(12, 2))
+def test_a_machine_is_told_as_it_tells_itself(fleet: Fleet, seed: int) -> None:
+    fleet.add("web1", seed, is_condensed=seed % 2 == 1)
+    fleet.add("web2", seed + 100, 40)
+    chance = random.Random(seed)
+    for _ in range(3):
+        assert_told_alike(fleet, fleet.span("web1", chance))
+
+
+def assert_told_alike(fleet: Fleet, span: TimeRange) -> None:
+    one: dict[str, Any] = {"host": "web1", "now": NOW}
+    if not top(fleet.databases["web1"], span, **one).rows:
+        return
+    same(fleet, "web1", span, lambda path: top(path, span, **one, limit=1000))
+    same(fleet, "web1", span, lambda path: top(path, span, **one, limit=5, is_tree=True))
+    same(fleet, "web1", span, lambda path: top(path, span, **one, group="name", by="io", limit=1000))
+    same(fleet, "web1", span, lambda path: top_units(path, span, **one, limit=1000))
+    same(fleet, "web1", span, lambda path: reports(path, span, **one))
+
+
+def everything(fleet: Fleet, host: str) -> TimeRange:
+    """Return a range that begins before and ends after all samples of *host*."""
+    return TimeRange(NOW - timedelta(days=365), NOW)
+
+
+@pytest.mark.parametrize("seed", seeds(6, 1))
+def test_files_of_a_machine_are_its_own(fleet: Fleet, tmp_path: Path, seed: int) -> None:
+    from perftrack.fleet.fetching import fetched
+
+    path = fleet.add("web1", seed)
+    span = everything(fleet, "web1")
+
+    def files(database: str, form: Form) -> tuple[bytes, bytes]:
+        names = [str(tmp_path / name) for name in ("system", "process")]
+        export(database, *names, span, host="web1", form=form)
+        return Path(names[0]).read_bytes(), Path(names[1]).read_bytes()
+
+    def rows(text: bytes) -> list[Any]:
+        counted = {*tick_sql.SYSTEM_SAMPLE_COUNTERS, *tick_sql.PROCESS_SAMPLE_COUNTERS}
+        ids = {"sample_id", "process_id", "previous_sample_id"}
+        documents = [json.loads(line) for line in text.splitlines()]
+        return [{name: each for name, each in row.items() if name not in counted | ids} for row in documents]
+
+    with fetched(fleet.centre.url("owner"), span, None) as brought:
+        own = files(path, Form())
+        assert own[0].count(b"\n") > 100
+        assert files(brought, Form()) == own
+        for one, other in zip(*(files(each, Form("jsonl")) for each in (brought, path)), strict=True):
+            assert_alike(rows(one), rows(other))
+        grown = "SELECT sum(grown) FROM (SELECT max({0}) - min({0}) AS grown FROM system_sample GROUP BY boot_id)"
+        for name in tick_sql.SYSTEM_SAMPLE_COUNTERS:
+            known = query(path, f"SELECT sum({name}) FROM system_interval")
+            assert query(brought, grown.format(name)) == known
+
+
+def test_a_plot_of_a_machine_is_its_own(fleet: Fleet, perftrack: Run, tmp_path: Path) -> None:
+    from test_plot import data_of
+
+    pytest.importorskip("plotly")
+    path = fleet.add("web1", 3)
+    fleet.add("web2", 4)
+    ends = ("--since", "2026-11-20", "--until", "2027-01-01")
+    perftrack("plot", *ends, "--database", path, "-o", "own.html")
+    perftrack("fleet", "plot", fleet.centre.url("owner"), *ends, "--host", "web1", "-o", "brought.html")
+    own, brought = (data_of(tmp_path / "work" / f"{name}.html") for name in ("own", "brought"))
+    assert len(own["panels"]) > 5
+    assert_alike(brought, own)
+
+
+def test_sums_are_those_of_all_machines(fleet: Fleet) -> None:
+    for number, host in enumerate(("web1", "web2", "db1")):
+        fleet.add(host, number + 20)
+    url = fleet.centre.url("owner")
+    span = fleet.span("web1", random.Random(12))
+
+    def of_machines(ask: Callable[[str, str], list[Any]]) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {}
+        for host, path in fleet.databases.items():
+            for row in ask(host, path):
+                found.setdefault(row[0], []).append(row[1:])
+        return found
+
+    def names(host: str, path: str) -> list[Any]:
+        rows = top(path, span, host=host, group="name", limit=100, now=NOW).rows
+        return [(row.key, row.used.cpu_ms, row.used.read_bytes, row.used.last_seen_at) for row in rows]
+
+    def units(host: str, path: str) -> list[Any]:
+        rows = top_units(path, span, host=host, limit=100, now=NOW).rows
+        return [(row.unit, row.cpu_ms, row.read_bytes, row.last_active_at) for row in rows]
+
+    for group, ask in (("name", names), ("unit", units)):
+        own = of_machines(ask)
+        found = fleet_top(url, span, group, "cpu", 100, None, None).rows  # type: ignore[arg-type]
+        assert len(found) > 2
+        assert [row["cpu_ms"] for row in found] == sorted((row["cpu_ms"] for row in found), reverse=True)
+        if group == "name":  # a unit that held memory and did nothing is a row of the machine's alone
+            assert {row["key"]: row["sources"] for row in found} == {key: len(rows) for key, rows in own.items()}
+        assert {key for key, rows in own.items() if any(row[0] for row in rows)} <= {row["key"] for row in found}
+        for row in found:
+            its = own[row["key"]]
+            assert row["cpu_ms"] == pytest.approx(sum(each[0] or 0 for each in its), abs=1)
+            assert row["read_bytes"] == pytest.approx(sum(each[1] or 0 for each in its), abs=2)
+            assert row["last_seen_at"] == max(each[2] for each in its if each[2])
+    found = fleet_top(url, span, "host", "cpu", 100, None, None).rows
+    its = {host: top(path, span, host=host, now=NOW).system_cpu_ms for host, path in fleet.databases.items()}
+    assert {row["key"]: row["cpu_ms"] for row in found} == {key: pytest.approx(ms, abs=1) for key, ms in its.items()}
+    processes = fleet_top(url, span, "process", "rss", 5, "b", "web*").rows
+    assert {row["name"] for row in processes} == {"b"}
+    assert {row["host"] for row in processes} <= {"web1", "web2"}
