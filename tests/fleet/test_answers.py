@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -227,3 +228,68 @@ def test_sums_are_those_of_all_machines(fleet: Fleet) -> None:
     processes = fleet_top(url, span, "process", "rss", 5, "b", "web*").rows
     assert {row["name"] for row in processes} == {"b"}
     assert {row["host"] for row in processes} <= {"web1", "web2"}
+
+
+def test_a_restored_machine_is_one_and_two_of_one_name_are_two(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, perftrack: Run
+) -> None:
+    url = fleet.centre.url("owner")
+
+    def go_on(path: str, seed: int, role: str = "web1") -> str | None:
+        with closing(opening.open_current(path)) as connection:
+            simulation = Restless(connection, seed)
+            simulation.machine.names |= {"host": "web1", "boot": f"boot-of-{seed}"}
+            simulation.run(10)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return ship(path, fleet.centre.url(role)).said
+
+    def machines() -> dict[str, int]:
+        options = ("--since", "2026-11-20", "--until", "2027-01-01", "--format", "json")
+        found = json.loads(perftrack("fleet", "report", url, *options).stdout)
+        return {each["hosts"][0]: each["samples"] for each in found.get("machines", [found])}
+
+    monkeypatch.setattr("perftrack.fleet.ship.machine_hash", lambda: "one")
+    path = str(tmp_path / "web1.db")
+    go_on(path, 1)
+    shutil.copy(path, tmp_path / "backup.db")
+    go_on(path, 2)
+    shutil.copy(tmp_path / "backup.db", path)
+    assert "is a source of its own" in str(go_on(path, 3))
+    in_all = fleet.centre.query("SELECT count(*) FROM perftrack.system_sample")[0]
+    assert machines() == {"web1": in_all}
+    assert in_all > 30
+    monkeypatch.setattr("perftrack.fleet.ship.machine_hash", lambda: "another")
+    go_on(str(tmp_path / "other.db"), 4, "web2")
+    own = fleet.centre.query("SELECT count(*) FROM perftrack.system_sample")[0] - in_all
+    assert machines() == {"web1 (web1)": in_all, "web1 (web2)": own}
+
+
+def test_what_is_not_there_is_said(fleet: Fleet, perftrack: Run) -> None:
+    url = fleet.centre.url("owner")
+    for command in ("top", "report", "export", "plot"):
+        assert "no machine has shipped yet" in perftrack("fleet", command, url, expect=1).stderr
+    fleet.add("web1", 1, 5)
+    for command in ("top", "report", "export", "plot"):
+        assert "is called db*" in perftrack("fleet", command, url, "--host", "db*", expect=1).stderr
+    for command in ("report", "export", "plot"):
+        done = perftrack("fleet", command, url, "--since", "2020-01-01", "--until", "2020-01-02", expect=1)
+        assert "has no sample of that range" in done.stderr
+        assert "it has some from 2026-11-20" in done.stderr
+        assert done.stdout == ""
+    done = perftrack("fleet", "top", url, "--since", "2020-01-01", "--until", "2020-01-02")
+    assert "nothing in this range" in done.stdout
+    assert "is no address" in perftrack("fleet", "top", "nonsense", expect=2).stderr
+
+
+def test_many_machines_are_named_before_they_are_brought(
+    fleet: Fleet, perftrack: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perftrack.cli import fleet_answers
+    from perftrack.errors import UsageError
+
+    for number in range(3):
+        fleet.add(f"web{number}", number, 3)
+    monkeypatch.setattr(fleet_answers, "MACHINES_MAX", 2)
+    report = fleet_answers._asked_of_centre(fleet_answers.report.report, fleet_answers.options.recent, "")
+    with pytest.raises(UsageError, match="has 3 machines"):
+        report(fleet.centre.url("owner"), None, since="2026-11-20", until=None)
