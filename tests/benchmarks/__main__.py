@@ -27,7 +27,10 @@ Measured = TypeVar("Measured")
 
 
 def main() -> None:
-    """Run as `bin/bench [--quick] [--before CLONE] [--only TEXT] [--markdown] [--json FILE] [--cache DIR]`."""
+    """Run as `bin/bench [--quick] [--before CLONE] [--only TEXT] [--markdown] [--json FILE] [--cache DIR] [--fleet]`.
+
+    What is measured, and against what, is in bars.py and fleet.py.
+    """
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller databases, fewer repeats: under two minutes")
     parser.add_argument(
@@ -41,8 +44,19 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
     default = Path(tempfile.gettempdir()) / f"perftrack-bench-{os.getuid()}"
     parser.add_argument("--cache", metavar="DIR", type=Path, default=default, help="where the databases are kept")
+    parser.add_argument(
+        "--fleet",
+        metavar="MACHINES",
+        nargs="?",
+        type=int,
+        const=100,
+        help="measure so many made-up machines (100) on PostgreSQL and Citus instead; 1,000 take 20 GB on each",
+    )
     options = parser.parse_args()
     options.cache.mkdir(mode=0o700, exist_ok=True)
+    if options.fleet is not None:
+        _fleet(options.cache, options.fleet)
+        return
 
     started = time.monotonic()
     results: list[tuple[Bar, Ratio | str]] = []
@@ -89,6 +103,18 @@ def main() -> None:
     }
     kept = options.cache / ("before.json" if options.before else "bench.json")
     (options.json or kept).write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _fleet(cache: Path, machines: int) -> None:
+    from benchmarks import fleet
+
+    with errors.status("starting") as status:
+        figures = measured(lambda: fleet.measure(cache, machines, status.update))
+    if isinstance(figures, str):
+        print(figures)
+        return
+    for each in fleet.tables(*figures):
+        Console().print(each)
 
 
 def measured(measure: Callable[[], Measured]) -> Measured | str:
