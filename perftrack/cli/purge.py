@@ -53,17 +53,17 @@ def purge(
     schema.refuse_outdated(path)
     with explained(path), closing(connect(path, read_only=dry_run)) as connection:
         unshipped = bounds.oldest_unshipped(connection, settings)
-        befores = [bounds.before(now, age, unshipped) for age in ages]
-        otherwise = [bounds.before(now, age) for age in ages]
+        condense_before, purge_before = (bounds.before(now, age, unshipped) for age in ages)
         waiting = 0
-        if befores != otherwise:
-            waiting = sum(due(connection, *otherwise)) - sum(due(connection, *befores))
+        if unshipped is not None:
+            of_age = due(connection, *(bounds.before(now, age) for age in ages))
+            waiting = sum(of_age) - sum(due(connection, condense_before, purge_before))
         if dry_run:
-            print(_would(*due(connection, *befores)))
+            print(_would(*due(connection, condense_before, purge_before)))
             _tell_waiting(waiting)
             return
         with progress_bar("purging samples") as progress:
-            done = purge_all(connection, *befores, progress)
+            done = purge_all(connection, condense_before, purge_before, progress)
     released = release(path) if vacuum else 0
     if done.is_nothing:
         print("nothing is old enough to be condensed or removed")

@@ -74,6 +74,9 @@ def test_it_tells_that_a_newer_agent_waits(centre: Centre, machine: Machine, per
     shipped, at, _, failure = hint(path)
     assert (shipped, at) == (None, None)
     assert "perftrack fleet upgrade" in failure
+    told = perftrack("status", env={"PERFTRACK_SHIP_TO": centre.url()}, expect=1).stdout
+    assert f"{centre.database} at " in told
+    assert "perftrack fleet upgrade" in told
 
 
 def test_a_password_in_the_address_is_not_remembered(machine: Machine, perftrack: Run, path: str) -> None:
