@@ -181,7 +181,7 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
     lines += _shipping_lines(found.shipping)
     for schedule in found.schedules:
         lines.append(("schedule", f"{schedule.kind}, {schedule.where}: {schedule.line}"))
-    if not found.schedules:
+    if not any(schedule.task == "record" for schedule in found.schedules):
         lines.append(("schedule", "none found: `perftrack schedule install` makes one"))
     for number, name in enumerate(SETTINGS):
         value = json.dumps(getattr(settings, name), ensure_ascii=False)
