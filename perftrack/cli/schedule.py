@@ -100,7 +100,7 @@ def show(
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
-    """Tell what records, and what ships, when next, and whether samples arrive.
+    """Tell what records and ships, when next, and whether samples come.
 
     Also what was written by hand, and what is missing for it to work. Exit code 1 when nothing that records is
     scheduled.

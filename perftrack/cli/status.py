@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from perftrack.cli import options, show
 from perftrack.errors import PerftrackError
-from perftrack.settings import SETTINGS, Settings, load
+from perftrack.settings import SETTINGS, Settings, days_of, load
 from perftrack.storage.sqlite_file import LOG_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -225,8 +225,15 @@ def _kept(found: Status, settings: Settings) -> str:
     if forecast.condensing_at is not None:
         is_due = forecast.condensing_at < datetime.now(UTC)
         when = "is due, a piece in each tick" if is_due else f"begins {show.local(forecast.condensing_at)}"
-        parts.append(f"condensing what is older than {settings.keep_every_sample} {when}")
+        held = ", but for what waits to be shipped" if is_due and _is_held(found, settings) else ""
+        parts.append(f"condensing what is older than {settings.keep_every_sample} {when}{held}")
     return "; ".join(parts)
+
+
+def _is_held(found: Status, settings: Settings) -> bool:
+    """Return whether some of what is old enough to be condensed waits to be shipped."""
+    days, since = days_of(settings.keep_every_sample), found.shipping and found.shipping.waiting_since
+    return bool(days and since and since < datetime.now(UTC) - timedelta(days=days))
 
 
 def _failure_lines(failures: list[Failure]) -> list[tuple[str, str]]:

@@ -132,6 +132,7 @@ def test_what_was_condensed_or_removed_before_it_was_shipped(machine: Machine, p
     while condense(machine.connection, query(path, "SELECT taken_at FROM system_sample WHERE id = 240")[0]):
         pass
     found, text = asked(perftrack, 1)
+    assert "is due, a piece in each tick, but for what waits to be shipped\n" in text
     assert found["removed_samples"] == 60
     assert found["condensed_samples"] == pytest.approx(120, abs=1)
     assert "before they were shipped, condensed to one an hour: 1" in text
