@@ -21,10 +21,10 @@ _FAILED = "UPDATE source SET ship_failed_at = ?, ship_failure = ?"
 
 @contextmanager
 def noted(path: str) -> Iterator[Callable[[int], None]]:
-    """Note in the database at *path*, at the end, what happened inside: a failure, and what it yields was told.
+    """Yield what is told the last sample that the centre has, as often as it acknowledges, and note that at the end.
 
-    That is, whenever the centre acknowledged something, the last sample that is there. What cannot be noted, as the
-    database is locked or may not be written to, is not. Nothing of it may be open any more inside at the end.
+    So is a PerftrackError that ends the block, and goes on from here. The block has closed the database by then, so
+    that no snapshot is in the way. Where it is locked, or may not be written to, nothing is noted.
     """
     acknowledged: list[int] = []
     failure: str | None = None
