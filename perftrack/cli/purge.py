@@ -35,7 +35,8 @@ def purge(
 
     Of what is older than the setting keep_every_sample (90d) one sample an hour stays, and what processes ended in
     it; no sum and no peak is lost. What is older than keep_hourly (forever) is removed. Every tick of `perftrack
-    record` does a piece of that by itself. What `perftrack import` read is left alone.
+    record` does a piece of that by itself. What `perftrack import` read is left alone. Where ship_to is set, what was
+    not shipped yet is left for 30 days longer.
     """
     if older_than is not None and (not is_age(older_than) or days_of(older_than) is None):
         raise UsageError(f"--older-than {older_than}: write days, weeks or years, e.g. 90d, 12w or 2y")
@@ -47,13 +48,19 @@ def purge(
     from perftrack.upkeep.purge import due, purge_all, release
 
     now = stored_text(datetime.now(UTC))
-    purge_before = bounds.before(now, older_than or settings.keep_hourly)
-    condense_before = bounds.before(now, settings.keep_every_sample)
+    ages = settings.keep_every_sample, older_than or settings.keep_hourly
     path = settings.database
     schema.refuse_outdated(path)
     with explained(path), closing(connect(path, read_only=dry_run)) as connection:
+        unshipped = bounds.oldest_unshipped(connection, settings)
+        condense_before, purge_before = (bounds.before(now, age, unshipped) for age in ages)
+        waiting = 0
+        if unshipped is not None:
+            of_age = due(connection, *(bounds.before(now, age) for age in ages))
+            waiting = sum(of_age) - sum(due(connection, condense_before, purge_before))
         if dry_run:
             print(_would(*due(connection, condense_before, purge_before)))
+            _tell_waiting(waiting)
             return
         with progress_bar("purging samples") as progress:
             done = purge_all(connection, condense_before, purge_before, progress)
@@ -63,10 +70,18 @@ def purge(
     else:
         print(f"{count(done.samples_before, 'sample')} are {done.samples_after:,} now, ", end="")
         print(f"{count(done.process_rows_before, 'process row')} {done.process_rows_after:,}")
+    _tell_waiting(waiting)
     if vacuum:
         print(f"the file is {size(released)} smaller")
     elif done.free_bytes:
         print(f"{size(done.free_bytes)} of the file are free, and will be used again; --vacuum gives them back")
+
+
+def _tell_waiting(samples: int) -> None:
+    if samples > 0:
+        from perftrack.storage.bounds import UNSHIPPED_DAYS
+
+        print(f"not shipped yet, and left for {UNSHIPPED_DAYS} days longer: {count(samples, 'sample')}")
 
 
 def _would(condensed: int, removed: int) -> str:

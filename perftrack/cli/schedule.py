@@ -1,4 +1,4 @@
-"""`perftrack schedule`: let the system's own scheduler record, see whether it does, and take that away again."""
+"""`perftrack schedule`: let the system's own scheduler record and ship, see whether it does, and take that away."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def install(
     every: Annotated[
         str, typer.Option(metavar="DURATION", help="How often: 1m, 5m, 1h; 10s by a service that goes on.")
     ] = "1m",
+    ship: Annotated[
+        bool,
+        typer.Option(
+            "--ship",
+            help="Also ship every 10 minutes to the centre of a fleet, which ship_to in the config file names.",
+        ),
+    ] = False,
     using: Annotated[
         Literal["cron", "systemd", "launchd", "schtasks"] | None,
         typer.Option(
@@ -49,20 +56,35 @@ def install(
     else yours); or a launchd agent; or a Windows task. It names this perftrack, the database, and the config file if
     there is one, in full. Everything else there stays as it is. Installing again changes what is there, for instance
     how often. Where something records into that database already, it is named and nothing is written.
+
+    With --ship it writes another one of those, at a moment of the database's own, so that machines do not ship all at
+    once. Installing again without it leaves that one alone.
     """
     from perftrack.scheduling import plan
-    from perftrack.scheduling.job import job, not_pinned
+    from perftrack.scheduling.job import job, not_pinned, ship_job
+    from perftrack.scheduling.schedule import SHIP
 
     settings = load({"database": database}, config)
-    wanted = job(settings, every)
-    chosen = plan.choose(wanted, using)
+    jobs = [job(settings, every)]
+    chosen = plan.choose(jobs[0], using)
+    if ship:
+        jobs.append(ship_job(settings))
+        plan.choose(jobs[1], chosen)
     if dry_run:
-        for where, text in plan.MECHANISMS[chosen].contents(wanted):
-            print(f"# {printable(where)}\n{text}", end="")
+        for wanted in jobs:
+            for where, text in plan.MECHANISMS[chosen].contents(wanted):
+                print(f"# {printable(where)}\n{text}", end="")
     else:
-        installed = plan.install(wanted, chosen)
-        print(printable(f"records {wanted.beat} now: {installed.where}: {installed.line}"))
-        for line in plan.MECHANISMS[chosen].missing(installed):
+        missing: dict[str, None] = {}
+        for wanted in jobs:
+            installed = plan.install(wanted, chosen)
+            does = "ships" if wanted.task == SHIP else "records"
+            print(printable(f"{does} {wanted.beat} now: {installed.where}: {installed.line}"))
+            missing |= dict.fromkeys(plan.MECHANISMS[chosen].missing(installed))
+        for schedule in plan.schedules_of(settings.database):
+            if not ship and (schedule.task, schedule.database) == (SHIP, settings.database):
+                print(printable(f"goes on to ship: {schedule.where}: {schedule.line}"))
+        for line in missing:
             tell(line)
         if sys.stdout.isatty() and shutil.which("perftrack"):
             print("`perftrack --install-completion` lets your shell complete commands and options")
@@ -78,17 +100,20 @@ def show(
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
-    """Tell what records, when next, and whether samples arrive.
+    """Tell what records and ships, when next, and whether samples come.
 
-    Also what was written by hand, and what is missing for it to work. Exit code 1 when nothing is scheduled.
+    Also what was written by hand, and what is missing for it to work. Exit code 1 when nothing that records is
+    scheduled.
     """
-    document = _document(load({"database": database}, config))
+    settings = load({"database": database}, config)
+    document = _document(settings)
+    tasks = {schedule["task"] for schedule in document["schedules"]}
     if output == "json":
         print(json.dumps(document, indent=2))
     else:
-        for label, text in _lines(document):
+        for label, text in _lines(document, tasks, is_fleet=bool(settings.ship_to)):
             shown.entry(label, text)
-    if not document["schedules"]:
+    if "record" not in tasks:
         raise typer.Exit(1)
 
 
@@ -111,16 +136,19 @@ def _document(settings: Settings) -> dict[str, Any]:
     return document | newest | {"is_late": found.is_late, "problem": None}
 
 
-def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
+def _lines(document: dict[str, Any], tasks: set[str], *, is_fleet: bool) -> list[tuple[str, str]]:
     lines = [("database", document["database"])]
     for schedule in document["schedules"]:
         by = "`perftrack schedule install`" if schedule["is_own"] else "hand"
-        lines.append(("schedule", f"{schedule['kind']}, {schedule['where']}, written by {by}: {schedule['line']}"))
+        label = "shipping" if schedule["task"] == "ship" else "schedule"
+        lines.append((label, f"{schedule['kind']}, {schedule['where']}, written by {by}: {schedule['line']}"))
         if schedule["next_run_at"]:
             lines.append(("next run", shown.local(datetime.fromisoformat(schedule["next_run_at"]))))
         lines += [("missing", text) for text in schedule["missing"]]
-    if not document["schedules"]:
+    if "record" not in tasks:
         lines.append(("schedule", "none: `perftrack schedule install` makes one"))
+    if is_fleet and "ship" not in tasks:
+        lines.append(("shipping", "none: `perftrack schedule install --ship` makes one"))
     age = document["age_seconds"]
     newest = "no sample was recorded yet" if age is None else f"{shown.span(max(0, age))} old"
     lines.append(("newest", document["problem"] or f"{'LATE: ' if document['is_late'] else ''}{newest}"))
@@ -129,7 +157,7 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 @app.command()
 def remove(database: options.Database = None, config: options.Config = None) -> None:
-    """Take away what install wrote for the database.
+    """Take away what install wrote for the database, also what ships.
 
     Nothing else: what was recorded stays, and so does a line that was written by hand.
     """

@@ -35,7 +35,8 @@ def ship(
     """Ship what is new to the centre of a fleet, a PostgreSQL database.
 
     The centre knows how far this database is there: whatever is killed or lost, each sample arrives once. Samples go
-    as intervals, about 20,000 rows a transaction. `perftrack fleet` makes the centre.
+    as intervals, about 20,000 rows a transaction. `perftrack fleet` makes the centre. How far it is, and why a ship
+    failed, stays in this database as a hint, for `perftrack status`.
     """
     settings = load({"database": database, "ship_to": to}, config)
     if not settings.ship_to:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from perftrack.cli import options, show
 from perftrack.errors import PerftrackError
-from perftrack.settings import SETTINGS, Settings, load
+from perftrack.settings import SETTINGS, Settings, days_of, load
 from perftrack.storage.sqlite_file import LOG_BYTES_MAX
 
 if TYPE_CHECKING:
+    from perftrack.reading.shipping import Shipping
     from perftrack.reading.status import Status
     from perftrack.storage.failures import Failure
 
@@ -36,10 +37,12 @@ def status(
 
     The database and its growth, the newest sample, gaps, cost, errors, the schedule and the settings. Errors are the
     newest failures to record, also when they are over: since when, until when, how often, and how many samples were
-    kept meanwhile, or lost.
+    kept meanwhile, or lost. Where ship_to is set: when the centre last acknowledged samples, how many wait and since
+    when, and why the last ship failed. The network is not asked.
 
     Exit code 0 when the newest sample that this machine recorded is younger than three usual intervals, 1 otherwise:
-    a monitor can call it. Neither imported samples count for that nor any that are in the future.
+    a monitor can call it. Neither imported samples count for that nor any that are in the future. 1 also when samples
+    wait to be shipped and none was acknowledged for two hours.
     """
     settings = load({"database": database}, config)
     from perftrack.reading.status import failures_of
@@ -59,14 +62,14 @@ def status(
         print(json.dumps(_document(found, settings), indent=2))
     else:
         _print(_lines(found, settings))
-    if found.is_late:
+    if not found.is_ok:
         raise typer.Exit(1)
 
 
 def _document(found: Status, settings: Settings) -> dict[str, Any]:
     cost = found.cost
     return {
-        "ok": not found.is_late,
+        "ok": found.is_ok,
         "database": found.database,
         "revision": found.revision,
         "sqlite_version": sqlite3.sqlite_version,
@@ -91,6 +94,7 @@ def _document(found: Status, settings: Settings) -> dict[str, Any]:
         "recorder_cpu_ms": cost and {"mean": round(cost.mean, 3), "p95": cost.p95, "max": cost.max},
         "pending_samples": found.pending_samples,
         "failures": _failures_document(found.failures),
+        "shipping": found.shipping and _shipping_document(found.shipping),
         "schedules": [schedule._asdict() for schedule in found.schedules],
         "settings": {name: {"value": getattr(settings, name), "origin": settings.origins[name]} for name in SETTINGS},
     }
@@ -109,6 +113,20 @@ def _failures_document(failures: list[Failure]) -> list[dict[str, Any]]:
         }
         for failure in failures
     ]
+
+
+def _shipping_document(found: Shipping) -> dict[str, Any]:
+    return {
+        "to": found.to,
+        "acknowledged_at": show.iso(found.acknowledged_at),
+        "waiting_samples": found.waiting,
+        "waiting_since": show.iso(found.waiting_since),
+        "condensed_samples": found.condensed,
+        "removed_samples": found.removed,
+        "failure": found.failure,
+        "failed_at": show.iso(found.failed_at),
+        "is_late": found.is_late,
+    }
 
 
 def _print(lines: list[tuple[str, str]]) -> None:
@@ -160,9 +178,10 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
     if found.pending_samples:
         lines.append(("pending", f"{show.count(found.pending_samples, 'sample')}, to be inserted by the next tick"))
     lines += _failure_lines(found.failures)
+    lines += _shipping_lines(found.shipping)
     for schedule in found.schedules:
         lines.append(("schedule", f"{schedule.kind}, {schedule.where}: {schedule.line}"))
-    if not found.schedules:
+    if not any(schedule.task == "record" for schedule in found.schedules):
         lines.append(("schedule", "none found: `perftrack schedule install` makes one"))
     for number, name in enumerate(SETTINGS):
         value = json.dumps(getattr(settings, name), ensure_ascii=False)
@@ -206,8 +225,15 @@ def _kept(found: Status, settings: Settings) -> str:
     if forecast.condensing_at is not None:
         is_due = forecast.condensing_at < datetime.now(UTC)
         when = "is due, a piece in each tick" if is_due else f"begins {show.local(forecast.condensing_at)}"
-        parts.append(f"condensing what is older than {settings.keep_every_sample} {when}")
+        held = ", but for what waits to be shipped" if is_due and _is_held(found, settings) else ""
+        parts.append(f"condensing what is older than {settings.keep_every_sample} {when}{held}")
     return "; ".join(parts)
+
+
+def _is_held(found: Status, settings: Settings) -> bool:
+    """Return whether some of what is old enough to be condensed waits to be shipped."""
+    days, since = days_of(settings.keep_every_sample), found.shipping and found.shipping.waiting_since
+    return bool(days and since and since < datetime.now(UTC) - timedelta(days=days))
 
 
 def _failure_lines(failures: list[Failure]) -> list[tuple[str, str]]:
@@ -226,6 +252,31 @@ def _failure_lines(failures: list[Failure]) -> list[tuple[str, str]]:
     if len(failures) > FAILURES_SHOWN:
         lines.append(f"and {len(failures) - FAILURES_SHOWN} older, which --format json has too")
     return [("" if number else "errors", text) for number, text in enumerate(lines or ["none"])]
+
+
+def _shipping_lines(found: Shipping | None) -> list[tuple[str, str]]:
+    """Return lines about how far shipping is, what it missed, and why it failed last."""
+    if found is None:
+        return []
+    at = found.acknowledged_at
+    since = "never acknowledged" if at is None else f"acknowledged {show.span(_age_seconds(at))} before"
+    waits = "nothing waits"
+    if found.waiting_since is not None:
+        waits = f"{show.count(found.waiting, 'sample')} {'wait' if found.waiting > 1 else 'waits'}"
+        waits += f", since {show.local(found.waiting_since)}"
+    texts = [f"{'LATE: ' if found.is_late else ''}to {found.to or 'the centre'}, {since}; {waits}"]
+    missed = [f"condensed to one an hour: {show.count(found.condensed, 'sample')}"] * bool(found.condensed)
+    missed += [f"removed: {show.count(found.removed, 'sample')}"] * bool(found.removed)
+    if missed:
+        texts.append(f"before they were shipped, {', '.join(missed)}")
+    if found.failure is not None:
+        texts.append("it failed" + (f" {show.local(found.failed_at)}" if found.failed_at else ""))
+        texts.append(f"  {found.failure}")
+    return [("" if number else "shipping", text) for number, text in enumerate(texts)]
+
+
+def _age_seconds(instant: datetime) -> float:
+    return max(0.0, (datetime.now(UTC) - instant).total_seconds())
 
 
 def _instant(text: str) -> datetime:

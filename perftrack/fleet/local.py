@@ -106,6 +106,11 @@ def host_of(connection: sqlite3.Connection) -> str | None:
     return None if found is None else str(found[0])
 
 
+def newest_id(connection: sqlite3.Connection) -> int:
+    """Return the id of the newest sample; 0: there is none."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM system_sample").fetchone()[0])
+
+
 def samples_down(connection: sqlite3.Connection, sample_id: int | None, count: int) -> list[Sample]:
     """Return up to *count* samples from *sample_id* downwards, None: from the newest."""
     limit = (1 << 63) - 1 if sample_id is None else sample_id

@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 
 import perftrack
 from perftrack.errors import BusyError
-from perftrack.fleet import local
+from perftrack.fleet import hint, local
 from perftrack.fleet.connecting import FORMAT, address, connect, explained
 from perftrack.storage.opening import open_current
 from perftrack.storage.sqlite_file import explained as sqlite_explained
@@ -58,19 +58,27 @@ def machine_hash() -> str | None:
 
 
 def ship(path: str, url: str, progress: Progress = lambda done, total: None) -> Shipped:
-    """Ship what the database at *path* has and the centre at *url* has not.
+    """Ship what the database at *path* has and the centre at *url* has not, and leave a hint of it there.
 
     Raises: PerftrackError; BusyError where somebody else ships it at this moment, or the centre is an older one.
     """
-    with sqlite_explained(path), closing(open_current(path, read_only=True)) as database:
+    with (
+        hint.noted(path) as acknowledged,
+        sqlite_explained(path),
+        closing(open_current(path, read_only=True)) as database,
+    ):
         database.execute("BEGIN")  # one snapshot of it, whatever is recorded meanwhile
         with closing(connect(url, "perftrack ship")) as centre, explained(url):
-            return _ship(database, centre, url, progress)
+            return _ship(database, centre, url, acknowledged, progress)
 
 
-def _ship(database: sqlite3.Connection, centre: Any, url: str, progress: Progress) -> Shipped:
+def _ship(
+    database: sqlite3.Connection, centre: Any, url: str, acknowledged: Callable[[int], None], progress: Progress
+) -> Shipped:
     source, said = _settle(database, centre)
+    newest = local.newest_id(database)
     if source is None:
+        acknowledged(newest)
         return Shipped(0, 0, said)
     (waiting,) = database.execute("SELECT count(*) FROM system_sample WHERE id > ?", (source.position,)).fetchone()
     reader = None
@@ -88,6 +96,7 @@ def _ship(database: sqlite3.Connection, centre: Any, url: str, progress: Progres
             )
             position = taken.fetchone()[0]
         reader.committed()
+        acknowledged(position)
         samples += sum(sample_id > source.position for sample_id in batch.samples)
         rows += batch.rows
         source = source._replace(position=position)
@@ -95,6 +104,8 @@ def _ship(database: sqlite3.Connection, centre: Any, url: str, progress: Progres
     if not samples:
         with _transaction(centre, source, database, url):
             pass  # it is seen all the same
+        # of a database that was restored, the centre may have more, of which other samples will take the ids
+        acknowledged(min(source.position, newest))
     return Shipped(samples, rows, said)
 
 

@@ -18,6 +18,7 @@ from perftrack.reading.metrics import RECORDER_CPU
 from perftrack.reading.openers import Opener, openers
 from perftrack.reading.queries import Extent, TimeRange
 from perftrack.reading.report import Statistics, statistics
+from perftrack.reading.shipping import Shipping, shipping
 from perftrack.reading.snapshot import snapshot
 from perftrack.scheduling.plan import schedules
 from perftrack.scheduling.schedule import Schedule
@@ -39,7 +40,8 @@ class Status(NamedTuple):
     open: *log_openers*. *rows*: of each table; of process_sample an
     estimate where *rows_estimated*. *age_seconds*: of the newest sample; None: there is none. *usual_seconds* and
     *cost* are of the day before the newest sample, *day* is the last day before now. *is_late*: the newest sample is
-    older than it should be, or there is none. *failures*: the newest first.
+    older than it should be, or there is none. *failures*: the newest first. *shipping*: None where nothing is to be
+    shipped.
 
     All but size, rows and *held* is of *hosts*. The newest sample is one that was recorded, and not under a clock
     that is ahead of now: what was imported, or is in the future, tells nothing of how recording is doing.
@@ -63,7 +65,13 @@ class Status(NamedTuple):
     cost: Statistics | None
     pending_samples: int
     failures: list[Failure]
+    shipping: Shipping | None
     schedules: list[Schedule]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether samples arrive, here and where they are to be shipped to."""
+        return not (self.is_late or (self.shipping is not None and self.shipping.is_late))
 
 
 def status(settings: Settings, host: str | None = None, now: datetime | None = None) -> Status:
@@ -102,6 +110,7 @@ def status(settings: Settings, host: str | None = None, now: datetime | None = N
             cost=statistics(connection, lately, 1, RECORDER_CPU),
             pending_samples=pending.count(database),
             failures=failures_of(database),
+            shipping=shipping(connection, settings, now),
             schedules=schedules(),
         )
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
+import platform
+import sqlite3
+import zlib
+from contextlib import closing, suppress
 from typing import NamedTuple
 
-from perftrack.errors import UsageError
+from perftrack.errors import PerftrackError, UsageError
 from perftrack.installation import program
+from perftrack.scheduling.schedule import RECORD, SHIP
 from perftrack.settings import SETTINGS, Settings, default_database, usual_config_file
 from perftrack.timerange import parse_duration
 
 MINUTE = 60
+SHIP_SECONDS = 10 * MINUTE
 _HOUR_MINUTES = 60
 _DAY_MINUTES = 24 * _HOUR_MINUTES
 _OPTIONS = {
@@ -24,12 +29,23 @@ _OPTIONS = {
 
 
 class Job(NamedTuple):
-    """What is to be started. *name*: of its files and units, one for each database. *command*: its words."""
+    """What is to be started. *name*: of its files and units, one for each database and task. *command*: its words.
+
+    *offset_seconds*: how long after the beat, which all machines have in common.
+    """
 
     name: str
     command: list[str]
     every_seconds: int
     database: str
+    task: str = RECORD
+    offset_seconds: int = 0
+
+    @property
+    def description(self) -> str:
+        """What it does, and how often, as a person says it."""
+        what = "Ship samples to the centre" if self.task == SHIP else "Record a sample of this machine"
+        return f"{what} {self.beat}"
 
     @property
     def is_loop(self) -> bool:
@@ -67,10 +83,44 @@ def job(settings: Settings, every: str) -> Job:
     command = [*program(), "record", *options(settings, pinned=True)]
     if seconds < MINUTE:
         command += ["--every", f"{seconds:g}s"]
+    return Job(name(settings.database), _checked(command), int(seconds), settings.database)
+
+
+def ship_job(settings: Settings) -> Job:
+    """Return the job that ships with these *settings*, at a moment that is the database's own, so that a centre is
+    not asked by all machines at once. Raises: PerftrackError, also where a scheduler would not know where to.
+    """
+    if not settings.ship_to or _is_of_here(settings, "ship_to"):
+        file = settings.config_file or "a config file"
+        raise UsageError(
+            "the scheduler, which knows nothing of this shell, would not know where to ship to: set ship_to in "
+            f'{file}, e.g. ship_to = "postgresql://ROLE@HOST/DATABASE"'
+        )
+    from perftrack.fleet.connecting import address
+
+    address(settings.ship_to)  # no password is in it
+    command = [*program(), "ship", *where_options(settings, pinned=True)]
+    offset = zlib.crc32(_identity(settings.database).encode()) % SHIP_SECONDS
+    return Job(f"{name(settings.database)}-ship", _checked(command), SHIP_SECONDS, settings.database, SHIP, offset)
+
+
+def _identity(database: str) -> str:
+    """Return the uuid of *database*; as long as there is none, the name of the machine."""
+    from perftrack.storage.sqlite_file import connect
+
+    try:
+        with closing(connect(database, read_only=True)) as opened:
+            return str(opened.execute("SELECT uuid FROM source").fetchone()[0])
+    except (PerftrackError, sqlite3.Error):
+        return platform.node()
+
+
+def _checked(command: list[str]) -> list[str]:
+    """Return *command*. Raises: UsageError where no scheduler takes it."""
     broken = next((word for word in command if any(ord(char) < 32 or ord(char) == 127 for char in word)), None)
     if broken is not None:
         raise UsageError(f"{broken}: no scheduler takes a path or a filter with a control character in it")
-    return Job(name(settings.database), command, int(seconds), settings.database)
+    return command
 
 
 def require_text(words: list[str], scheduler: str) -> None:

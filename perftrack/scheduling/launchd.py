@@ -14,23 +14,24 @@ from xml.parsers.expat import ExpatError
 from perftrack.errors import PerftrackError
 from perftrack.programs import run
 from perftrack.scheduling import files
-from perftrack.scheduling.job import Job, require_text
-from perftrack.scheduling.schedule import NOTE, Schedule, is_system, one_line, records, target
+from perftrack.scheduling.job import MINUTE, Job, require_text
+from perftrack.scheduling.schedule import NOTE, SHIP, Schedule, is_system, one_line, target, task_of
 
 DAEMONS = "/Library/LaunchDaemons"
 FOLDERS = (DAEMONS, "/Library/LaunchAgents", "~/Library/LaunchAgents")
 
 
 def found() -> list[Schedule]:
-    """Return the agents and daemons that record. What cannot be read is skipped."""
+    """Return the agents and daemons that record or ship. What cannot be read is skipped."""
     schedules = []
     for path in sorted(path for folder in FOLDERS for path in glob.glob(f"{os.path.expanduser(folder)}/*.plist")):
         text = files.read(path)
         words = _arguments(text)
         command = shlex.join(words)
-        if records(command):
+        if (task := task_of(command)) is not None:
             kind = "launchd daemon" if path.startswith(DAEMONS) else "launchd agent"
-            schedules.append(Schedule("launchd", kind, path, one_line(command), target(command, {}), NOTE in text))
+            database = target(command, {})
+            schedules.append(Schedule("launchd", kind, path, one_line(command), database, NOTE in text, task))
     return schedules
 
 
@@ -45,9 +46,14 @@ def _arguments(text: str) -> list[str]:
 def contents(job: Job) -> list[tuple[str, str]]:
     """Return the file of *job* and its text; the keys are those of launchd.plist(5). Raises: UsageError."""
     require_text(job.command, "launchd")
-    keys: dict[str, Any] = {"Label": job.name, "ProgramArguments": job.command, "RunAtLoad": True, "Nice": 10}
-    # without LegacyTimers, launchd puts the beat off to when others wake up too
-    keys |= {"KeepAlive": True} if job.is_loop else {"StartInterval": job.every_seconds, "LegacyTimers": True}
+    keys: dict[str, Any] = {"Label": job.name, "ProgramArguments": job.command, "Nice": 10}
+    if job.task == SHIP:  # not when it is loaded: all machines may be switched on at once
+        minutes = range(job.offset_seconds // MINUTE, 60, job.every_seconds // MINUTE)
+        keys |= {"StartCalendarInterval": [{"Minute": minute} for minute in minutes]}
+    else:
+        # without LegacyTimers, launchd puts the beat off to when others wake up too
+        beat = {"KeepAlive": True} if job.is_loop else {"StartInterval": job.every_seconds, "LegacyTimers": True}
+        keys |= {"RunAtLoad": True, **beat}
     head, end, rest = plistlib.dumps(keys, sort_keys=False).decode().partition("<plist ")
     return [(_path(job.name), f"{head}<!-- {NOTE} -->\n{end}{rest}")]
 

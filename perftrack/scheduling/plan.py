@@ -1,4 +1,4 @@
-"""Which mechanism, and never two schedules for one database: what is there is found first."""
+"""Which mechanism, and never two schedules for one task of one database: what is there is found first."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Protocol
 from perftrack.errors import PerftrackError
 from perftrack.scheduling import crontab, launchd, systemd, windows
 from perftrack.scheduling.job import Job
-from perftrack.scheduling.schedule import Schedule
+from perftrack.scheduling.schedule import SHIP, Schedule
 
 
 class Mechanism(Protocol):
     """What the module of a mechanism has."""
 
     def found(self) -> list[Schedule]:
-        """Return what records by this mechanism, whoever wrote it. What cannot be read is passed over."""
+        """Return what records or ships by this mechanism, whoever wrote it. What cannot be read is passed over."""
 
     def contents(self, job: Job) -> list[tuple[str, str]]:
         """Return where something is written for *job*, and what. Raises: UsageError, it cannot do that."""
@@ -46,12 +46,12 @@ MECHANISMS: dict[str, Mechanism] = {
 
 
 def schedules() -> list[Schedule]:
-    """Return all that records on this system, as far as this user may read it."""
+    """Return all that records or ships on this system, as far as this user may read it."""
     return [schedule for mechanism in MECHANISMS.values() for schedule in mechanism.found()]
 
 
 def schedules_of(database: str) -> list[Schedule]:
-    """Return those that record into *database*, and those of which that cannot be known."""
+    """Return those that record into *database*, or ship it, and those of which that cannot be known."""
     return [schedule for schedule in schedules() if schedule.database in {None, database}]
 
 
@@ -64,14 +64,15 @@ def default() -> str:
 def choose(job: Job, using: str | None) -> str:
     """Return the mechanism for *job*: *using*, or that of the schedule which is there, or what the system has.
 
-    Raises: PerftrackError where the database is recorded into already by another schedule, or where it cannot do it.
+    Raises: PerftrackError where another schedule does the same with the database already, or where it cannot do it.
     """
-    there = schedules_of(job.database)
+    there = [schedule for schedule in schedules_of(job.database) if schedule.task == job.task]
     for schedule in there:
         if not schedule.is_own or using not in {None, schedule.using}:
             away = "`perftrack schedule remove`" if schedule.is_own else "remove that by hand"
             raise PerftrackError(
-                f"{schedule.where} records into {schedule.database or 'a database that cannot be known'} already, "
+                f"{schedule.where} {'ships' if job.task == SHIP else 'records into'} "
+                f"{schedule.database or 'a database that cannot be known'} already, "
                 f"and two would be one too many ({away} first): {schedule.line}"
             )
     chosen = using or next((schedule.using for schedule in there), None) or default()
@@ -86,7 +87,8 @@ def install(job: Job, using: str) -> Schedule:
     if obstacle is not None:
         raise PerftrackError(obstacle)
     mechanism.install(job)
-    return next(each for each in mechanism.found() if each.is_own and each.database == job.database)
+    wanted = job.database, job.task
+    return next(each for each in mechanism.found() if each.is_own and (each.database, each.task) == wanted)
 
 
 def remove(database: str) -> list[Schedule]:

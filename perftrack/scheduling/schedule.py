@@ -1,4 +1,4 @@
-"""What a schedule is, and which database a command line records into. Every mechanism's module imports this."""
+"""What a schedule is, and which database a command line is about. Every mechanism's module imports this."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from perftrack.settings import load
 
 # The original PerformanceTrack's script records too.
 _RECORDS = re.compile(r"perftrack(\.exe)?['\"]?\s+(-\S+\s+)*record\b|log_current_state_(linux\.sh|windows\.cmd)")
+_SHIPS = re.compile(r"perftrack(\.exe)?['\"]?\s+(-\S+\s+)*ship\b")
+RECORD, SHIP = "record", "ship"
 # In every file that `perftrack schedule install` writes, which tells it from one that somebody wrote by hand.
 NOTE = "Written by `perftrack schedule install`; `perftrack schedule remove` takes it away."
 
 
 class Schedule(NamedTuple):
-    """Something that starts recording.
+    """Something that starts recording, or shipping.
 
     *using*: the mechanism, as --using has it. *where*: the file, or `crontab -l`. *line*: what it says there.
-    *database*: what it records into; None: that cannot be known. *is_own*: `perftrack schedule install` wrote it.
+    *database*: what it records into, or ships; None: that cannot be known. *is_own*: `perftrack schedule install`
+    wrote it. *task*: RECORD or SHIP.
     """
 
     using: str
@@ -30,6 +33,7 @@ class Schedule(NamedTuple):
     line: str
     database: str | None
     is_own: bool = False
+    task: str = RECORD
 
 
 def is_system() -> bool:
@@ -42,13 +46,16 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def records(command: str) -> bool:
-    """Return whether a line of a crontab, or a command, starts recording."""
-    return not command.lstrip().startswith("#") and _RECORDS.search(one_line(command)) is not None
+def task_of(command: str) -> str | None:
+    """Return what a line of a crontab, or a command, starts: RECORD, also where it ships as well; SHIP; or None."""
+    text = one_line(command)
+    if text.startswith("#"):
+        return None
+    return RECORD if _RECORDS.search(text) else SHIP if _SHIPS.search(text) else None
 
 
 def target(command: str, environ: Mapping[str, str], user: str | None = None) -> str | None:
-    """Return the database that *command* records into; None: that cannot be known.
+    """Return the database that *command* records into, or ships; None: that cannot be known.
 
     *environ*: what the scheduler sets for it, besides the variables in front of the command itself. *user*: whose
     schedule it is, where that is somebody else's.

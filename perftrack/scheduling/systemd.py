@@ -14,7 +14,7 @@ from perftrack.private import make_folder
 from perftrack.programs import run
 from perftrack.scheduling import files
 from perftrack.scheduling.job import MINUTE, Job, require_text
-from perftrack.scheduling.schedule import NOTE, Schedule, is_system, one_line, records, target
+from perftrack.scheduling.schedule import NOTE, SHIP, Schedule, is_system, one_line, target, task_of
 
 SYSTEM = "/etc/systemd/system"
 UNITS = (SYSTEM, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/user")
@@ -47,7 +47,7 @@ CapabilityBoundingSet=CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_CH
 
 
 def found() -> list[Schedule]:
-    """Return the services that record, as timers where they have one. What cannot be read is skipped."""
+    """Return the services that record or ship, as timers where they have one. What cannot be read is skipped."""
     folders = dict.fromkeys(os.path.realpath(folder) for folder in [*UNITS, _user_folder()])
     return [
         schedule
@@ -78,9 +78,10 @@ def _schedules(path: str, text: str) -> list[Schedule]:
             one_line(f"ExecStart={command}"),
             target(command.replace("$$", "$"), environ, user),
             NOTE in text,
+            task,
         )
         for setting, command in settings
-        if setting == "ExecStart" and records(command)
+        if setting == "ExecStart" and (task := task_of(command)) is not None
     ]
 
 
@@ -89,7 +90,7 @@ def contents(job: Job) -> list[tuple[str, str]]:
     require_text(job.command, "systemd")
     is_of_system = is_system()
     folders = _words(dict.fromkeys([os.path.dirname(job.database), os.path.dirname(os.path.realpath(job.database))]))
-    unit = f"Description=Record a sample of this machine {job.beat} (perftrack)\n"
+    unit = f"Description={job.description} (perftrack)\n"
     service = unit + (f"RequiresMountsFor={folders}\n" if is_of_system else "")
     service += (
         f"\n[Service]\nType={'exec' if job.is_loop else 'oneshot'}\nExecStart={_command(job.command)}\nNice=10\n"
@@ -103,7 +104,10 @@ def contents(job: Job) -> list[tuple[str, str]]:
         service += f"\n[Install]\nWantedBy={'multi-user' if is_of_system else 'default'}.target\n"
     texts = [(f"{job.name}.service", service)]
     if not job.is_loop:
-        timer = f"{unit}\n[Timer]\nOnCalendar={_calendar(job)}\nAccuracySec=1s\n\n[Install]\nWantedBy=timers.target\n"
+        timer = f"{unit}\n[Timer]\nOnCalendar={_calendar(job)}\nAccuracySec=1s\n"
+        if job.task == SHIP:  # made of the machine-id, the user and the unit: systemd.timer(5)
+            timer += f"RandomizedDelaySec={job.every_seconds // MINUTE}min\nFixedRandomDelay=true\n"
+        timer += "\n[Install]\nWantedBy=timers.target\n"
         texts.append((f"{job.name}.timer", timer))
     return [(os.path.join(_folder(), name), f"# {NOTE}\n[Unit]\n{text}") for name, text in texts]
 

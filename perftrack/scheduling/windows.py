@@ -18,21 +18,21 @@ from perftrack.errors import PerftrackError
 from perftrack.installation import program
 from perftrack.programs import run
 from perftrack.scheduling.job import MINUTE, Job, require_text
-from perftrack.scheduling.schedule import NOTE, Schedule, one_line, records, target
+from perftrack.scheduling.schedule import NOTE, Schedule, one_line, target, task_of
 
 _IN_SESSION = "Windows task, while you are logged on"
-# The beat starts in the past, on a whole hour. It is started also on batteries, and never twice at once; a loop is
-# started again at the next beat when it has ended.
+# The beat starts in the past, on a whole hour or a while after it. It is started also on batteries, and never twice
+# at once; a loop is started again at the next beat when it has ended.
 _TASK = """\
 <?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
   <RegistrationInfo>
-    <Description>Record a sample of this machine {beat}. {note}</Description>
+    <Description>{description}. {note}</Description>
     <URI>\\{name}</URI>
   </RegistrationInfo>
   <Triggers>
     <TimeTrigger>
-      <StartBoundary>2020-01-01T00:00:00</StartBoundary>
+      <StartBoundary>2020-01-01T{offset}</StartBoundary>
       <Repetition>
         <Interval>PT{minutes}M</Interval>
       </Repetition>
@@ -63,7 +63,7 @@ _TASK = """\
 
 
 def found() -> list[Schedule]:
-    """Return the tasks that record. What cannot be read is skipped."""
+    """Return the tasks that record or ship. What cannot be read is skipped."""
     if os.name != "nt":
         return []
     # it says UTF-16 and writes as the console does
@@ -75,12 +75,12 @@ def schedules(text: str) -> list[Schedule]:
     listed = []
     for task in re.findall(r"<Task\b.*?</Task>", text, re.DOTALL):
         command = f'"{_element(task, "Command")}" {_element(task, "Arguments")}'
-        if records(command):
+        if (task_name := task_of(command)) is not None:
             kind = _IN_SESSION if _element(task, "LogonType") == "InteractiveToken" else "Windows task"
             # to a shell's rules, a backslash would be no part of a path
             database = target(command.replace("\\", "/"), {})
             name = _element(task, "URI").lstrip("\\")
-            listed.append(Schedule("schtasks", kind, name, one_line(command), database, NOTE in task))
+            listed.append(Schedule("schtasks", kind, name, one_line(command), database, NOTE in task, task_name))
     return listed
 
 
@@ -89,9 +89,10 @@ def contents(job: Job) -> list[tuple[str, str]]:
     command = [*_program(), *job.command[len(program()) :]]
     require_text(command, "the Windows Task Scheduler")
     values = {
-        "beat": job.beat,
+        "description": job.description,
         "note": NOTE,
         "name": job.name,
+        "offset": f"00:{job.offset_seconds // MINUTE:02}:{job.offset_seconds % MINUTE:02}",
         "minutes": str(max(1, job.every_seconds // MINUTE)),
         "user": "\\".join(filter(None, [os.environ.get("USERDOMAIN"), os.environ.get("USERNAME")])),
         "logon": "S4U" if _is_administrator() else "InteractiveToken",

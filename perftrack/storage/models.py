@@ -97,6 +97,18 @@ class Source(Base):
     id: Mapped[Id] = mapped_column(primary_key=True, doc="Key.")
     uuid: Mapped[String] = mapped_column(unique=True, doc="Random, made with the database.")
     made_at: Mapped[UtcInstant] = mapped_column(doc="When it was made, or upgraded from before there was this row.")
+    # What `perftrack ship` leaves behind. A hint: the centre alone knows how far it is.
+    shipped_sample_id: Mapped[Id | None] = mapped_column(
+        doc="The last sample that the centre of the fleet is known to have. No foreign key: it may be condensed or "
+        "removed here. NULL: nothing was shipped."
+    )
+    shipped_at: Mapped[UtcInstant | None] = mapped_column(
+        doc="When the centre last said so, also where nothing was new. NULL: never."
+    )
+    ship_failed_at: Mapped[UtcInstant | None] = mapped_column(
+        doc="When `perftrack ship` last failed. NULL: it has not since shipped_at."
+    )
+    ship_failure: Mapped[String | None] = mapped_column(doc="What it said then. NULL: as ship_failed_at.")
 
 
 class Host(Base):

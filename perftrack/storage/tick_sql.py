@@ -1,7 +1,7 @@
 """The tick's SQL. Generated from models.py by `python -m perftrack.storage.statements`; do not edit."""
 
 # The newest revision in migrations/, which the INSERTs fit.
-REVISION = "0008"
+REVISION = "0009"
 SELECT_HOST = """
 SELECT host.id FROM host WHERE host.name = :name
 """

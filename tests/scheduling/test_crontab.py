@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -292,6 +293,146 @@ class TestOneScheduleForADatabase:
         assert b"--database /srv/other.db" in listed()
         assert len(listed().splitlines()) == 1
         perftrack("schedule", "remove", "--database", "/srv/other.db")
+        assert listed() is None
+
+
+TO = "postgresql://web1@db.example.org/fleet"
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A config file that says where to ship to."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    file = tmp_path / "perftrack.toml"
+    file.write_text(f'ship_to = "{TO}"\ncpu_window = 0\n')
+    monkeypatch.setenv("PERFTRACK_CONFIG", str(file))
+    return file
+
+
+def named(path: Path, uuid: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    query(path, "CREATE TABLE IF NOT EXISTS source (uuid TEXT)")
+    query(path, "DELETE FROM source")
+    query(path, f"INSERT INTO source VALUES ('{uuid}')")
+
+
+class TestALineThatShips:
+    @pytest.mark.parametrize("content", [None, b"", b"# mine\n0 4 * * * true\n"])
+    def test_comes_with_the_other_one_and_goes_with_it(
+        self, perftrack: Perftrack, install_text: Callable, listed: Callable, config: Path, content: bytes | None
+    ) -> None:
+        install_text(content)
+        said = perftrack("schedule", "install", "--ship").stdout
+        assert [line.partition(":")[0] for line in said.splitlines()] == [
+            "records every minute now",
+            "ships every 10 minutes now",
+        ]
+        held = listed()
+        recording, shipping = held.splitlines()[-2:]
+        assert recording.startswith(b"* * * * * ")
+        assert b" record --database " in recording
+        assert f" ship --database {config.parent}/data/perftrack.db --config {config} #".encode() in shipping
+        assert b"postgresql" not in held
+        perftrack("schedule", "install", "--ship")
+        assert listed() == held
+        perftrack("schedule", "remove")
+        assert listed() == content
+
+    @pytest.mark.usefixtures("config")
+    def test_runs_at_a_moment_of_its_databases_own(self, perftrack: Perftrack, tmp_path: Path) -> None:
+        times = set()
+        for number in range(20):
+            named(tmp_path / "data" / "perftrack.db", f"9f0c6b7e-0000-4000-8000-{number:012}")
+            said = perftrack("schedule", "install", "--ship", "--dry-run", "--using", "cron").stdout
+            line = said.splitlines()[-1]
+            assert perftrack("schedule", "install", "--ship", "--dry-run", "--using", "cron").stdout == said
+            match = re.match(rf"(\*|[1-9]-59)/10 \* \* \* \* (sleep [1-5]?\d; )?{re.escape(sys.executable)} ", line)
+            assert match, line
+            times.add(match[0])
+        assert len(times) > 15
+        assert len({each.split()[0] for each in times}) > 5
+
+    @pytest.mark.usefixtures("config")
+    def test_is_run_by_a_shell_as_it_stands(
+        self, perftrack: Perftrack, listed: Callable, install_text: Callable
+    ) -> None:
+        install_text(None)
+        perftrack("record")
+        perftrack("schedule", "install", "--ship")
+        line = os.fsdecode(listed().splitlines()[-1])
+        command = line.split(None, 5)[5].replace(r"\%", "%")
+        command = re.sub(r"^sleep \d+", "sleep 0", command)
+        env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(["sh", "-c", command], cwd="/", env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith("perftrack: fleet at db.example.org: ")
+
+    @pytest.mark.usefixtures("config")
+    def test_is_shown_and_stays_where_the_other_one_is_changed(
+        self, perftrack: Perftrack, listed: Callable, install_text: Callable
+    ) -> None:
+        install_text(None)
+        said = perftrack("schedule", "install").stdout
+        assert "ship" not in said
+        assert "--ship" in perftrack("schedule", "show").stdout
+        perftrack("schedule", "install", "--ship")
+        shipping = listed().splitlines()[1]
+        said = perftrack("schedule", "install", "--every", "5m").stdout
+        assert "goes on to ship: crontab -l: " in said
+        assert listed().splitlines()[1] == shipping
+        assert listed().startswith(b"*/5 ")
+        shown = json.loads(perftrack("schedule", "show", "--format=json").stdout)["schedules"]
+        assert [each["task"] for each in shown] == ["record", "ship"]
+        minute = shipping.partition(b"/")[0].partition(b"-")[0].replace(b"*", b"0")
+        assert shown[1]["next_run_at"][15:16] == minute.decode()
+        text = perftrack("schedule", "show").stdout
+        assert "\nshipping  crontab, crontab -l, written by `perftrack schedule install`: " in text
+        assert "--ship`" not in text
+
+    def test_alone_records_nothing(
+        self, perftrack: Perftrack, listed: Callable, install_text: Callable, config: Path
+    ) -> None:
+        line = f"5 * * * * perftrack ship --database {config.parent}/data/perftrack.db --config {config}"
+        install_text(f"{line}\n".encode())
+        shown = json.loads(perftrack("schedule", "show", "--format=json", expect=1).stdout)["schedules"]
+        assert [each["task"] for each in shown] == ["ship"]
+        perftrack("schedule", "install")
+        refused = perftrack("schedule", "install", "--ship", expect=1).stderr
+        assert f"remove that by hand first): {line}\n" in refused
+        assert len(listed().splitlines()) == 2
+
+    @pytest.mark.usefixtures("config")
+    def test_of_another_database_is_another_line(
+        self, perftrack: Perftrack, listed: Callable, install_text: Callable
+    ) -> None:
+        install_text(None)
+        perftrack("schedule", "install", "--ship")
+        perftrack("schedule", "install", "--ship", "--database", "/srv/other.db")
+        assert len(listed().splitlines()) == 4
+        perftrack("schedule", "remove")
+        assert [b"/srv/other.db" in line for line in listed().splitlines()] == [True, True]
+        perftrack("schedule", "remove", "--database", "/srv/other.db")
+        assert listed() is None
+
+    def test_is_refused_where_the_scheduler_would_not_know_where_to(
+        self,
+        perftrack: Perftrack,
+        listed: Callable,
+        install_text: Callable,
+        config: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        install_text(None)
+        config.write_text("")
+        said = perftrack("schedule", "install", "--ship", expect=2).stderr
+        assert said.endswith(f'set ship_to in {config}, e.g. ship_to = "postgresql://ROLE@HOST/DATABASE"\n')
+        monkeypatch.setenv("PERFTRACK_SHIP_TO", TO)
+        assert f"set ship_to in {config}" in perftrack("schedule", "install", "--ship", expect=2).stderr
+        monkeypatch.delenv("PERFTRACK_SHIP_TO")
+        config.write_text('ship_to = "postgresql://web1:s3cret@db/fleet"')
+        said = perftrack("schedule", "install", "--ship", expect=2).stderr
+        assert "~/.pgpass" in said
+        assert "s3cret" not in said
         assert listed() is None
 
 

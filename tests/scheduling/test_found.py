@@ -30,7 +30,7 @@ def test_a_line_is_found_in_the_users_crontab(tmp_path: Path) -> None:
     program.write_text(f"#!/bin/sh\necho '# * * * * * perftrack record'\necho ' {line.replace(' /', '  /')}'\n")
     program.chmod(0o755)
     (found,) = plan.schedules()
-    assert found == ("cron", "crontab", "crontab -l", line, "/p.db", False)
+    assert found == ("cron", "crontab", "crontab -l", line, "/p.db", False, "record")
 
 
 def test_no_program_that_the_search_path_offers_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +51,8 @@ def test_no_program_that_the_search_path_offers_is_run(tmp_path: Path, monkeypat
         ("*/5 * * * * app cd /x && ./bin/perftrack record --top 5", True),
         ("* * * * * app /opt/PerformanceTrack/bin/log_current_state_linux.sh", True),
         ("0 4 * * * app perftrack export --directory /srv", False),
+        ("*/10 * * * * app sleep 7; /opt/bin/perftrack ship --to postgresql://web1@db/fleet", True),
+        ("0 4 * * * app perftrack fleet upkeep postgresql:///fleet", False),
         ("# * * * * * root perftrack record", False),
     ],
 )

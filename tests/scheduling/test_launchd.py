@@ -23,6 +23,7 @@ DOCUMENTED = {
     "RunAtLoad": bool,
     "KeepAlive": bool,
     "StartInterval": int,
+    "StartCalendarInterval": list,
     "LegacyTimers": bool,
     "Nice": int,
 }
@@ -81,6 +82,29 @@ def test_the_agent_has_documented_keys_alone(every: str) -> None:
         assert "StartInterval" not in keys
     else:
         assert keys["StartInterval"] == made.every_seconds
+
+
+def shipping(tmp_path: Path, database: str = "/srv/p.db") -> job.Job:
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    config = tmp_path / "perftrack.toml"
+    config.write_text('ship_to = "postgresql://web1@db.example.org/fleet"\n')
+    return job.ship_job(load({"database": database}, str(config)))
+
+
+def test_an_agent_that_ships_does_so_at_minutes_of_its_own(folder: Path, tmp_path: Path) -> None:
+    made = shipping(tmp_path)
+    ((_, text),) = launchd.contents(made)
+    keys = plistlib.loads(text.encode())
+    assert {name: type(value) for name, value in keys.items()}.items() <= DOCUMENTED.items()
+    minutes = [each["Minute"] for each in keys["StartCalendarInterval"]]
+    assert minutes == list(range(made.offset_seconds // 60, 60, 10))
+    assert "RunAtLoad" not in keys  # else all ship at once when the power is back
+    launchd.install(wanted())
+    launchd.install(made)
+    assert [(each.task, each.is_own) for each in launchd.found()] == [("ship", True), ("record", True)]
+    for each in launchd.found():
+        launchd.remove(each)
+    assert list((tmp_path / "loaded").iterdir()) == []
 
 
 def test_installing_twice_is_once_and_removing_leaves_nothing(folder: Path, tmp_path: Path) -> None:

@@ -96,6 +96,43 @@ class TestTheUnits:
         assert f"ReadWritePaths={os.path.dirname(path)} {REPOSITORY}\n" in texts[f"{job.name(path)}.service"]
 
 
+@pytest.fixture
+def ships(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The units that ship, by the ends of their names; written too."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    program = tmp_path / "perftrack"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    config = tmp_path / "perftrack.toml"
+    config.write_text('ship_to = "postgresql://web1@db.example.org/fleet"\n')
+    made = job.ship_job(load({"database": path}, str(config)))
+    assert made.name == f"{job.name(path)}-ship"
+    texts = {}
+    for file, text in systemd.contents(made):
+        (tmp_path / os.path.basename(file)).write_text(text)
+        texts[os.path.basename(file).removeprefix(made.name)] = text
+    return texts
+
+
+class TestTheUnitsThatShip:
+    @pytest.mark.usefixtures("ships")
+    def test_pass_verification(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        analyze("--man=no", "verify", *(str(file) for file in tmp_path.glob("*-ship.*")))
+
+    def test_are_delayed_each_by_a_time_of_its_own(self, ships: dict[str, str]) -> None:
+        timer = ships[".timer"].splitlines()
+        assert {"OnCalendar=*-*-* *:0/10:00", "RandomizedDelaySec=10min", "FixedRandomDelay=true"} <= set(timer)
+        assert not any("Delay" in line for line in ships[".service"].splitlines())
+
+    @pytest.mark.usefixtures("ships")
+    def test_are_found_as_what_they_are(self, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(systemd, "UNITS", (str(tmp_path),))
+        (found,) = (each for each in systemd.found() if each.database == path)
+        assert (found.kind, found.task, found.is_own) == ("systemd timer", "ship", True)
+
+
 class TestWhatIsMissing:
     def test_may_be_systemd(self, perftrack: Run) -> None:
         if os.path.isdir(systemd.RUNS):
@@ -297,6 +334,25 @@ class TestARealSystemd:
             before.split()
         )
         assert all(path.startswith("/home/perf/.local/share/perftrack/") for path in left)
+
+    def test_ships_too_and_can_leave_word_of_it(self, inside: Inside, perftrack_inside: Inside) -> None:
+        pytest.importorskip("psycopg", reason="psycopg is not installed")
+        where = ("--database", "/srv/ships.db", "--config", "/srv/ships.toml")
+        inside("sh", "-c", "echo 'ship_to = \"postgresql://web1@/fleet?host=/nowhere\"' >/srv/ships.toml")
+        perftrack_inside("record", *where)
+        said = perftrack_inside("schedule", "install", "--ship", *where)
+        assert said.stderr == ""
+        assert "ships every 10 minutes now: /etc/systemd/system/perftrack-" in said.stdout
+        shown = json.loads(perftrack_inside("schedule", "show", "--format=json", *where).stdout)["schedules"]
+        assert {each["task"]: each["missing"] for each in shown} == {"record": [], "ship": []}
+        (shipping,) = (each for each in shown if each["task"] == "ship")
+        assert shipping["next_run_at"] is not None
+        inside("systemctl", "start", os.path.basename(shipping["where"]).replace(".timer", ".service"), expect=1)
+        told = json.loads(perftrack_inside("status", "--format=json", *where, expect=None).stdout)
+        assert "/nowhere" in told["shipping"]["failure"]
+        perftrack_inside("schedule", "remove", *where)
+        inside("systemctl", "reset-failed")
+        assert inside("sh", "-c", "systemctl list-units --all 'perftrack*' --no-legend").stdout == ""
 
     def test_leaves_a_unit_alone_that_somebody_masked(self, inside: Inside, perftrack_inside: Inside) -> None:
         where = ("--database", "/srv/other.db")

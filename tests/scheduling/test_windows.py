@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from conftest import Run
@@ -89,6 +90,24 @@ def test_the_task_names_all_in_full() -> None:
     root = parsed(task())
     words = shlex.split(value(root, "Actions/Exec/Arguments") or "")
     assert [value(root, "Actions/Exec/Command"), *words] == made.command
+
+
+def test_a_task_that_ships_begins_at_a_moment_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    config = tmp_path / "perftrack.toml"
+    config.write_text('ship_to = "postgresql://web1@db.example.org/fleet"\n')
+    made = job.ship_job(load({"database": "/srv/p.db"}, str(config)))
+    ((_, text),) = windows.contents(made)
+    root = parsed(text)
+    assert value(root, "Triggers/TimeTrigger/Repetition/Interval") == "PT10M"
+    minutes, seconds = divmod(made.offset_seconds, 60)
+    assert value(root, "Triggers/TimeTrigger/StartBoundary") == f"2020-01-01T00:{minutes:02}:{seconds:02}"
+    assert (value(root, "RegistrationInfo/Description") or "").startswith(
+        "Ship samples to the centre every 10 minutes."
+    )
+    recording, shipping = windows.schedules(f"<Tasks>{task(database='/srv/p.db')}{text}</Tasks>")
+    assert (recording.task, shipping.task) == ("record", "ship")
+    assert (shipping.where, shipping.database) == (f"{recording.where}-ship", recording.database)
 
 
 def test_the_task_is_found_among_all() -> None:

@@ -1,0 +1,51 @@
+"""What a ship leaves behind in the local database: how far the centre is, when it said so, and what failed.
+
+A hint, for ticks and `perftrack status`, which ask nobody: the centre alone knows. Standard library only.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+
+from perftrack.errors import PerftrackError
+from perftrack.storage.sqlite_file import connect, transaction
+
+# A database that is locked for longer gets its hint at the next ship.
+_BUSY_TIMEOUT_SECONDS = 2
+_ACKNOWLEDGED = "UPDATE source SET shipped_sample_id = ?, shipped_at = ?, ship_failed_at = NULL, ship_failure = NULL"
+_FAILED = "UPDATE source SET ship_failed_at = ?, ship_failure = ?"
+
+
+@contextmanager
+def noted(path: str) -> Iterator[Callable[[int], None]]:
+    """Yield what is told the last sample that the centre has, as often as it acknowledges, and note that at the end.
+
+    So is a PerftrackError that ends the block, and goes on from here. The block has closed the database by then, so
+    that no snapshot is in the way. Where it is locked, or may not be written to, nothing is noted.
+    """
+    acknowledged: list[int] = []
+    failure: str | None = None
+    try:
+        yield acknowledged.append
+    except PerftrackError as error:
+        failure = str(error)
+        raise
+    finally:
+        with suppress(PerftrackError, sqlite3.Error, OSError):
+            _note(path, acknowledged[-1:], failure)
+
+
+def _note(path: str, acknowledged: list[int], failure: str | None) -> None:
+    now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    if not (acknowledged or failure):  # it was interrupted before anything was known
+        return
+    with closing(connect(path)) as database:
+        database.execute(f"PRAGMA busy_timeout = {1000 * _BUSY_TIMEOUT_SECONDS}")
+        with transaction(database):
+            for sample_id in acknowledged:
+                database.execute(_ACKNOWLEDGED, (sample_id, now))
+            if failure:
+                database.execute(_FAILED, (now, failure))
