@@ -131,7 +131,8 @@ def _samples(name: str, keys: list[Column[Any]], columns: list[Column[Any]], *fu
     taken_at = _key("taken_at", DateTime(timezone=True), "When the values were read, by the machine's clock.")
     key = PrimaryKeyConstraint("source_id", "taken_at", *(each.name for each in keys), name=f"pk_{name}")
     used = {"taken_at", *(each.name for each in keys)}
-    rest = [each for each in columns if each.name not in used]
+    # those of eight bytes first: PostgreSQL fills up what is between
+    rest = sorted((each for each in columns if each.name not in used), key=lambda each: isinstance(each.type, REAL))
     return Table(
         name,
         metadata,
@@ -177,8 +178,9 @@ SYSTEM_SAMPLE = _samples(
 )
 PROCESS_SAMPLE = _samples(
     "process_sample",
-    [_sample_id(), _key("process_id", BigInteger, "The process: process.process_id.")],
+    [_key("process_id", BigInteger, "The process: process.process_id.")],
     [
+        _sample_id(),
         Column("filter_id", BigInteger, comment="Why it was recorded: name_filter.filter_id."),
         _window_cpu_percent(),
         Column(
@@ -186,14 +188,14 @@ PROCESS_SAMPLE = _samples(
             BigInteger,
             comment="Counter: CPU time since it began, with its ended children's, as far as known. NULL: not known.",
         ),
-        *_copied(PROCESS_INTERVAL.columns, _ELSEWHERE),
+        *_copied(PROCESS_INTERVAL.columns, {*_ELSEWHERE, "sample_id"}),
     ],
     doc=PROCESS_INTERVAL.comment or ProcessSample.__doc__ or "",
 )
 CGROUP_SAMPLE = _samples(
     "cgroup_sample",
-    [_sample_id(), _key("cgroup_id", BigInteger, "The group: cgroup.cgroup_id.")],
-    _copied(CGROUP_INTERVAL.columns, _ELSEWHERE),
+    [_key("cgroup_id", BigInteger, "The group: cgroup.cgroup_id.")],
+    [_sample_id(), *_copied(CGROUP_INTERVAL.columns, {*_ELSEWHERE, "sample_id"})],
     doc=CGROUP_INTERVAL.comment or CgroupSample.__doc__ or "",
 )
 DIMENSIONS = _TABLES

@@ -39,6 +39,7 @@ def make_partitions(connection: Connection, today: date, before: int = DAYS_BEFO
         there = {row[0] for row in connection.execute(text(_PARTITIONS), {"parent": parent})}
         if f"{table.name}_default" not in there:
             connection.exec_driver_sql(f"CREATE TABLE {parent}_default PARTITION OF {parent} DEFAULT")
+            _index_by_time(connection, f"{table.name}_default")
         for number in range(-before, ahead + 1):
             day = today + timedelta(days=number)
             name = f"{table.name}_{day:%Y%m%d}"
@@ -53,8 +54,17 @@ def make_partitions(connection: Connection, today: date, before: int = DAYS_BEFO
             connection.exec_driver_sql(
                 f"CREATE TABLE {SCHEMA}.{name} PARTITION OF {parent} FOR VALUES FROM ('{since}') TO ('{until}')"
             )
+            _index_by_time(connection, name)
             made += 1
     return made
+
+
+def _index_by_time(connection: Connection, name: str) -> None:
+    """Let the samples of an hour be found in a day: they are stored as they come, so that a small index does.
+
+    Not of the parent: Citus's columns have none of that kind, and need none.
+    """
+    connection.exec_driver_sql(f"CREATE INDEX {name}_time ON {SCHEMA}.{name} USING brin (taken_at)")
 
 
 def drop_partitions(connection: Connection, before: date) -> int:
@@ -89,6 +99,7 @@ def make_columnar(connection: Connection, before: date) -> int:
     for table in (PROCESS_SAMPLE, CGROUP_SAMPLE):
         for (name,) in connection.execute(text(_ROWS), {"parent": f"{SCHEMA}.{table.name}"}).fetchall():
             if is_of_a_day(name) and name < f"{table.name}_{before:%Y%m%d}":
+                connection.exec_driver_sql(f"DROP INDEX IF EXISTS {SCHEMA}.{name}_time")
                 connection.execute(
                     text("SELECT alter_table_set_access_method(:name, 'columnar')"), {"name": f"{SCHEMA}.{name}"}
                 )

@@ -21,14 +21,15 @@ FleetGroup = Literal["host", "unit", "name", "command", "user", "process"]
 LOOK_AHEAD = timedelta(hours=2)
 _BEGINNING, _END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
-_END_MS = "round(extract(epoch FROM taken_at) * 1000)"
-SHARE = f"""CASE WHEN seconds > 0 THEN greatest(0,
-    least({_END_MS}, %(until_ms)s) - greatest({_END_MS} - round((seconds * 1000)::numeric), %(since_ms)s))
-    / nullif(round((seconds * 1000)::numeric), 0) ELSE 1 END"""
+# In whole milliseconds, as on the machine.
+_END_MS = "round(date_part('epoch', taken_at) * 1000)"
+_LENGTH_MS = "round(seconds * 1000)"
+SHARE = f"""CASE WHEN {_LENGTH_MS} > 0 THEN greatest(0, least({_END_MS}, %(until_ms)s::float8)
+    - greatest({_END_MS} - {_LENGTH_MS}, %(since_ms)s::float8)) / {_LENGTH_MS} ELSE 1 END"""
 IN_RANGE = """taken_at >= %(since)s AND (taken_at < %(until)s
     OR taken_at < %(ahead)s AND taken_at - make_interval(secs => seconds) < %(until)s)"""
 # Those of an hour as a whole: an interval is of the hour in which it ended.
-ALL, IN_HOUR = "1", "taken_at >= %(since)s AND taken_at < %(until)s"
+ALL, IN_HOUR = "1.0::float8", "taken_at >= %(since)s AND taken_at < %(until)s"
 _OF_SOURCES = "(%(sources)s::bigint[] IS NULL OR source_id = ANY(%(sources)s::bigint[]))"
 
 
@@ -210,6 +211,7 @@ def fleet_top(
     """
     with explained(url), closing(connect(url, "perftrack fleet")) as centre, centre.transaction():
         centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        centre.execute("SET LOCAL jit = off")  # compiling takes longer than an hour's sums
         there, sources = _held(centre, url, pattern)
         has_hours = there.is_of_hours(span.since)
         given = _parameters(span, None if pattern is None else sources, there.kept_since)

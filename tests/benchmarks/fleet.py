@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from benchmarks.measure import run
 from perftrack.fleet import agents, migrating
 from perftrack.fleet.hours import close_hours
 from perftrack.fleet.partitions import DAYS_BEFORE
-from perftrack.storage import sqlite_file
+from perftrack.storage import sqlite_file, tick_sql
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "fleet"))
 
@@ -35,6 +35,11 @@ GROUPS, BUSY_GROUPS = 40, 10
 ROLE = "agent"
 SHIPPERS = 2
 FLEET = 10_000
+# The first machines ship their day at once, the others an hour after the other in turn, and the last one so.
+AT_ONCE = 4
+HOUR, TEN_MINUTES = 60, 10
+_PIECES = [HOUR] * (DAY // HOUR - 1) + [TEN_MINUTES] * (HOUR // TEN_MINUTES)
+_ROWS_OF_A_SAMPLE = 1 + PROCESSES + 10
 _AS_INSTALLED = (
     *("fsync=on", "synchronous_commit=on", "full_page_writes=on", "autovacuum=on"),
     *("shared_buffers=1GB", "max_wal_size=4GB"),
@@ -57,12 +62,14 @@ FROM system_sample CROSS JOIN cgroup ON cgroup.id <= {BUSY_GROUPS} OR system_sam
 
 
 class Figures(NamedTuple):
-    """What was measured on one engine. Seconds are wall-clock times, but *agent_cpu_seconds*: of all shippers."""
+    """What was measured on one engine. Seconds are wall-clock times, but CPU seconds: of shipping a day at once."""
 
     engine: str
     machines: int
     rows: int  # of processes
-    ship_seconds: float
+    at_once_rows_per_second: float  # a machine's day at once
+    in_turn_rows_per_second: float  # an hour of each machine in turn
+    ships_per_second: float  # of ten minutes
     agent_cpu_seconds: float
     bytes_per_row: float  # of processes, with all else that belongs to it
     hours_seconds: float  # adding up the hours of the day
@@ -99,7 +106,7 @@ def measure(cache: Path, machines: int, say: Callable[[str], None]) -> tuple[lis
 def _a_day(cache: Path) -> Path:
     """Return a database of the day before now: one sample a minute, and control groups."""
     first = int((datetime.now(UTC).replace(tzinfo=None) - BEGIN).total_seconds() // 60) - DAY
-    path = cache / f"day-of-a-fleet-{first // 60}.db"
+    path = cache / f"day-of-a-fleet-{tick_sql.REVISION}-{first // 60}.db"
     if not path.exists():
         for old in cache.glob("day-of-a-fleet-*"):
             old.unlink()
@@ -138,16 +145,32 @@ def _machine(day: Path, path: Path, number: int, samples: int = DAY) -> str:
     return str(path)
 
 
-def _ship(day: str, folder: str, number: int, url: str) -> tuple[int, float]:
-    """Make and ship a machine; return how many rows that were, and the CPU seconds of shipping it."""
+class _EnoughError(Exception):
+    """So much was to be shipped, and has been."""
+
+
+def _make(day: str, folder: str, number: int) -> str:
+    return _machine(Path(day), Path(folder) / f"machine{number}.db", number)
+
+
+def _ship(path: str, url: str, samples: int | None) -> tuple[int, float]:
+    """Ship so many samples of a machine, None: all; return how many rows of processes, and CPU seconds."""
+    from perftrack.fleet import local
     from perftrack.fleet.ship import ship
 
-    path = _machine(Path(day), Path(folder) / f"machine{number}.db", number)
+    shipped = 0
+
+    def stop(done: int, _waiting: int) -> None:
+        nonlocal shipped
+        shipped = done
+        if samples is not None:
+            raise _EnoughError
+
+    local.ROWS_MAX = 20_000 if samples is None else samples * _ROWS_OF_A_SAMPLE
     began = time.process_time()
-    rows = ship(path, url).rows
-    taken = time.process_time() - began
-    Path(path).unlink()
-    return rows, taken
+    with suppress(_EnoughError):
+        ship(path, url, stop)
+    return shipped * PROCESSES, time.process_time() - began
 
 
 @contextmanager
@@ -212,15 +235,29 @@ def _on(
     folder = cache / "machines"
     folder.mkdir(exist_ok=True)
     with servers() as url, ProcessPoolExecutor(SHIPPERS) as shippers:
-        began = time.monotonic()
-        shipped = shippers.map(
-            _ship, *zip(*((str(day), str(folder), each, url(ROLE)) for each in range(machines)), strict=True)
+        say(f"{engine}: making {machines} machines")
+        paths = list(
+            shippers.map(_make, *zip(*((str(day), str(folder), each) for each in range(machines)), strict=True))
         )
-        taken = 0.0
-        for number, (_, cpu_seconds) in enumerate(shipped, 1):
-            taken += cpu_seconds
-            say(f"{engine}: {number} of {machines} machines shipped")
-        seconds = time.monotonic() - began
+
+        def in_turn(some: list[str], samples: int | None) -> tuple[int, float, float]:
+            """Return how many rows were shipped, the seconds that it took, and those of the agents' CPUs."""
+            began = time.monotonic()
+            done = list(shippers.map(_ship, some, [url(ROLE)] * len(some), [samples] * len(some)))
+            return sum(rows for rows, _ in done), time.monotonic() - began, sum(cpu for _, cpu in done)
+
+        say(f"{engine}: a day at once")
+        at_once, others = paths[:AT_ONCE], paths[AT_ONCE:]
+        rows, seconds, cpu_seconds = in_turn(at_once, None)
+        at_once_rows_per_second = rows / seconds
+        cost = cpu_seconds / len(at_once)
+        hours, tens = [], []
+        for number, piece in enumerate(_PIECES, 1):
+            (hours if piece == HOUR else tens).append(in_turn(others, piece))
+            say(f"{engine}: {len(others)} machines in turn, {number} of {len(_PIECES)}")
+        in_turn(others, None)
+        for path in paths:
+            Path(path).unlink()
         with closing(_owner(url)) as owner:
             say(f"{engine}: adding up hours")
             hours_seconds = _timed(lambda: close_hours(owner, datetime.now(UTC)))
@@ -235,7 +272,19 @@ def _on(
                 answers[what] = min(_timed(lambda g=group, s=span: _asked(url, g, s)) for _ in range(2))
         with closing(_owner(url)) as owner:
             columnar = _columnar(owner, rows) if engine != "PostgreSQL" else None
-    return Figures(engine, machines, rows, seconds, taken, size / rows, hours_seconds, answers, columnar)
+    return Figures(
+        engine,
+        machines,
+        rows,
+        at_once_rows_per_second,
+        sum(rows for rows, _, _ in hours) / sum(seconds for _, seconds, _ in hours),
+        len(others) * len(tens) / sum(seconds for _, seconds, _ in tens),
+        cost,
+        size / rows,
+        hours_seconds,
+        answers,
+        columnar,
+    )
 
 
 def _owner(url: Callable[[str], str]) -> Any:
@@ -286,8 +335,10 @@ def tables(found: list[Figures | str], ten_minutes: TenMinutes) -> list[Table | 
     for each in engines:
         table.add_column(each.engine, justify="right")
     rows: dict[str, Callable[[Figures], str]] = {
-        f"shipped by {SHIPPERS} processes, process rows/s": lambda of: f"{of.rows / of.ship_seconds:,.0f}",
-        "the agents' CPU for a machine's day": lambda of: f"{of.agent_cpu_seconds / of.machines:.2f} s",
+        f"process rows/s by {SHIPPERS} agents, a day at once": lambda of: f"{of.at_once_rows_per_second:,.0f}",
+        "the same, an hour of each in turn": lambda of: f"{of.in_turn_rows_per_second:,.0f}",
+        "ships of ten minutes a second": lambda of: f"{of.ships_per_second:.1f}",
+        "an agent's CPU for a day at once": lambda of: f"{of.agent_cpu_seconds:.2f} s",
         "bytes a process row, with all that belongs to it": lambda of: f"{of.bytes_per_row:.0f}",
         "the same, days made columns": lambda of: (
             "" if of.columnar_bytes_per_row is None else f"{of.columnar_bytes_per_row:.0f}"
@@ -305,9 +356,9 @@ def tables(found: list[Figures | str], ten_minutes: TenMinutes) -> list[Table | 
     a_day = FLEET * DAY * PROCESSES
     needs = (
         f"A ship of ten minutes: {ten_minutes.cpu_seconds:.2f} s of CPU, {ten_minutes.peak_bytes / 1e6:.0f} MB. "
-        f"{FLEET:,} machines, a tick a minute, {PROCESSES} processes: {a_day / 86400:,.0f} process rows a second, "
-        f"{a_day / 86400 / (plain.rows / plain.ship_seconds):.0%} of what was shipped here, and "
-        f"{a_day * plain.bytes_per_row / 1e9:,.0f} GB a day."
+        f"{FLEET:,} machines, a tick a minute, {PROCESSES} processes, are {a_day / 86400:,.0f} process rows a "
+        f"second, {FLEET / 600:.1f} ships of ten minutes a second, "
+        f"and {a_day * plain.bytes_per_row / 1e9:,.0f} GB a day."
     )
     return [table, *missing, needs]
 
