@@ -163,7 +163,7 @@ def top(
         "by": by,
         "group": group,
         "hours_until": show.iso(found.hours_until),
-        "machines": found.system["sources"],
+        "machines": found.system["machines"],
         "system_cpu_seconds": show.seconds(found.system["cpu_ms"]),
         "recorded_cpu_seconds": show.seconds(found.recorded_cpu_ms),
         "rows": rows,
@@ -178,12 +178,12 @@ def top(
 
 
 _FIELD = {"user": "username"}
-_OTHER = ("key", "sources", "cpu_ms", "cpu_possible_ms", "last_seen_at", "started_at")
+_OTHER = ("key", "machines", "cpu_ms", "cpu_possible_ms", "last_seen_at", "started_at")
 
 
 def _document(row: dict[str, Any], group: str) -> dict[str, Any]:
     """Return a row for scripts."""
-    who = {_FIELD.get(group, group): row["key"], "machines": row["sources"]} if "key" in row else {}
+    who = {_FIELD.get(group, group): row["key"], "machines": row["machines"]} if "key" in row else {}
     if group == "host":
         del who["machines"]
     figures: dict[str, Any] = {"cpu_seconds": show.seconds(row["cpu_ms"])}
@@ -234,6 +234,8 @@ def _print(
         lines.append(
             {title: show.UNKNOWN if text is None else str(text) for title, text in who.items()} | shown | own
         )
+    unknown = {title for title in (lines[0] if lines else ()) if all(line[title] == show.UNKNOWN for line in lines)}
+    lines = [{title: text for title, text in line.items() if title not in unknown} for line in lines]
     machines = show.count(described["machines"] or 0, "machine")
     if lines:
         processes.print_lines(lines, by, wide=wide)

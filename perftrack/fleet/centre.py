@@ -24,6 +24,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import REAL, TIMESTAMP
 
 from perftrack.storage.intervals import CGROUP_INTERVAL, PROCESS_INTERVAL, SYSTEM_INTERVAL
@@ -115,10 +116,13 @@ _of_cgroup: list[Column[Any]] = [
     Column("latest_taken_at", DateTime(timezone=True), comment="When that was taken."),
     Column("gone_sample_id", BigInteger, comment="The first sample that did not see it any more. NULL: it is there."),
 ]
-_TABLES = [
-    _dimension("boot", "boot_id", Boot, _host, without=["boot_id"]),
-    _dimension("process", "process_id", Process, _unit),
-    _dimension("cgroup", "cgroup_id", Cgroup, *_of_cgroup),
+BOOT = _dimension("boot", "boot_id", Boot, _host, without=["boot_id"])
+PROCESS = _dimension("process", "process_id", Process, _unit)
+CGROUP = _dimension("cgroup", "cgroup_id", Cgroup, *_of_cgroup)
+DIMENSIONS = [
+    BOOT,
+    PROCESS,
+    CGROUP,
     _dimension("name_filter", "filter_id", NameFilter),
     _dimension("recorder", "recorder_id", Recorder),
 ]
@@ -198,7 +202,6 @@ CGROUP_SAMPLE = _samples(
     [_sample_id(), *_copied(CGROUP_INTERVAL.columns, {*_ELSEWHERE, "sample_id"})],
     doc=CGROUP_INTERVAL.comment or CgroupSample.__doc__ or "",
 )
-DIMENSIONS = _TABLES
 SAMPLES = [SYSTEM_SAMPLE, PROCESS_SAMPLE, CGROUP_SAMPLE]
 
 # What a sum by hour has of each kind of samples: totals, and largest values.
@@ -251,6 +254,11 @@ KEPT = Table(
     comment="How far back samples go: one row, or none where all are kept.",
 )
 DISTRIBUTED = [*DIMENSIONS, *SAMPLES, *HOURS.values(), OPEN_HOUR]
+
+
+def type_of(column: Column[Any]) -> str:
+    """Return the type of *column* as SQL."""
+    return column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
 
 
 def staged(table: Table) -> list[Column[Any]]:

@@ -7,11 +7,11 @@ they are is told by session_user, which no caller can change.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Table
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Table
 
-from perftrack.fleet.centre import CGROUP_SAMPLE, CHANGING, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, staged
+from perftrack.fleet.centre import CGROUP_SAMPLE, CHANGING, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, staged, type_of
 from perftrack.fleet.connecting import FORMAT
+from perftrack.fleet.overlaps import taken_off
 
 SIGNATURES = {
     "histories": "uuid",
@@ -103,10 +103,6 @@ _IS_PLAIN = """
       AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits WHERE inhrelid = found.oid)"""
 
 
-def _type(column: Column[object]) -> str:
-    return column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
-
-
 def _names(table: Table) -> str:
     return ", ".join(f'"{each.name}"' for each in staged(table))
 
@@ -114,7 +110,7 @@ def _names(table: Table) -> str:
 def _stage() -> str:
     made, told = [], []
     for table in [*DIMENSIONS, *SAMPLES]:
-        columns = ", ".join(f'"{each.name}" {_type(each)}' for each in staged(table))
+        columns = ", ".join(f'"{each.name}" {type_of(each)}' for each in staged(table))
         made.append(f"    ('{table.name}', '{columns}')")
         listed = ", ".join(f"'{each.name}'" for each in staged(table))
         told.append(f"    ('{table.name}', ARRAY[{listed}])")
@@ -191,6 +187,9 @@ DECLARE
   _gone bigint[];
   _instants timestamptz[];
   _all_instants timestamptz[] := '{{}}';
+  _lost timestamptz[];
+  _lost_until double precision;
+  _lost_rows jsonb;
 BEGIN
   FOREACH _name IN ARRAY ARRAY[{checked}] LOOP
     IF NOT EXISTS ({_IS_PLAIN}) THEN
@@ -215,6 +214,7 @@ BEGIN
   THEN
     RAISE EXCEPTION 'a row of no sample' USING ERRCODE = 'data_exception';
   END IF;
+{taken_off()}
   FOR _number IN 1 .. coalesce(array_length(_boots, 1), 0) LOOP
     WITH gone AS (
       DELETE FROM perftrack.system_sample

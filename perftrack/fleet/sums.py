@@ -132,7 +132,7 @@ _RANKED = {
 }
 _BY_KEY = """
 SELECT * FROM (
-  SELECT key, count(DISTINCT source_id) AS sources, max(last_seen_at) AS last_seen_at, {sums}
+  SELECT key, array_agg(DISTINCT source_id) AS sources, max(last_seen_at) AS last_seen_at, {sums}
   FROM ({found}) AS found WHERE %(name)s::text IS NULL OR position(%(name)s::text IN key) > 0
   GROUP BY key) AS by_key
 ORDER BY {rank} DESC NULLS LAST, key LIMIT %(limit)s
@@ -148,12 +148,14 @@ WHERE %(name)s::text IS NULL OR position(%(name)s::text IN process.name) > 0
 ORDER BY {{rank}} DESC NULLS LAST, host, pid LIMIT %(limit)s
 """
 _KEYS = {"name": "name", "command": "command", "user": "username"}
-_ALL_SYSTEMS = f"SELECT count(DISTINCT source_id) AS sources, {sum_of('system')} FROM ({{found}}) AS found"
+_ALL_SYSTEMS = f"SELECT array_agg(DISTINCT source_id) AS sources, {sum_of('system')} FROM ({{found}}) AS found"
+# One that was restored is several sources.
+_MACHINES = "SELECT id, coalesce(machine, role) || ' ' || coalesce(host, '') FROM perftrack.source"
 _ALL_PROCESSES = f"SELECT sum(cpu_ms) FROM ({PROCESSES}) AS used"
 
 
 class FleetTop(NamedTuple):
-    """The largest, best first: *rows* by column. *system*: all machines together, likewise.
+    """The largest, best first: *rows* by column; *machines*: of so many. *system*: all machines together, likewise.
 
     *recorded_cpu_ms*: what recorded processes used of that themselves; None: not asked for. *hours_until*: before
     that, sums by hour were taken; None: there are samples of all.
@@ -229,7 +231,11 @@ def fleet_top(
             found = _found(group, has_hours=has_hours)
             statement = _BY_KEY.format(sums=sum_of(kind), found=found, rank=rank)
         rows = _rows(centre, statement, given)
+        machine_of = dict(centre.execute(_MACHINES).fetchall())
         (system,) = _rows(centre, _ALL_SYSTEMS.format(found=_found("host", has_hours=has_hours)), given)
+        for row in [*rows, system]:
+            if "sources" in row:
+                row["machines"] = len({machine_of.get(each) for each in row.pop("sources") or []})
         recorded = None
         if kind == "process" and name is None and not has_hours:
             ((recorded,),) = centre.execute(_filled(_ALL_PROCESSES), given).fetchall()

@@ -215,7 +215,7 @@ def test_sums_are_those_of_all_machines(fleet: Fleet) -> None:
         assert len(found) > 2
         assert [row["cpu_ms"] for row in found] == sorted((row["cpu_ms"] for row in found), reverse=True)
         if group == "name":  # a unit that held memory and did nothing is a row of the machine's alone
-            assert {row["key"]: row["sources"] for row in found} == {key: len(rows) for key, rows in own.items()}
+            assert {row["key"]: row["machines"] for row in found} == {key: len(rows) for key, rows in own.items()}
         assert {key for key, rows in own.items() if any(row[0] for row in rows)} <= {row["key"] for row in found}
         for row in found:
             its = own[row["key"]]
@@ -257,6 +257,7 @@ def test_a_restored_machine_is_one_and_two_of_one_name_are_two(
     assert "is a source of its own" in str(go_on(path, 3))
     in_all = fleet.centre.query("SELECT count(*) FROM perftrack.system_sample")[0]
     assert machines() == {"web1": in_all}
+    assert fleet_top(url, TimeRange(), "host", "cpu", 9, None, None).system["machines"] == 1
     assert in_all > 30
     monkeypatch.setattr("perftrack.fleet.ship.machine_hash", lambda: "another")
     go_on(str(tmp_path / "other.db"), 4, "web2")

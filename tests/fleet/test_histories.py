@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from centres import Centre
-from conftest import query
+from conftest import cgroup_row, query
+from machine import Machine, process
 from test_condensing import Restless
 from test_ship import sums
 
 from perftrack.fleet.ship import ship
+from perftrack.storage import tick_sql
 from perftrack.storage.condensing import condense
 from perftrack.storage.purging import purge
 
@@ -102,3 +104,51 @@ def test_what_is_purged_here_stays_there(centre: Centre, connection: sqlite3.Con
     assert ship(path, centre.url()).samples >= 10
     assert centre.query("SELECT count(*) FROM perftrack.process_sample")[0] > before[0]
     assert centre.query("SELECT count(*) FROM perftrack.system_sample") == [newest(connection)]
+
+
+def test_what_a_restored_machine_used_meanwhile_counts_once(
+    centre: Centre, connection: sqlite3.Connection, path: str
+) -> None:
+    """In the same boot, the first interval after it reaches back to before what was lost, and was shipped."""
+    used = 0
+
+    def run(machine: Machine, samples: int) -> None:
+        nonlocal used
+        for _ in range(samples):
+            used += 1000
+            machine.tick(
+                process(used, pid=7, name="java", read_bytes=used * 2, children_user_ms=used // 10),
+                process(used % 5000, pid=8, name="cron", started_ticks=used // 5000 * 5000),
+                cgroups=[cgroup_row("/a.service", used * 3), cgroup_row(f"/b{used // 7000}.service", used % 7000)],
+                cpu_user_ms=4000,
+                cpu_idle_ms=90_000,
+                disk_read_bytes=512,
+            )
+
+    machine = Machine(connection, host="web1")
+    run(machine, 20)
+    ship(path, centre.url())
+    copy = copied(connection, path)
+    run(machine, 13)
+    ship(path, centre.url())
+    with closing(sqlite3.connect(copy)) as restored:
+        machine.connection = restored
+        run(machine, 9)
+        restored.commit()
+        assert ship(copy, centre.url()).said is not None
+        run(machine, 5)
+        restored.commit()
+        ship(copy, centre.url())
+        assert centre.query("SELECT count(*) FROM perftrack.source WHERE forked_from = 1") == [1]
+        assert centre.query("SELECT count(*) FROM perftrack.system_sample") == [20 + 13 + 9 + 5]
+        for kind, key in (("system", "1"), ("process", "pid"), ("cgroup", "path")):
+            columns = ["seconds", "cpu_ms", *tick_sql.SYSTEM_SAMPLE_COUNTERS] if kind == "system" else ["cpu_ms"]
+            columns += ["children_user_ms", "read_bytes", "seconds"] if kind == "process" else []
+            listed = ", ".join(f"coalesce(sum({name}), 0)" for name in columns)
+            of = "" if kind == "system" else f" JOIN perftrack.{kind} USING (source_id, {kind}_id)"
+            # of others, the centre has more: some began and ended in what was lost here
+            only = {"system": "", "process": "WHERE pid = 7", "cgroup": "WHERE path = '/a.service'"}[kind]
+            there = f"SELECT {key}, {listed} FROM perftrack.{kind}_sample{of} {only} GROUP BY 1"
+            here = f"SELECT {key}, {listed} FROM {kind}_interval {only} GROUP BY 1"
+            found = [[*map(str, row[:1]), *map(float, row[1:])] for row in centre.query(there)]
+            assert found == [[*map(str, row[:1]), *map(float, row[1:])] for row in query(restored, here)]
