@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
-from centres import Centre, make
+from centres import Centre
 from conftest import query
 from test_condensing import Restless
 from test_ship import assert_the_same
@@ -20,27 +19,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Centre]:
-    from server import CITUS, LISTENING, a_folder, running
+    from clusters import a_cluster
 
-    if not CITUS.exists():
-        pytest.skip("Citus is not installed")
-    settings = ("shared_preload_libraries=citus", "citus.shard_count=4", "max_prepared_transactions=100")
-    settings += ("citus.node_conninfo=sslmode=disable", LISTENING)
-    with a_folder() as folder, ExitStack() as stack:
-        servers = [stack.enter_context(running(folder, 5440 + number, *settings)) for number in range(3)]
-        for server in servers:
-            with server.connect() as connection:
-                connection.execute("CREATE DATABASE fleet")
-            with server.connect("fleet") as connection:
-                connection.execute("CREATE EXTENSION citus")
-        with servers[0].connect("fleet") as coordinator:
-            coordinator.execute("SELECT citus_set_coordinator_host('127.0.0.1', 5440)")
-            for number in (1, 2):
-                coordinator.execute("SELECT citus_add_node('127.0.0.1', %s)", (5440 + number,))
-            coordinator.execute("CREATE ROLE owner LOGIN CREATEROLE")
-            coordinator.execute("GRANT ALL ON DATABASE fleet TO owner")
-        make(servers[0].url("fleet", "owner"))
-        yield Centre(servers[0], "fleet")
+    with a_cluster(5440) as made:
+        yield made
 
 
 def test_ships_late_and_condensed_samples_of_two_machines(
