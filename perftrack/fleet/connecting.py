@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # What an agent and the centre say to each other: an agent of a newer one waits for the centre to be upgraded.
 FORMAT = 1
+# Two at once would make the same tables or change the same rights; the number is any that nobody else takes.
+OWNERS_LOCK = "SELECT pg_advisory_xact_lock(7810770102)"
 _SECRETS = ("password", "sslpassword")
 # A server that is gone is noticed within a minute, also in the middle of a statement; seconds, but the last: ms.
 _PATIENCE = {

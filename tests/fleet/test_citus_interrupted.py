@@ -55,6 +55,8 @@ def prepared(server: Any) -> int:
 @contextmanager
 def killing(cluster: Any, whom: str, when: str, step: bytes, number: int) -> Iterator[None]:
     """Kill a server once a *step* is before a worker or done there, the time *number*; start it again at the end."""
+    from proxy import CutError
+
     seen = 0
     killed: list[Any] = []
     is_done = threading.Event()
@@ -71,6 +73,8 @@ def killing(cluster: Any, whom: str, when: str, step: bytes, number: int) -> Ite
         killed.append(proxy.server if whom == "worker" else cluster.server)
         killed[0].kill()
         is_done.set()
+        if whom == "coordinator":
+            raise CutError  # it did not come to send it, or does not hear of it
 
     for proxy in cluster.proxies:
         setattr(proxy, when, partial(told, proxy))
@@ -94,7 +98,7 @@ def test_a_server_is_killed_at_each_step(
     simulation = Restless(connection, 12)
     doubts = failed = 0
     for when in ("before", "after"):
-        for number in (1, 2, 3):
+        for number in (1, 2):
             simulation.run(25)
             with killing(cluster, whom, when, step, number):
                 said = agent.ship(path, cluster.url())
@@ -103,12 +107,12 @@ def test_a_server_is_killed_at_each_step(
             assert agent.ship(path, cluster.url()) == ""
             until(lambda: not any(prepared(worker) for worker in cluster.workers))
             assert_is_there(cluster, connection)
-    assert failed >= 4  # a worker may be gone after all was shipped
+    assert failed >= 2  # a worker may be gone after all was shipped
     assert (doubts > 0) == (step in STEPS[2:])
 
 
 def assert_is_there(cluster: Any, connection: sqlite3.Connection) -> None:
-    """Compare each sample's number of rows, and their sum, of this source alone."""
+    """Compare each sample's number of rows, and their sum, of this database alone."""
     (uuid,) = query(connection, "SELECT uuid FROM source")
     for kind in ("process", "cgroup"):
         here = query(
@@ -148,7 +152,6 @@ def test_machines_of_the_other_worker_go_on(cluster: Any, connection: sqlite3.Co
         told = {uuid: agent.ship(copy, cluster.url()) for uuid, copy in copies.items()}
     finally:
         away.server.start()
-    print(told)
     assert all(bool(told[uuid]) == (at[uuid] == away.port) for uuid in copies), (told, at)
     for copy in copies.values():
         assert agent.ship(copy, cluster.url()) == ""

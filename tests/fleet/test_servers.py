@@ -95,7 +95,6 @@ def test_the_disk_of_the_tables_is_full(stack: ExitStack, connection: sqlite3.Co
         with full(disk, kib):
             told.append(agent.ship(path, centre.url()))
             assert_whole(centre)
-    print(told)
     assert "disk of the server is full" in told[0]
     assert told[-1] == ""
     assert all("disk of the server is full" in each for each in told if each)
@@ -132,7 +131,6 @@ def test_the_disk_of_the_log_is_full(stack: ExitStack, connection: sqlite3.Conne
             failed += bool(agent.ship(path, centre.url()))
         start_anew(server)
         assert_whole(centre)
-    print(failed)
     assert failed > 2
     assert agent.ship(path, centre.url()) == ""
     assert_the_same(centre, connection)
