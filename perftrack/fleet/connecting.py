@@ -34,8 +34,8 @@ _SESSION = (
     "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10min'; SET tcp_keepalives_idle = 60;"
     " SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
-# Why a server lets nobody in, which does not pass by itself: libpq tells no code, and a server of another language none
-# of these; then it is as one that is away, which a loop tries again.
+# Why a server does not let somebody in, which does not pass by itself. libpq tells no code, and a server of another
+# language none of these: that is as one that is away, which a loop tries again.
 _LASTING = (
     "authentication failed",
     "no password supplied",

@@ -1,4 +1,4 @@
-"""Servers of Citus that are killed in the middle of a ship: what a worker has and the coordinator's position agree."""
+"""Servers of Citus that are killed in the middle of a ship: the position and what a worker has agree."""
 
 from __future__ import annotations
 

@@ -107,7 +107,8 @@ def test_all_ship_at_once(tmp_path: Path, connections: int) -> None:
             rounds += 1
         assert (rounds == 1) == (connections > AGENTS)
         centre = Centre(server, "fleet")
-        there = {uuid: tuple(rest) for uuid, *rest in centre.query(f"SELECT uuid::text, {THERE} FROM perftrack.source")}
+        found = centre.query(f"SELECT uuid::text, {THERE} FROM perftrack.source")
+        there = {uuid: tuple(rest) for uuid, *rest in found}
         assert len(there) == AGENTS
         for path in paths:
             ((uuid, *here),) = query(path, HERE)

@@ -15,7 +15,7 @@ from typing import Any
 import agent
 import pytest
 from centres import Centre, make
-from conftest import query, until
+from conftest import until
 from test_condensing import Restless
 from test_interrupted import REACHED
 from test_ship import assert_the_same
@@ -127,7 +127,8 @@ def test_the_disk_of_the_log_is_full(stack: ExitStack, connection: sqlite3.Conne
             further = "count(*) FILTER (WHERE name > pg_walfile_name(pg_current_wal_insert_lsn()))"
             left = f"(1 + {further}) * 16777216 - (pg_current_wal_insert_lsn() - '0/0')::bigint % 16777216"
             size = f"(({left} - 1024 * {kib}) * 0.997)::integer"
-            opened.execute(f"SELECT pg_logical_emit_message(true, 'x', repeat('x', {size})) FROM pg_ls_waldir()".encode())
+            emitted = f"pg_logical_emit_message(true, 'x', repeat('x', {size}))"
+            opened.execute(f"SELECT {emitted} FROM pg_ls_waldir()".encode())
             failed += bool(agent.ship(path, centre.url()))
         start_anew(server)
         assert_whole(centre)

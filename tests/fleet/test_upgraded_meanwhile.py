@@ -142,7 +142,6 @@ def test_upgrades_and_upkeep_beside_ships(centre: Centre, tmp_path: Path) -> Non
                     connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
         with migrating.owner(url) as connection:
             assert migrating.make_partitions(connection, today.date() + timedelta(days=20), 0, 4) == 5 * len(SAMPLES)
-            migrating.drop_partitions(connection, today.date() - timedelta(days=30))
 
     with ThreadPoolExecutor(8) as threads:
         owners = [
