@@ -37,7 +37,7 @@ class ClosedPipeError(Exception):
 
 
 class BusyError(PassingError):
-    """What is needed is held by somebody else, or away; the same command can succeed later (sysexits.h, EX_TEMPFAIL)."""
+    """What is needed is held by others, or away; the same command can succeed later (EX_TEMPFAIL of sysexits.h)."""
 
     exit_code = 75
 

@@ -10,10 +10,10 @@ _PROGRAM = "from perftrack.fleet import local; local.ROWS_MAX = 100; from perftr
 LATER = 75
 
 
-def start(path: str, url: str) -> subprocess.Popen[str]:
+def start(path: str, url: str, *options: str) -> subprocess.Popen[str]:
     """Start `perftrack ship` of the database at *path*."""
     return subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, "ship", "--to", url],
+        [sys.executable, "-c", _PROGRAM, "ship", "--to", url, *options],
         env={**os.environ, "PERFTRACK_DATABASE": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ import agent
 import pytest
 from conftest import query, until
 from test_condensing import Restless
+from test_upgraded_meanwhile import ship_beside_owners
 
 from perftrack.storage import opening
 
@@ -156,4 +158,10 @@ def test_machines_of_the_other_worker_go_on(cluster: Any, connection: sqlite3.Co
     for copy in copies.values():
         assert agent.ship(copy, cluster.url()) == ""
         with closing(opening.open_current(copy)) as opened:
+            assert_is_there(cluster, opened)
+
+
+def test_upgrades_and_upkeep_beside_ships_on_citus(cluster: Any, tmp_path: Path) -> None:
+    for path in ship_beside_owners(cluster, tmp_path):
+        with closing(opening.open_current(path)) as opened:
             assert_is_there(cluster, opened)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 import agent
 import pytest
 from centres import Centre, make
-from conftest import until
+from conftest import query, until
 from test_condensing import Restless
 from test_interrupted import REACHED
 from test_ship import assert_the_same
@@ -180,5 +181,45 @@ def test_a_server_is_restarted_at_any_message(stack: ExitStack, connection: sqli
         assert messages < number or is_done.wait(60)
         assert_whole(centre)
     assert failed > 15
+    assert agent.ship(path, centre.url()) == ""
+    assert_the_same(centre, connection)
+
+
+def test_a_loop_goes_on_when_the_server_is_there_again(
+    stack: ExitStack, connection: sqlite3.Connection, path: str
+) -> None:
+    from server import a_folder, running
+
+    server = stack.enter_context(running(stack.enter_context(a_folder()), 5434))
+    centre = a_fleet(stack, server)
+    simulation = Restless(connection, 24)
+    simulation.run(20)
+    server.stop("fast")
+    loop = agent.start(path, centre.url(), "--every", "0.2s")
+    try:
+        assert loop.stderr.readline().endswith("try again later\n")
+        server.start()
+        for _ in range(3):
+            simulation.run(10)
+            (recorded,) = query(connection, "SELECT max(id) FROM system_sample")
+            until(lambda recorded=recorded: centre.query(REACHED)[0][0] == recorded)
+    finally:
+        loop.send_signal(signal.SIGINT)
+        _, said = loop.communicate(timeout=60)
+    assert loop.returncode in {0, 130}
+    assert all(line.endswith("try again later") for line in said.splitlines()), said
+    assert_the_same(centre, connection)
+
+
+def test_a_server_that_is_read_only_for_a_while(stack: ExitStack, connection: sqlite3.Connection, path: str) -> None:
+    from server import a_folder, running
+
+    server = stack.enter_context(running(stack.enter_context(a_folder()), 5434))
+    centre = a_fleet(stack, server)
+    Restless(connection, 25).run(20)
+    with server.connect() as opened:
+        opened.execute("ALTER DATABASE fleet SET default_transaction_read_only = on")
+        assert "read-only" in agent.ship(path, centre.url())
+        opened.execute("ALTER DATABASE fleet RESET default_transaction_read_only")
     assert agent.ship(path, centre.url()) == ""
     assert_the_same(centre, connection)

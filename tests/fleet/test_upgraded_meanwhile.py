@@ -32,14 +32,15 @@ from perftrack.storage.schema import migrations_folder
 
 psycopg = pytest.importorskip("psycopg")
 REVISION = '''
-"""One more column."""
+"""One more column in two tables."""
 import sqlalchemy as sa
 from alembic import op
 revision, down_revision = "9999", {head!r}
 def upgrade():
-    op.add_column("process_sample", sa.Column("more", sa.BigInteger()), schema="perftrack")
+    for name in ("source", "process_sample"):
+        op.add_column(name, sa.Column("more", sa.BigInteger()), schema="perftrack")
 '''
-# `perftrack fleet upgrade` of a perftrack that has one column and one revision more.
+# `perftrack fleet upgrade` of a perftrack that has a column and a revision more.
 NEXT = """
 import sys
 from pathlib import Path
@@ -105,7 +106,8 @@ def test_a_new_column_comes_at_any_message_of_a_ship(
     assert any(told)
 
 
-def test_upgrades_and_upkeep_beside_ships(centre: Centre, tmp_path: Path) -> None:
+def ship_beside_owners(centre: Centre, tmp_path: Path) -> list[str]:
+    """Ship four databases that grow, while the centre is upgraded and kept up again and again; return their paths."""
     paths = [str(tmp_path / str(number) / "perftrack.db") for number in range(4)]
     for path in paths:
         make_database(path)
@@ -160,6 +162,11 @@ def test_upgrades_and_upkeep_beside_ships(centre: Centre, tmp_path: Path) -> Non
     assert done["upkeep"] > 3
     for path in paths:
         ship(path, centre.url())
+    return paths
+
+
+def test_upgrades_and_upkeep_beside_ships(centre: Centre, tmp_path: Path) -> None:
+    for path in ship_beside_owners(centre, tmp_path):
         ((uuid, *here),) = query(path, HERE)
         assert centre.query(f"SELECT {THERE} FROM perftrack.source WHERE uuid = '{uuid}'") == [tuple(here)]
 
