@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from test_condensing import Restless
 from test_many_agents import HERE, THERE
 from test_ship import assert_the_same
 
+from perftrack.cli import fleet as cli
 from perftrack.errors import BusyError
 from perftrack.fleet import agents, migrating
 from perftrack.fleet.centre import SAMPLES
@@ -114,7 +116,7 @@ def ship_beside_owners(centre: Centre, tmp_path: Path) -> list[str]:
     url = centre.url("owner")
     is_over = threading.Event()
     today = datetime.now(UTC)
-    done = {"upgrade": 0, "upkeep": 0, "busy": 0, "late": 0}
+    done = Counter()
 
     def an_agent(number: int, path: str) -> None:
         with closing(opening.open_current(path)) as opened:
@@ -136,7 +138,7 @@ def ship_beside_owners(centre: Centre, tmp_path: Path) -> list[str]:
             except BusyError:
                 done["busy"] += 1
 
-    def upkeep() -> None:
+    def partitions() -> None:
         with migrating.owner(url) as connection:
             for table in SAMPLES:
                 for number in range(20, 25):  # so far no simulation's clock steps
@@ -148,7 +150,8 @@ def ship_beside_owners(centre: Centre, tmp_path: Path) -> list[str]:
     with ThreadPoolExecutor(8) as threads:
         owners = [
             threads.submit(repeated, "upgrade", lambda: migrating.upgrade(url, is_new=False)),
-            threads.submit(repeated, "upkeep", upkeep),
+            threads.submit(repeated, "upkeep", lambda: cli.upkeep(url, "30d")),
+            threads.submit(repeated, "partitions", partitions),
         ]
         shipping = [threads.submit(an_agent, *each) for each in enumerate(paths)]
         try:
@@ -158,8 +161,7 @@ def ship_beside_owners(centre: Centre, tmp_path: Path) -> list[str]:
             is_over.set()
         for each in owners:
             each.result(timeout=60)
-    assert done["upgrade"] > 3
-    assert done["upkeep"] > 3
+    assert min(done[name] for name in ("upgrade", "upkeep", "partitions")) > 2, done
     for path in paths:
         ship(path, centre.url())
     return paths
