@@ -44,7 +44,7 @@ def cluster() -> Iterator[Any]:
         proxies.append(stack.enter_context(proxy_before(worker)))
         return proxies[-1].port
 
-    with a_cluster(5450, "citus.recover_2pc_interval=500", "synchronous_commit=on", reached_at=proxied) as made:
+    with a_cluster(5450, "citus.recover_2pc_interval=3000", "synchronous_commit=on", reached_at=proxied) as made:
         made.proxies = proxies
         yield made
 
