@@ -37,7 +37,7 @@ class ClosedPipeError(Exception):
 
 
 class BusyError(PassingError):
-    """Somebody else holds what is needed; the same command can succeed later (EX_TEMPFAIL of sysexits.h)."""
+    """What is needed is held by others, or away; the same command can succeed later (EX_TEMPFAIL of sysexits.h)."""
 
     exit_code = 75
 

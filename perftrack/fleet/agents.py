@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perftrack.errors import PerftrackError
 from perftrack.fleet import functions
-from perftrack.fleet.connecting import address, connect, explained
+from perftrack.fleet.connecting import OWNERS_LOCK, address, connect, explained
 
 _IS_THERE = """
 SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication
@@ -22,6 +22,7 @@ def add(url: str, name: str) -> bool:
     with explained(url), connect(url, "perftrack fleet add-agent") as connection, connection.transaction():
         from psycopg import sql
 
+        connection.execute(OWNERS_LOCK)
         role = sql.Identifier(name)
         found = connection.execute(_IS_THERE, (name,)).fetchone()
         if found is not None and found[0]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager
 
-from perftrack.errors import BusyError, PassingError, PerftrackError, UsageError
+from perftrack.errors import BusyError, PerftrackError, UsageError
 from perftrack.installation import how_to_install
 
 TYPE_CHECKING = False
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # What an agent and the centre say to each other: an agent of a newer one waits for the centre to be upgraded.
 FORMAT = 1
+# Two at once would make the same tables or change the same rights; the number is any that nobody else takes.
+OWNERS_LOCK = "SELECT pg_advisory_xact_lock(7810770102)"
 _SECRETS = ("password", "sslpassword")
 # A server that is gone is noticed within a minute, also in the middle of a statement; seconds, but the last: ms.
 _PATIENCE = {
@@ -30,6 +33,17 @@ _PATIENCE = {
 _SESSION = (
     "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10min'; SET tcp_keepalives_idle = 60;"
     " SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+)
+# Why a server does not let somebody in, which does not pass by itself. libpq tells no code, and a server of another
+# language none of these: that is as one that is away, which a loop tries again.
+_LASTING = (
+    "authentication failed",
+    "no password supplied",
+    "pg_hba.conf",
+    "does not exist",
+    "not permitted to log in",
+    "certificate",
+    "does not support SSL",
 )
 
 
@@ -94,9 +108,11 @@ def conninfo(url: str, application: str) -> str:
 def connect(url: str, application: str) -> psycopg.Connection[Any]:
     """Connect to the centre at *url*; transactions are begun and ended by whoever uses it.
 
-    Raises: UsageError; PassingError where it cannot be reached; PerftrackError.
+    Raises: UsageError; BusyError where it cannot be reached; PerftrackError.
     """
     module = psycopg_module()
+    # what it logs, as that a lost connection cannot be rolled back, the one line tells
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     with explained(url):
         connection: psycopg.Connection[Any] = module.connect(conninfo(url, application))
         connection.autocommit = True
@@ -106,7 +122,10 @@ def connect(url: str, application: str) -> psycopg.Connection[Any]:
 
 @contextmanager
 def explained(url: str) -> Generator[None]:
-    """Turn an error of PostgreSQL into the one line that a user sees. Raises: PerftrackError."""
+    """Turn an error of PostgreSQL into the one line that a user sees.
+
+    Raises: BusyError where that passes by itself, or once somebody made room; PerftrackError.
+    """
     psycopg = psycopg_module()
     from psycopg import errors
 
@@ -114,8 +133,11 @@ def explained(url: str) -> Generator[None]:
         yield
     except (errors.LockNotAvailable, errors.SerializationFailure, errors.DeadlockDetected):
         raise BusyError(
-            f"{address(url)}: another `perftrack ship` of this database is under way; try again later"
+            f"{address(url)}: another `perftrack ship` of this database, or `perftrack fleet`, is under way; "
+            "try again later"
         ) from None
+    except errors.DiskFull:
+        raise BusyError(f"{address(url)}: the disk of the server is full; make room there and try again") from None
     except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedFunction):
         raise PerftrackError(
             f"{address(url)}: perftrack's tables are not there, or of an older version: `perftrack fleet init` or "
@@ -125,8 +147,12 @@ def explained(url: str) -> Generator[None]:
         raise PerftrackError(
             f"{address(url)}: {_first_line(error)}; the owner's `perftrack fleet add-agent` lets a role ship"
         ) from None
-    except (psycopg.OperationalError, errors.InterfaceError) as error:
-        raise PassingError(f"{address(url)}: {_first_line(error)}") from None
+    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
+        # the last one: of a server that ends, or is read-only, and of Citus where a worker is away
+        said = _first_line(error)
+        if error.sqlstate is None and any(each in said for each in _LASTING):
+            raise PerftrackError(f"{address(url)}: {said}") from None
+        raise BusyError(f"{address(url)}: {said}; try again later") from None
     except psycopg.Error as error:
         raise PerftrackError(f"{address(url)}: {_first_line(error)}") from None
 

@@ -16,13 +16,11 @@ from sqlalchemy.pool import NullPool
 from perftrack.errors import PerftrackError
 from perftrack.fleet import functions
 from perftrack.fleet.centre import DISTRIBUTED, SCHEMA
-from perftrack.fleet.connecting import address, connect, explained, psycopg_module
+from perftrack.fleet.connecting import OWNERS_LOCK, address, connect, explained, psycopg_module
 from perftrack.fleet.partitions import make_partitions
 from perftrack.storage.schema import migrations_folder
 
 APPLICATION = "perftrack fleet"
-# Two at once would make the same tables; the number is any that nobody else takes.
-_LOCK = "SELECT pg_advisory_xact_lock(7810770102)"
 _ROLES = """
 SELECT DISTINCT grantee::regrole::text FROM pg_namespace, aclexplode(nspacl)
 WHERE nspname = 'perftrack' AND grantee <> nspowner AND grantee <> 0
@@ -39,10 +37,14 @@ def alembic_config() -> Config:
 
 @contextmanager
 def owner(url: str) -> Iterator[Connection]:
-    """Yield a connection of SQLAlchemy to the centre at *url*, in one transaction. Raises: PerftrackError."""
+    """Yield a connection of SQLAlchemy to the centre at *url*, in one transaction that no other owner's is beside.
+
+    Raises: PerftrackError; BusyError where another one takes too long.
+    """
     psycopg_module()
     engine = create_engine("postgresql+psycopg://", creator=lambda: _plain(url), poolclass=NullPool)
     with _explained(url), engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql(OWNERS_LOCK)
         yield connection
 
 
@@ -71,7 +73,6 @@ def upgrade(url: str, *, is_new: bool) -> tuple[str | None, str]:
     *is_new*: it may not be there yet. Raises: PerftrackError.
     """
     with owner(url) as connection:
-        connection.exec_driver_sql(_LOCK)
         revision = revision_of(connection)
         if revision is None and not is_new:
             raise PerftrackError(f"{address(url)} holds no samples of a fleet yet: `perftrack fleet init` makes it")

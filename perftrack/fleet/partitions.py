@@ -30,8 +30,8 @@ WHERE inhparent = to_regclass(:parent) AND amname = 'heap' ORDER BY child.relnam
 def make_partitions(connection: Connection, today: date, before: int = DAYS_BEFORE, ahead: int = DAYS_AHEAD) -> int:
     """Make the partitions of the days around *today* that are not there; return how many days' that were.
 
-    All else, of clocks that are wrong and from before the centre was made, is in the default partition. A day of
-    which that holds samples already stays in it.
+    All else, of clocks that are wrong and from before the centre was made, is in the default partition, until its day
+    is made.
     """
     made = 0
     for table in SAMPLES:
@@ -46,15 +46,19 @@ def make_partitions(connection: Connection, today: date, before: int = DAYS_BEFO
             since, until = f"{day} 00:00:00+00", f"{day + timedelta(days=1)} 00:00:00+00"
             if name in there:
                 continue
-            held = (
-                f"SELECT EXISTS (SELECT 1 FROM {parent}_default WHERE taken_at >= '{since}' AND taken_at < '{until}')"
-            )
-            if connection.exec_driver_sql(held).scalar():
-                continue
+            early = f"FROM {parent}_default WHERE taken_at >= '{since}' AND taken_at < '{until}'"
+            are_early = connection.exec_driver_sql(f"SELECT EXISTS (SELECT 1 {early})").scalar()
+            if are_early:
+                connection.exec_driver_sql(f"LOCK TABLE {parent}_default IN SHARE ROW EXCLUSIVE MODE")
+                connection.exec_driver_sql(f"CREATE TEMPORARY TABLE moved ON COMMIT DROP AS SELECT * {early}")
+                connection.exec_driver_sql(f"DELETE {early}")
             connection.exec_driver_sql(
                 f"CREATE TABLE {SCHEMA}.{name} PARTITION OF {parent} FOR VALUES FROM ('{since}') TO ('{until}')"
             )
             _index_by_time(connection, name)
+            if are_early:
+                connection.exec_driver_sql(f"INSERT INTO {parent} SELECT * FROM pg_temp.moved")
+                connection.exec_driver_sql("DROP TABLE pg_temp.moved")
             made += 1
     return made
 

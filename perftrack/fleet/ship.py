@@ -90,11 +90,7 @@ def _ship(
                 reader = local.Reader(database, dict(staged))
             for name in reader.tables:
                 _copy(centre, name, reader, batch.samples)
-            taken = centre.execute(
-                "SELECT perftrack.take(%s, %s, %s::bigint[], %s::double precision[])",
-                (source.uuid, source.position, list(batch.boots), list(batch.boots.values())),
-            )
-            position = taken.fetchone()[0]
+            position = _take(centre, source, batch, url)
         reader.committed()
         acknowledged(position)
         samples += sum(sample_id > source.position for sample_id in batch.samples)
@@ -140,6 +136,20 @@ def _copy(centre: Any, name: str, reader: local.Reader, samples: list[int]) -> N
     with centre.cursor() as cursor, cursor.copy(f"COPY pg_temp.stage_{name} ({columns}) FROM STDIN") as copy:
         for row in reader.rows(name, samples):
             copy.write_row(row)
+
+
+def _take(centre: Any, source: Source, batch: local.Batch, url: str) -> int:
+    """Let the centre take what was staged; return the position. Raises: BusyError."""
+    from psycopg.errors import UndefinedColumn
+
+    try:
+        taken = centre.execute(
+            "SELECT perftrack.take(%s, %s, %s::bigint[], %s::double precision[])",
+            (source.uuid, source.position, list(batch.boots), list(batch.boots.values())),
+        )
+    except UndefinedColumn:  # in a staging table, which is as stage() made it before
+        raise BusyError(f"{address(url)}: it was upgraded at this moment; try again later") from None
+    return int(taken.fetchone()[0])
 
 
 def _settle(database: sqlite3.Connection, centre: Any) -> tuple[Source | None, str | None]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from centres import Centre, make
+from centres import Centre
 from conftest import Run, cgroup_row, query
 from machine import Machine, process
 from test_condensing import Restless
@@ -25,27 +24,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Centre]:
-    from server import CITUS, LISTENING, a_folder, running
+    from clusters import a_cluster
 
-    if not CITUS.exists():
-        pytest.skip("Citus is not installed")
-    settings = ("shared_preload_libraries=citus", "citus.shard_count=4", "max_prepared_transactions=100")
-    settings += ("citus.node_conninfo=sslmode=disable", LISTENING)
-    with a_folder() as folder, ExitStack() as stack:
-        servers = [stack.enter_context(running(folder, 5440 + number, *settings)) for number in range(3)]
-        for server in servers:
-            with server.connect() as connection:
-                connection.execute("CREATE DATABASE fleet")
-            with server.connect("fleet") as connection:
-                connection.execute("CREATE EXTENSION citus")
-        with servers[0].connect("fleet") as coordinator:
-            coordinator.execute("SELECT citus_set_coordinator_host('127.0.0.1', 5440)")
-            for number in (1, 2):
-                coordinator.execute("SELECT citus_add_node('127.0.0.1', %s)", (5440 + number,))
-            coordinator.execute("CREATE ROLE owner LOGIN CREATEROLE")
-            coordinator.execute("GRANT ALL ON DATABASE fleet TO owner")
-        make(servers[0].url("fleet", "owner"))
-        yield Centre(servers[0], "fleet")
+    with a_cluster(5440) as made:
+        yield made
 
 
 def test_ships_late_and_condensed_samples_of_two_machines(

@@ -61,9 +61,17 @@ def test_where_to_is_to_be_said(perftrack: Run, connection: sqlite3.Connection) 
 def test_a_server_that_is_not_there_is_one_line(
     perftrack: Run, connection: sqlite3.Connection, tmp_path: Path
 ) -> None:
-    said = perftrack("ship", "--to", f"postgresql://web1@/fleet?host={tmp_path}", expect=1).stderr
+    said = perftrack("ship", "--to", f"postgresql://web1@/fleet?host={tmp_path}", expect=75).stderr
     assert len(said.splitlines()) == 1
     assert str(tmp_path) in said
+
+
+def test_whom_a_server_does_not_let_in_need_not_try_again(
+    perftrack: Run, connection: sqlite3.Connection, centre: Centre
+) -> None:
+    for database, role in (("nowhere", "web1"), (centre.database, "nobody")):
+        said = perftrack("ship", "--to", centre.server.url(database, role), expect=1).stderr
+        assert re.fullmatch(r'perftrack: .* "no[a-z]+" does not exist\n', said), said
 
 
 def test_tls_is_verified_unless_the_address_says_otherwise(

@@ -56,7 +56,7 @@ def test_what_failed_is_there_until_it_does_not(
     machine.tick()
     ship(path, centre.url())
     before = hint(path)
-    said = perftrack("ship", "--to", f"postgresql://web1@/fleet?host={tmp_path}", expect=1).stderr
+    said = perftrack("ship", "--to", f"postgresql://web1@/fleet?host={tmp_path}", expect=75).stderr
     *shipped, failed_at, failure = hint(path)
     assert shipped == list(before[:2])
     assert is_now(failed_at)
