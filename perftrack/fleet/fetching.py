@@ -112,7 +112,7 @@ def _boots(centre: Any, url: str, pattern: str | None) -> list[_Boot]:
     found = [_Boot(*row) for row in centre.execute(_BOOTS.format(booted_at=_instant("boot.booted_at")))]
     machines: dict[str, set[str]] = {}
     for boot in found:
-        machines.setdefault(boot.host, set()).add(boot.machine or "")
+        machines.setdefault(boot.host, set()).add(f"{boot.machine} {boot.role}")
     named = [
         boot._replace(host=f"{boot.host} ({boot.role})") if len(machines[boot.host]) > 1 else boot for boot in found
     ]

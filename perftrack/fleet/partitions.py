@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, text
 
 from perftrack.errors import BusyError
 from perftrack.fleet.centre import CGROUP_SAMPLE, PROCESS_SAMPLE, SAMPLES, SCHEMA
@@ -14,6 +14,7 @@ _PARTITIONS = """
 SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
 WHERE inhparent = to_regclass(:parent)
 """
+_PARTITIONED = f"SELECT relname FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'p'"
 _KEEP = f"""
 WITH gone AS (DELETE FROM {SCHEMA}.kept RETURNING since)
 INSERT INTO {SCHEMA}.kept (since) SELECT greatest(:since, (SELECT max(since) FROM gone))
@@ -34,7 +35,7 @@ def make_partitions(connection: Connection, today: date, before: int = DAYS_BEFO
     is made.
     """
     made = 0
-    for table in SAMPLES:
+    for table in _partitioned(connection):
         parent = f"{SCHEMA}.{table.name}"
         there = {row[0] for row in connection.execute(text(_PARTITIONS), {"parent": parent})}
         if f"{table.name}_default" not in there:
@@ -63,6 +64,12 @@ def make_partitions(connection: Connection, today: date, before: int = DAYS_BEFO
     return made
 
 
+def _partitioned(connection: Connection) -> list[Table]:
+    """Return the tables of samples, but what somebody has made otherwise: a hypertable of TimescaleDB's."""
+    found = {name for (name,) in connection.exec_driver_sql(_PARTITIONED)}
+    return [table for table in SAMPLES if table.name in found]
+
+
 def _index_by_time(connection: Connection, name: str) -> None:
     """Let the samples of an hour be found in a day: they are stored as they come, so that a small index does.
 
@@ -78,7 +85,7 @@ def drop_partitions(connection: Connection, before: date) -> int:
     """
     gone = 0
     since = f"{before} 00:00:00+00"
-    for table in SAMPLES:
+    for table in _partitioned(connection):
         parent = f"{SCHEMA}.{table.name}"
         limit = f"{table.name}_{before:%Y%m%d}"
         for (name,) in connection.execute(text(_PARTITIONS), {"parent": parent}).fetchall():

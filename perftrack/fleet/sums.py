@@ -150,7 +150,7 @@ ORDER BY {{rank}} DESC NULLS LAST, host, pid LIMIT %(limit)s
 _KEYS = {"name": "name", "command": "command", "user": "username"}
 _ALL_SYSTEMS = f"SELECT array_agg(DISTINCT source_id) AS sources, {sum_of('system')} FROM ({{found}}) AS found"
 # One that was restored is several sources.
-_MACHINES = "SELECT id, coalesce(machine, role) || ' ' || coalesce(host, '') FROM perftrack.source"
+_MACHINES = "SELECT id, concat_ws(' ', role, machine, host) FROM perftrack.source"
 _ALL_PROCESSES = f"SELECT sum(cpu_ms) FROM ({PROCESSES}) AS used"
 
 
