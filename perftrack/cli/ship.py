@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -36,13 +37,17 @@ def ship(
 
     The centre knows how far this database is there: whatever is killed or lost, each sample arrives once. Samples go
     as intervals, about 20,000 rows a transaction. `perftrack fleet` makes the centre. How far it is, and why a ship
-    failed, stays in this database as a hint, for `perftrack status`.
+    failed, stays in this database as a hint, for `perftrack status`. Where no terminal reads it, a failure that lasts
+    is printed once an hour.
     """
     settings = load({"database": database, "ship_to": to}, config)
     if not settings.ship_to:
         raise UsageError("where to? --to postgresql://ROLE@HOST/DATABASE, or set ship_to")
     if every is None:
-        _once(settings.database, settings.ship_to)
+        try:
+            _once(settings.database, settings.ship_to)
+        except _SaidError as error:
+            raise typer.Exit(error.exit_code) from None
         return
     seconds = parse_duration(every).total_seconds()
 
@@ -52,18 +57,33 @@ def ship(
         while True:
             try:
                 _once(settings.database, settings.ship_to)
+            except _SaidError:
+                pass
             except PassingError as error:
                 tell(str(error))
             if stop.wait(seconds):
                 return
 
 
+class _SaidError(PassingError):
+    """What was said in this hour already: cron would mail it at every ship."""
+
+
 def _once(database: str, url: str) -> None:
+    from perftrack.fleet import hint
     from perftrack.fleet.connecting import address
     from perftrack.fleet.ship import ship as ship_to
 
-    with progress_bar("shipping samples") as progress:
-        done = ship_to(database, url, progress)
+    before = hint.last_failure(database)
+    try:
+        with progress_bar("shipping samples") as progress:
+            done = ship_to(database, url, progress)
+    except PassingError as error:
+        if sys.stderr.isatty() or hint.is_news(before, str(error)):
+            raise
+        said = _SaidError(str(error))
+        said.exit_code = error.exit_code
+        raise said from None
     if done.said:
         tell(done.said)
     what = f"{count(done.samples, 'sample')}, {count(done.rows, 'row')}" if done.samples else "nothing new"

@@ -49,3 +49,26 @@ def _note(path: str, acknowledged: list[int], failure: str | None) -> None:
                 database.execute(_ACKNOWLEDGED, (sample_id, now))
             if failure:
                 database.execute(_FAILED, (now, failure))
+
+
+def last_failure(path: str) -> tuple[str, str] | None:
+    """Return when the last ship failed (UTC), and why; None: it did not, or that is not noted."""
+    try:
+        with closing(connect(path, read_only=True)) as database:
+            failed_at, failure = database.execute("SELECT ship_failed_at, ship_failure FROM source").fetchone()
+    except (PerftrackError, sqlite3.Error, TypeError):
+        return None
+    return None if failure is None else (failed_at, failure)
+
+
+def is_news(before: tuple[str, str] | None, failure: str) -> bool:
+    """Return whether *failure* is another than that *before*, whatever its numbers, or of another hour."""
+    if before is None:
+        return True
+    hour = f"{datetime.now(UTC):%Y-%m-%d %H}"
+    failed_at, last = before
+    return not failed_at.startswith(hour) or _words(last) != _words(failure)
+
+
+def _words(text: str) -> str:
+    return "".join(letter for letter in text if not letter.isdigit())

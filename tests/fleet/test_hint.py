@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from centres import Centre
-from conftest import Run, query
+from conftest import Run, on_a_terminal, query
 from machine import Machine, process
 from test_histories import a_machine, copied, newest
 
@@ -61,6 +61,12 @@ def test_what_failed_is_there_until_it_does_not(
     assert shipped == list(before[:2])
     assert is_now(failed_at)
     assert said == f"perftrack: {failure}\n"
+    query(path, f"UPDATE source SET ship_failed_at = '{datetime.now(UTC):%Y-%m-%d %H}:00:00.000000'")
+    again = ("ship", "--to", f"postgresql://web1@/fleet?host={tmp_path}")
+    assert perftrack(*again, expect=75).stderr == ""  # cron would mail it at every ship
+    query(path, "UPDATE source SET ship_failed_at = '2026-11-20 14:30:05.123456'")
+    assert perftrack(*again, expect=75).stderr == said
+    assert said in on_a_terminal(*again, "--database", path, expect=75)
     ship(path, centre.url())
     assert hint(path)[2:] == (None, None)
 
