@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 
+from conftest import query
+
 _PROGRAM = "from perftrack.fleet import local; local.ROWS_MAX = 100; from perftrack.__main__ import main; main()"
 LATER = 75
 
 
 def start(path: str, url: str, *options: str) -> subprocess.Popen[str]:
-    """Start `perftrack ship` of the database at *path*."""
+    """Start `perftrack ship` of the database at *path*, as in another hour: it says again what it said before."""
+    query(path, "UPDATE source SET ship_failed_at = '2026-11-20 14:30:05.123456' WHERE ship_failure NOTNULL")
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, "ship", "--to", url, *options],
         env={**os.environ, "PERFTRACK_DATABASE": path},
