@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from perftrack.cli import options
 from perftrack.cli.targets import refuse_own_files
-from perftrack.settings import expand, load
+from perftrack.settings import Settings, expand, load
 from perftrack.text import printable
+
+Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file; - is stdout.")]
 
 
 def dashboard(
     program: Annotated[Literal["grafana", "datasette"], typer.Argument(help="The program that shows it.")],
-    output: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file; - is stdout.")
-    ] = "-",
+    output: Output = "-",
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:
@@ -30,13 +30,20 @@ def dashboard(
     datasette: metadata with what every column means, and queries: `datasette -m FILE DATABASE`.
     """
     settings = load({"database": database}, config)
+
+    from perftrack.reading.dashboard import datasette, grafana
+
+    made = grafana.dashboard() if program == "grafana" else datasette.metadata(settings.database)
+    write(made, program, output, settings)
+
+
+def write(made: dict[str, Any], program: str, output: str, settings: Settings) -> None:
+    """Write what was *made* for *program* to *output*, but over no file that is perftrack's own."""
     target = output if output == "-" else expand(output, "the file's name")
     refuse_own_files(settings, target)
 
-    from perftrack.reading.dashboard import datasette, grafana
     from perftrack.reading.output import output_files
 
-    made = grafana.dashboard() if program == "grafana" else datasette.metadata(settings.database)
     with output_files(target) as (stream,):
         assert stream is not None
         stream.write(json.dumps(made, indent=2, ensure_ascii=False) + "\n")

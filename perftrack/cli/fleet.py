@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from perftrack.cli import dashboard as dashboards
 from perftrack.cli import fleet_answers
 from perftrack.cli.cron_line import say
 from perftrack.cli.fleet_answers import Url
 from perftrack.cli.show import count, line, span, table
 from perftrack.errors import PerftrackError, UsageError
-from perftrack.settings import days_of, is_age
+from perftrack.settings import days_of, is_age, load
 from perftrack.timerange import parse_duration
 
 app = typer.Typer(
@@ -125,6 +126,39 @@ def add_agent(
         if is_new
         else f"the role {name} may ship"
     )
+
+
+@app.command("add-reader")
+def add_reader(
+    url: Url,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The login role; it may be there already.")],
+) -> None:
+    """Let a login role read everything and write nothing: for Grafana, and for people.
+
+    It sees all machines, with the command lines of their processes. `fleet top`, `report`, `export`, `plot` and
+    `status` take its address too. It gets no password here: psql asks for one, by its command password.
+    """
+    from perftrack.fleet.readers import add
+
+    is_new = add(url, name)
+    say(
+        f"made the role {name}; in psql, \\password {name} asks for its password"
+        if is_new
+        else f"the role {name} may read"
+    )
+
+
+@app.command()
+def dashboard(output: dashboards.Output = "-") -> None:
+    """Print a dashboard of the fleet for Grafana.
+
+    JSON to import there, for a data source of PostgreSQL whose role is one of `fleet add-reader`: which machines are
+    silent; CPU, memory, load, disks and network by host; CPU and memory by process, CPU by unit, over all or some
+    machines; and sums by hour, for long ranges.
+    """
+    from perftrack.fleet.dashboard import dashboard as made
+
+    dashboards.write(made(), "grafana", output, load({}, None))
 
 
 @app.command()

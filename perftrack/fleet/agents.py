@@ -10,6 +10,7 @@ _IS_THERE = """
 SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication
   OR EXISTS (SELECT 1 FROM pg_auth_members WHERE member = pg_roles.oid)
   OR EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'perftrack' AND nspowner = pg_roles.oid)
+  OR has_table_privilege(pg_roles.oid, 'perftrack.source', 'SELECT')
 FROM pg_roles WHERE rolname = %s
 """
 

@@ -145,7 +145,8 @@ def explained(url: str) -> Generator[None]:
         ) from None
     except errors.InsufficientPrivilege as error:
         raise PerftrackError(
-            f"{address(url)}: {_first_line(error)}; the owner's `perftrack fleet add-agent` lets a role ship"
+            f"{address(url)}: {_first_line(error)}; the owner's `perftrack fleet add-agent` lets a role ship, "
+            "`perftrack fleet add-reader` read"
         ) from None
     except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
         # the last one: of a server that ends, or is read-only, and of Citus where a worker is away

@@ -9,16 +9,18 @@ from typing import NamedTuple
 from perftrack.fleet.connecting import connect, explained
 
 # Of the sources of one database, which it has where it was restored, the one that shipped last.
-_MACHINES = """
+NEWEST = """
 SELECT host, role, machine, version, position, taken_at, seen_at,
   clock_timestamp() - seen_at AS silence, clock_timestamp() - taken_at - make_interval(secs => skew_seconds) AS lag,
-  skew_seconds, uuid::text, clock_timestamp() - seen_at > %s AS is_silent
+  skew_seconds, uuid::text
 FROM (
   SELECT *, row_number() OVER (
     PARTITION BY coalesce(machine, uuid::text), host ORDER BY seen_at DESC NULLS LAST) AS place
-  FROM perftrack.source) AS newest
+  FROM perftrack.source) AS ranked
 WHERE place = 1
-ORDER BY is_silent DESC NULLS FIRST, host, uuid
+"""
+_MACHINES = f"""
+SELECT *, silence > %s AS is_silent FROM ({NEWEST}) AS newest ORDER BY is_silent DESC NULLS FIRST, host, uuid
 """
 
 

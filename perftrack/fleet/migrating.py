@@ -21,9 +21,13 @@ from perftrack.fleet.partitions import make_partitions
 from perftrack.storage.schema import migrations_folder
 
 APPLICATION = "perftrack fleet"
-_ROLES = """
-SELECT DISTINCT grantee::regrole::text FROM pg_namespace, aclexplode(nspacl)
-WHERE nspname = 'perftrack' AND grantee <> nspowner AND grantee <> 0
+# Agents: who may look into the schema, and has no right on any table, as a reader has.
+_AGENTS = """
+SELECT DISTINCT usage.grantee::regrole::text FROM pg_namespace, aclexplode(nspacl) AS usage
+WHERE nspname = 'perftrack' AND usage.grantee <> nspowner AND usage.grantee <> 0
+  AND NOT EXISTS (
+    SELECT 1 FROM pg_class, aclexplode(relacl) AS rights
+    WHERE relnamespace = pg_namespace.oid AND rights.grantee = usage.grantee)
 """
 
 
@@ -89,7 +93,7 @@ def upgrade(url: str, *, is_new: bool) -> tuple[str | None, str]:
         command.upgrade(config, "head")
         for statement in functions.definitions():
             connection.exec_driver_sql(statement.replace("%", "%%"))
-        for (role,) in connection.exec_driver_sql(_ROLES).fetchall():
+        for (role,) in connection.exec_driver_sql(_AGENTS).fetchall():
             for statement in functions.grants(role):
                 connection.exec_driver_sql(statement)
         if revision is None and has_citus(connection):

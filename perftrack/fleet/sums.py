@@ -6,6 +6,7 @@ sums by hour: of a machine, a unit, or the processes of a name. On Citus all is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -22,10 +23,10 @@ LOOK_AHEAD = timedelta(hours=2)
 _BEGINNING, _END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 # In whole milliseconds, as on the machine.
-_END_MS = "round(date_part('epoch', taken_at) * 1000)"
-_LENGTH_MS = "round(seconds * 1000)"
-SHARE = f"""CASE WHEN {_LENGTH_MS} > 0 THEN greatest(0, least({_END_MS}, %(until_ms)s::float8)
-    - greatest({_END_MS} - {_LENGTH_MS}, %(since_ms)s::float8)) / {_LENGTH_MS} ELSE 1 END"""
+END_MS = "round(date_part('epoch', taken_at) * 1000)"
+LENGTH_MS = "round(seconds * 1000)"
+SHARE = f"""CASE WHEN {LENGTH_MS} > 0 THEN greatest(0, least({END_MS}, %(until_ms)s::float8)
+    - greatest({END_MS} - {LENGTH_MS}, %(since_ms)s::float8)) / {LENGTH_MS} ELSE 1 END"""
 IN_RANGE = """taken_at >= %(since)s AND (taken_at < %(until)s
     OR taken_at < %(ahead)s AND taken_at - make_interval(secs => seconds) < %(until)s)"""
 # Those of an hour as a whole: an interval is of the hour in which it ended.
@@ -51,12 +52,12 @@ def sum_of(kind: str) -> str:
 _SHARED = (
     "(SELECT *, {share} AS share, taken_at < %(until)s AS is_seen FROM perftrack.{table} WHERE {when} AND {whose})"
 )
-_POSSIBLE = "(cpu_ms + coalesce(cpu_steal_ms, 0) + cpu_idle_ms + coalesce(cpu_iowait_ms, 0))"
+POSSIBLE = "(cpu_ms + coalesce(cpu_steal_ms, 0) + cpu_idle_ms + coalesce(cpu_iowait_ms, 0))"
 # By source: the sums of a machine, of its processes and of its groups. {share}, {when}, {whose}: see above.
 SYSTEMS = f"""
 SELECT source_id, boot_id, max(taken_at) FILTER (WHERE is_seen) AS last_seen_at,
   sum(CASE WHEN is_seen THEN samples END)::float8 AS samples,
-  sum(CASE WHEN cpu_ms IS NOT NULL THEN {_POSSIBLE} * share END)::float8 AS cpu_possible_ms,
+  sum(CASE WHEN cpu_ms IS NOT NULL THEN {POSSIBLE} * share END)::float8 AS cpu_possible_ms,
   {_totals("system", without=("samples", "cpu_possible_ms"))}, {_peaks("system")}
 FROM {_SHARED.replace("{table}", "system_sample")} AS sample GROUP BY source_id, boot_id
 """
@@ -150,7 +151,8 @@ ORDER BY {{rank}} DESC NULLS LAST, host, pid LIMIT %(limit)s
 _KEYS = {"name": "name", "command": "command", "user": "username"}
 _ALL_SYSTEMS = f"SELECT array_agg(DISTINCT source_id) AS sources, {sum_of('system')} FROM ({{found}}) AS found"
 # One that was restored is several sources.
-_MACHINES = "SELECT id, concat_ws(' ', role, machine, host) FROM perftrack.source"
+MACHINE = "concat_ws(' ', role, machine, host)"
+_MACHINES = f"SELECT id, {MACHINE} FROM perftrack.source"
 _ALL_PROCESSES = f"SELECT sum(cpu_ms) FROM ({PROCESSES}) AS used"
 
 
@@ -255,11 +257,29 @@ def _parameters(span: TimeRange, sources: list[int] | None, kept_since: datetime
     }
 
 
-def _filled(statement: str) -> str:
-    return statement.replace("{share}", SHARE).replace("{when}", IN_RANGE).replace("{whose}", _OF_SOURCES)
+def top_text(group: FleetGroup, limit: int, whose: str, given: Mapping[str, str]) -> str:
+    """Return the statement of `fleet_top` by CPU as text, of samples alone, for what asks without perftrack.
+
+    *whose*: the condition for what is counted; *given*: SQL in the place of its parameters.
+    """
+    kind = kind_of(group)
+    found = _found(group, has_hours=False, whose=whose)
+    statement = _BY_KEY.format(sums=sum_of(kind), found=found, rank=_RANKED[kind]["cpu"])
+    return as_text(statement, {"name": "NULL", "limit": str(limit), **given})
 
 
-def _found(group: FleetGroup, *, has_hours: bool) -> str:
+def as_text(statement: str, given: Mapping[str, str]) -> str:
+    """Return *statement* with the SQL *given* in the place of its parameters."""
+    for name, sql in given.items():
+        statement = statement.replace(f"%({name})s", sql)
+    return statement.strip()
+
+
+def _filled(statement: str, whose: str = _OF_SOURCES) -> str:
+    return statement.replace("{share}", SHARE).replace("{when}", IN_RANGE).replace("{whose}", whose)
+
+
+def _found(group: FleetGroup, *, has_hours: bool, whose: str = _OF_SOURCES) -> str:
     """Return the statement for the sums by source and key."""
     kind = kind_of(group)
     if group == "host":
@@ -271,7 +291,7 @@ def _found(group: FleetGroup, *, has_hours: bool) -> str:
         hours = f"UNION ALL SELECT source_id, {key} AS key, last_seen_at, {_VALUES[kind]} FROM ("
         hours += f"{_hours(kind, key)}) AS hours"
         statement = _OF_UNITS if group == "unit" else _NAMES.replace("{column}", _KEYS[group])
-    return _filled(statement.replace("{hours}", hours if has_hours else ""))
+    return _filled(statement.replace("{hours}", hours if has_hours else ""), whose)
 
 
 def _rows(centre: Any, statement: str, given: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +14,11 @@ from centres import Centre
 from conftest import Run, cgroup_row, query
 from machine import Machine, process
 from test_condensing import Restless
+from test_dashboard import SQL, Asked
 from test_ship import assert_the_same
 
-from perftrack.fleet import migrating, partitions
+from perftrack.fleet import hours, migrating, partitions, readers
+from perftrack.fleet.connecting import connect
 from perftrack.fleet.ship import ship
 
 psycopg = pytest.importorskip("psycopg")
@@ -135,6 +138,40 @@ def test_answers_and_upkeep_are_as_on_one_server(
     assert [row["cpu_seconds"] for row in answers()["name"]] == [
         pytest.approx(row["cpu_seconds"], abs=0.2) for row in before["name"]
     ]
+
+
+def test_a_reader_asks_what_a_dashboard_does(cluster: Centre, connection: sqlite3.Connection, path: str) -> None:
+    machine = Machine(connection, host="mail1")
+    machine.clock = (datetime.now(UTC) - timedelta(hours=5)).replace(tzinfo=None)
+    for number in range(180):
+        machine.tick(
+            process(1000 * number, name="imapd", rss_bytes=5000),
+            cgroups=[cgroup_row("/a.slice", 3000 * number), cgroup_row("/a.slice/imap.service", 1000 * number)],
+            cpu_user_ms=5000,
+            cpu_idle_ms=70_000,
+            disk_write_bytes=7000,
+            net_sent_bytes=300,
+            extra={"mem_total_bytes": 1 << 30, "mem_used_bytes": 1 << 20, "load_1min": 1.5},
+        )
+    ship(path, cluster.url())
+    with closing(connect(cluster.url("owner"), "test")) as owner:
+        hours.close_hours(owner, datetime.now(UTC))
+    readers.add(cluster.url("owner"), "eyes")
+    with migrating.owner(cluster.url("owner")) as opened:  # of partitions to come too
+        partitions.make_partitions(opened, datetime.now(UTC).date() + timedelta(days=40))
+    now = datetime.now(UTC)
+    asked = Asked(now - timedelta(hours=5), now, 300, ("mail1",))
+    answers = {title: cluster.query(asked.sql(sql), "eyes") for title, sql in SQL.items()}
+    assert [title for title, rows in answers.items() if not rows] == []
+    for title, sql in SQL.items():
+        assert len(cluster.query(asked._replace(hosts=None).sql(sql), "eyes")) >= len(answers[title])
+    for what, name, used in (("process", "imapd", 1000), ("unit", "a.slice", 2000), ("unit", "imap.service", 1000)):
+        ms = sum(cpu * 3000 for _, its, cpu in answers[f"CPU by {what}"] if its == name)
+        assert ms == pytest.approx(179 * used, rel=0.02)  # the points at the ends are not whole
+        assert next(row[2] for row in answers[f"Most CPU by {what}"] if row[0] == name) == 179 * used / 1000
+    for table in ("process_sample", "boot", "process_hour"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            cluster.query(f"DELETE FROM perftrack.{table} RETURNING source_id", "eyes")
 
 
 def assert_same_rows(cluster: Centre, connection: sqlite3.Connection, host: str) -> None:
