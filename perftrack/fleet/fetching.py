@@ -103,7 +103,6 @@ def fetched(
                 database.executescript("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; BEGIN")
                 _Fetch(centre, database, boots, since, until).all(progress)
                 database.execute("COMMIT")
-                database.execute("ANALYZE")
         yield path
 
 
