@@ -12,7 +12,7 @@ from perftrack.cli import fleet_answers
 from perftrack.cli.cron_line import say
 from perftrack.cli.fleet_answers import Url
 from perftrack.cli.show import count, line, span, table
-from perftrack.errors import PerftrackError, UsageError
+from perftrack.errors import BusyError, PerftrackError, UsageError
 from perftrack.settings import days_of, is_age, load
 from perftrack.timerange import parse_duration
 
@@ -79,24 +79,27 @@ def upkeep(
 
     from contextlib import closing
 
-    from perftrack.fleet.connecting import connect, explained
+    from perftrack.fleet.connecting import UPKEEP_LOCK, address, connect, explained
     from perftrack.fleet.hours import close_hours
     from perftrack.fleet.migrating import owner
     from perftrack.fleet.partitions import drop_partitions, make_columnar, make_partitions
 
     now = datetime.now(UTC)
     today = now.date()
-    with owner(url) as connection:
-        made = make_partitions(connection, today)
-    with explained(url), closing(connect(url, "perftrack fleet upkeep")) as centre:
-        hours = close_hours(centre, now)
     gone = columnar = 0
-    if days is not None:
+    with explained(url), closing(connect(url, "perftrack fleet upkeep")) as centre:
+        ((is_alone,),) = centre.execute(UPKEEP_LOCK).fetchall()  # until the connection ends
+        if not is_alone:
+            raise BusyError(f"{address(url)}: another `perftrack fleet upkeep` is under way; try again later")
         with owner(url) as connection:
-            gone = drop_partitions(connection, today - timedelta(days=days))
-    if columnar_days is not None:
-        with owner(url) as connection:
-            columnar = make_columnar(connection, today - timedelta(days=columnar_days))
+            made = make_partitions(connection, today)
+        hours = close_hours(centre, now)
+        if days is not None:
+            with owner(url) as connection:
+                gone = drop_partitions(connection, today - timedelta(days=days))
+        if columnar_days is not None:
+            with owner(url) as connection:
+                columnar = make_columnar(connection, today - timedelta(days=columnar_days))
     done = f"{count(made, 'partition')} made, {count(hours, 'hour')} added up, {count(gone, 'partition')} removed"
     say(f"{done}, {count(columnar, 'partition')} compressed" if columnar else done)
 

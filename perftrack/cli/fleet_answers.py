@@ -128,7 +128,7 @@ def top(
         str | None,
         typer.Option(metavar="TEXT", help="Only what has TEXT in its name.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many to show.")] = 15,
+    limit: Annotated[int, typer.Option("-n", min=1, max=10**9, metavar="N", help="How many to show.")] = 15,
     output: Annotated[of_machine.Format, typer.Option("--format", help="For people, or for programs.")] = "table",
     spreadsheet_safe: options.SpreadsheetSafe = False,
     host: Machines = None,
@@ -187,12 +187,13 @@ def _document(row: dict[str, Any], group: str) -> dict[str, Any]:
     if group == "host":
         del who["machines"]
     figures: dict[str, Any] = {"cpu_seconds": show.seconds(row["cpu_ms"])}
-    if row.get("cpu_possible_ms"):
-        figures["cpu_percent_mean"] = round(100 * row["cpu_ms"] / row["cpu_possible_ms"], 2)
+    if "cpu_possible_ms" in row:
+        possible = row["cpu_possible_ms"]
+        figures["cpu_percent_mean"] = round(100 * row["cpu_ms"] / possible, 2) if possible else None
     for field, value in row.items():
         if field not in _OTHER:
             figures[field] = round(value) if isinstance(value, float) and field.endswith("_bytes") else value
-    figures |= {field: show.iso(row[field]) for field in ("last_seen_at", "started_at") if row.get(field)}
+    figures |= {field: show.iso(row[field]) for field in ("last_seen_at", "started_at") if field in row}
     return who | figures
 
 
@@ -243,7 +244,7 @@ def _print(
         print(f"nothing in this range, of {machines}")
     print()
     if found.hours_until is not None:
-        show.line(f"until {show.local(found.hours_until)} of sums by hour", wide=wide)
+        show.line(f"until {show.local(found.hours_until)} of sums by hour: whole hours", wide=wide)
     text = f"{machines}: all CPUs worked {show.span(described['system_cpu_seconds'] or 0)}"
     if found.recorded_cpu_ms is not None:
         text += f", recorded processes themselves {show.span(found.recorded_cpu_ms / 1000)} of it"

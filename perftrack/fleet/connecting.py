@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 # Two at once would make the same tables or change the same rights; the number is any that nobody else takes.
 OWNERS_LOCK = "SELECT pg_advisory_xact_lock(7810770102)"
+# Two at once would add up the same hours; until the connection ends.
+UPKEEP_LOCK = "SELECT pg_try_advisory_lock(7810770103)"
 _SECRETS = ("password", "sslpassword")
 # A server that is gone is noticed within a minute, also in the middle of a statement; seconds, but the last: ms.
 _PATIENCE = {
@@ -31,8 +33,8 @@ _PATIENCE = {
 }
 # And the server notices an agent that is gone, which holds a lock.
 _SESSION = (
-    "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10min'; SET tcp_keepalives_idle = 60;"
-    " SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+    "SET TimeZone = 'UTC'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10min';"
+    " SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
 # Why a server does not let somebody in, which does not pass by itself. libpq tells no code, and a server of another
 # language none of these: that is as one that is away, which a loop tries again.

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from sqlalchemy import DateTime, Table
 from perftrack.errors import PerftrackError
 from perftrack.fleet.centre import CGROUP_SAMPLE, PROCESS_SAMPLE, SYSTEM_SAMPLE
 from perftrack.fleet.connecting import address, connect, explained
+from perftrack.fleet.machines import named
 from perftrack.fleet.rebuilding import STATEMENTS, brought
 from perftrack.reading.parts import LOOK_AHEAD
 from perftrack.reading.queries import TimeRange
@@ -24,7 +24,6 @@ from perftrack.storage import schema
 ROWS_AT_ONCE = 5000
 # What was held, and what is usual, is looked for so long before a range; what processes had used, so long.
 LOOK_BACK, LOOK_BACK_OF_PROCESSES = timedelta(days=1), timedelta(hours=1)
-_LISTED = 10
 _NONE = (0, 0)  # a row that refers to nothing
 # What has ids of its own here, by the name of the key.
 _KEYS = {
@@ -37,26 +36,34 @@ _KEYS = {
 _BEGINNING, _END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 _BOOTS = """
-SELECT boot.source_id, boot.boot_id, boot.host, boot.key, {booted_at}, source.machine, source.role
-FROM perftrack.boot JOIN perftrack.source ON source.id = boot.source_id ORDER BY boot.source_id, boot.boot_id
+SELECT source_id, boot_id, host, key, {booted_at} FROM perftrack.boot WHERE source_id = ANY(%(sources)s)
+ORDER BY source_id, boot_id
 """
 _ENDS = """
 SELECT source_id, min(sample_id), max(sample_id) FROM perftrack.system_sample
 WHERE source_id = ANY(%(sources)s) AND taken_at >= %(since)s AND taken_at < %(until)s
 GROUP BY source_id ORDER BY source_id
 """
-_HELD = """
-SELECT count(*) FILTER (WHERE taken_at >= %(since)s AND taken_at < %(until)s), min(taken_at), max(taken_at)
-FROM perftrack.system_sample WHERE source_id = ANY(%(sources)s)
+_IS_HELD = """
+SELECT EXISTS (SELECT 1 FROM perftrack.system_sample
+  WHERE source_id = ANY(%(sources)s) AND taken_at >= %(since)s AND taken_at < %(until)s)
 """
+_HELD = "SELECT min(taken_at), max(taken_at) FROM perftrack.system_sample WHERE source_id = ANY(%(sources)s)"
 # Those that end after the range belong to it as far as they began in it.
 _IN_RANGE = """
 WHERE source_id = ANY(%(sources)s) AND taken_at >= %(since)s
   AND (taken_at < %(until)s OR taken_at < %(ahead)s AND taken_at - make_interval(secs => seconds) < %(until)s)
 """
-_PROCESSES = """
+_PROCESSES = f"""
 FROM perftrack.process
-WHERE source_id = ANY(%(sources)s) AND (started_at IS NULL OR started_at < %(ahead)s) ORDER BY source_id, process_id
+WHERE source_id = ANY(%(sources)s) AND EXISTS (
+  SELECT 1 FROM (SELECT source_id, process_id FROM perftrack.process_sample {_IN_RANGE}) AS sample
+  WHERE (sample.source_id, sample.process_id) = (process.source_id, process.process_id))
+ORDER BY source_id, process_id
+"""
+# All of these PIDs: only some are parents.
+_PARENTS = """
+FROM perftrack.process WHERE source_id = ANY(%(sources)s) AND pid = ANY(%(pids)s) ORDER BY source_id, process_id
 """
 _OF_SOURCES = "WHERE source_id = ANY(%(sources)s) ORDER BY source_id, {key}"
 _LAST_ROWS = """
@@ -73,8 +80,6 @@ class _Boot(NamedTuple):
     host: str
     key: str | None
     booted_at: str | None
-    machine: str | None
-    role: str
 
 
 @contextmanager
@@ -89,15 +94,22 @@ def fetched(
     """
     with TemporaryDirectory(prefix="perftrack-") as folder:
         path = os.path.join(folder, "perftrack.db")
-        with explained(url), closing(connect(url, "perftrack fleet")) as centre, centre.transaction():
+        with (
+            _explained(folder),
+            explained(url),
+            closing(connect(url, "perftrack fleet")) as centre,
+            centre.transaction(),
+        ):
             centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             boots = _boots(centre, url, pattern)
             since, until = span.since or _BEGINNING, span.until or _END
             times = {"since": since, "until": until, "sources": sorted({boot.source_id for boot in boots})}
-            ((samples, first, last),) = centre.execute(_HELD, times).fetchall()
-            if not samples:
-                held = f"it has some from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC" if first else "nor any"
-                raise PerftrackError(f"{address(url)} has no sample of that range and of these machines; {held}")
+            if not centre.execute(_IS_HELD, times).fetchall()[0][0]:
+                ((first, last),) = centre.execute(_HELD, times).fetchall()
+                held = f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC" if first else "of no time"
+                raise PerftrackError(
+                    f"{address(url)} has no sample of that range and of these machines; it has some {held}"
+                )
             schema.upgrade(path)
             with closing(sqlite3.connect(path, isolation_level=None)) as database:
                 database.executescript("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; BEGIN")
@@ -106,21 +118,26 @@ def fetched(
         yield path
 
 
+@contextmanager
+def _explained(folder: str) -> Generator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise PerftrackError(
+            f"the range cannot be brought to {folder}: {error}; it takes some 400 bytes a row, TMPDIR says where"
+        ) from None
+
+
 def _boots(centre: Any, url: str, pattern: str | None) -> list[_Boot]:
-    """Return the boots of the machines that *pattern* matches; machines of one name are told apart by their roles."""
-    found = [_Boot(*row) for row in centre.execute(_BOOTS.format(booted_at=_instant("boot.booted_at")))]
-    machines: dict[str, set[str]] = {}
-    for boot in found:
-        machines.setdefault(boot.host, set()).add(f"{boot.machine} {boot.role}")
-    named = [
-        boot._replace(host=f"{boot.host} ({boot.role})") if len(machines[boot.host]) > 1 else boot for boot in found
+    """Return the boots of the machines that *pattern* matches, by the names that `named` tells."""
+    machines = named(centre, url, pattern)
+    rows = centre.execute(_BOOTS.format(booted_at=_instant("booted_at")), {"sources": machines.sources}).fetchall()
+    boots = [_Boot(*row) for row in rows]
+    return [
+        boot._replace(host=machines.shown[boot.source_id, boot.host])
+        for boot in boots
+        if (boot.source_id, boot.host) in machines.chosen
     ]
-    chosen = [boot for boot in named if pattern is None or fnmatchcase(boot.host, pattern)]
-    if not chosen:
-        hosts = sorted({boot.host for boot in named})
-        listed = ", ".join(hosts[:_LISTED]) + (f" and {len(hosts) - _LISTED} more" if len(hosts) > _LISTED else "")
-        raise PerftrackError(f"no machine of {address(url)} is called {pattern}; it has {listed or 'none'}")
-    return chosen
 
 
 def _instant(column: str, zone: str = " AT TIME ZONE 'UTC'") -> str:
@@ -189,7 +206,7 @@ class _Fetch:
     def _rows(self, sql: str, times: dict[str, Any] | None = None) -> Iterator[tuple[Any, ...]]:
         with self._centre.cursor(name="fetch") as cursor:
             cursor.itersize = ROWS_AT_ONCE
-            cursor.execute(sql, {**(times or self._times), "sources": self._sources})
+            cursor.execute(sql, {**self._times, **(times or {}), "sources": self._sources})
             yield from cursor
 
     def _bring_boots(self) -> None:
@@ -247,19 +264,29 @@ class _Fetch:
             self._database.execute("SELECT boot_id || ' ' || unit, min(id) FROM cgroup GROUP BY boot_id, unit")
         )
 
-        def rows() -> Iterator[tuple[Any, ...]]:
-            sql = f"SELECT source_id, process_id, boot_id, unit, {shown} {_PROCESSES}"
-            for source_id, own, boot_id, unit, *values in self._rows(sql):
+        wanted: set[tuple[int, int]] = set()  # boots here and PIDs of parents
+        looked_for: set[tuple[int, int]] = set()
+
+        def rows(what: str, times: dict[str, Any], *, are_parents: bool = False) -> Iterator[tuple[Any, ...]]:
+            sql = f"SELECT source_id, process_id, boot_id, unit, {shown} {what}"
+            for source_id, own, boot_id, unit, *values in self._rows(sql, times):
                 boot = self._ids["boot"].get((source_id, boot_id))
-                if boot is None:
+                pid, started_ticks, name, _, ppid, *_ = values
+                if boot is None or (are_parents and (boot, pid) not in looked_for):
                     continue
-                identity = (boot, *values[:3])
+                identity = (boot, pid, started_ticks, name)
                 is_new = identity not in known
                 ids[source_id, own] = known.setdefault(identity, len(known) + 1)
                 if is_new:
+                    wanted.add((boot, ppid))
                     yield (known[identity], boot, units.get(f"{boot} {unit}"), *values)
 
-        self._insert("process", ("id", "boot_id", "cgroup_id", *columns), rows())
+        names = ("id", "boot_id", "cgroup_id", *columns)
+        self._insert("process", names, rows(_PROCESSES, self._times_of_processes))
+        while parents := {each for each in wanted if each[1]} - looked_for:
+            looked_for |= parents
+            pids = {"pids": sorted({pid for _, pid in parents})}
+            self._insert("process", names, rows(_PARENTS, pids, are_parents=True))
 
     def _bring_samples(
         self, table: Table, times: dict[str, Any], progress: Callable[[int, int], None] = lambda done, total: None

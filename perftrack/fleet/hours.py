@@ -18,12 +18,8 @@ GRACE = timedelta(minutes=20)
 # So many machines are added up in a transaction: theirs wait so long with a ship.
 SOURCES_AT_ONCE = 500
 
-_CLOSED = """
-SELECT hour, source_id FROM perftrack.open_hour WHERE hour <= %(limit)s ORDER BY hour, source_id
-"""
-_TAKEN = """
-DELETE FROM perftrack.open_hour WHERE hour = %(since)s AND source_id = ANY(%(sources)s)
-"""
+_CLOSED = "SELECT hour, source_id FROM perftrack.open_hour WHERE hour <= %(limit)s ORDER BY hour, source_id"
+_TAKEN = "DELETE FROM perftrack.open_hour WHERE hour = %(since)s AND source_id = ANY(%(sources)s) RETURNING source_id"
 _KEYS = {"system": ("boot_id",), "process": ("name", "unit"), "unit": ("unit",)}
 _NAMED = f"""
 SELECT used.source_id, process.name, coalesce(process.unit, '') AS unit, {sums.sum_of("process")}
@@ -56,17 +52,20 @@ SELECT %(since)s, {columns} FROM ({found}) AS found"""
 def close_hours(centre: Any, now: datetime) -> int:
     """Add up the hours that ended before *now* and of which samples came; return how many, of all sources.
 
-    *centre*: a connection of the owner, outside of a transaction. Raises: psycopg.Error.
+    *centre*: a connection of the owner, who holds the lock of upkeep. Raises: psycopg.Error.
     """
     limit = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
     if now - limit < timedelta(hours=1) + GRACE:
         limit -= timedelta(hours=1)
-    kept = centre.execute("SELECT max(since) FROM perftrack.kept").fetchone()
-    kept_since = kept[0] if kept is not None else None
+    return close_hours_until(centre, limit)
+
+
+def close_hours_until(centre: Any, limit: datetime) -> int:
+    """Add up the hours that began at *limit* or before it, of which samples came; return how many."""
+    ((kept_since,),) = centre.execute("SELECT max(since) FROM perftrack.kept").fetchall()
     closed = centre.execute(_CLOSED, {"limit": limit}).fetchall()
     for hour, of_hour in groupby(closed, lambda row: row[0]):
-        sources = [source_id for _, source_id in of_hour]
-        remaining = iter(sources)
+        remaining = (source_id for _, source_id in of_hour)
         while some := list(islice(remaining, SOURCES_AT_ONCE)):
             _close(centre, hour, some, is_gone=kept_since is not None and hour < kept_since)
     return len(closed)
@@ -74,10 +73,10 @@ def close_hours(centre: Any, now: datetime) -> int:
 
 def _close(centre: Any, hour: datetime, sources: list[int], *, is_gone: bool) -> None:
     """Add up *hour* of *sources*. *is_gone*: its samples are not kept any more, and those that came late are not."""
-    given = {"since": hour, "until": hour + timedelta(hours=1), "sources": sources}
+    given = {"since": hour, "until": hour + timedelta(hours=1), "sources": sources, "others": []}
     with centre.transaction():
         # first: what comes from now on waits, and notes the hour again
-        centre.execute(_TAKEN, given)
+        given["sources"] = [source_id for (source_id,) in centre.execute(_TAKEN, given).fetchall()]
         for kind, table in HOURS.items():
             if not is_gone:
                 centre.execute(

@@ -1,12 +1,14 @@
-"""What the centre knows of its machines: who shipped, when, and whose clock is wrong. psycopg alone."""
+"""What the centre knows of its machines: their names, who shipped, when, and whose clock is wrong. psycopg alone."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
 
-from perftrack.fleet.connecting import connect, explained
+from perftrack.errors import PerftrackError
+from perftrack.fleet.connecting import address, connect, explained
 
 # Of the sources of one database, which it has where it was restored, the one that shipped last.
 NEWEST = """
@@ -15,7 +17,7 @@ SELECT host, role, machine, version, position, taken_at, seen_at,
   skew_seconds, uuid::text
 FROM (
   SELECT *, row_number() OVER (
-    PARTITION BY coalesce(machine, uuid::text), host ORDER BY seen_at DESC NULLS LAST) AS place
+    PARTITION BY role, coalesce(machine, uuid::text), host ORDER BY seen_at DESC NULLS LAST) AS place
   FROM perftrack.source) AS ranked
 WHERE place = 1
 """
@@ -48,3 +50,55 @@ def machines(url: str, silent_after: timedelta) -> list[MachineSeen]:
     """
     with explained(url), closing(connect(url, "perftrack fleet status")) as connection:
         return [MachineSeen(*row) for row in connection.execute(_MACHINES, (silent_after,))]
+
+
+_LISTED = 10
+_HOSTS = """
+SELECT DISTINCT boot.source_id, boot.host, source.role
+FROM perftrack.boot JOIN perftrack.source ON source.id = boot.source_id
+"""
+
+
+class Named(NamedTuple):
+    """Machines by their names. *shown*: the name of each source and host; what two roles call so has its role in it.
+
+    *chosen*: those that were asked for.
+    """
+
+    shown: dict[tuple[int, str], str]
+    chosen: set[tuple[int, str]]
+
+    @property
+    def names(self) -> list[str]:
+        return sorted({self.shown[each] for each in self.chosen})
+
+    @property
+    def sources(self) -> list[int]:
+        return sorted({source_id for source_id, _ in self.chosen})
+
+
+def named(centre: Any, url: str, pattern: str | None) -> Named:
+    """Return the machines that *pattern* matches, with or without the role, * and ? standing for any characters.
+
+    None: all. Raises: PerftrackError where there is none.
+    """
+    found = centre.execute(_HOSTS).fetchall()
+    roles: dict[str, set[str]] = {}
+    for _, host, role in found:
+        roles.setdefault(host, set()).add(role)
+    shown = {
+        (source_id, host): f"{host} ({role})" if len(roles[host]) > 1 else host for source_id, host, role in found
+    }
+    if not shown:
+        raise PerftrackError("no machine has shipped yet")
+    plain = None if pattern is None else pattern.replace("[", "[[]")
+    chosen = {
+        each
+        for each, name in shown.items()
+        if plain is None or fnmatchcase(name, plain) or fnmatchcase(each[1], plain)
+    }
+    if not chosen:
+        names = sorted(set(shown.values()))
+        listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+        raise PerftrackError(f"no machine of {address(url)} is called {pattern}; it has {listed}")
+    return Named(shown, chosen)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection, Table, text
 
-from perftrack.errors import BusyError
 from perftrack.fleet.centre import CGROUP_SAMPLE, PROCESS_SAMPLE, SAMPLES, SCHEMA
+from perftrack.fleet.hours import close_hours_until
 
 DAYS_BEFORE, DAYS_AHEAD = 2, 7
 _PARTITIONS = """
@@ -19,8 +19,10 @@ _KEEP = f"""
 WITH gone AS (DELETE FROM {SCHEMA}.kept RETURNING since)
 INSERT INTO {SCHEMA}.kept (since) SELECT greatest(:since, (SELECT max(since) FROM gone))
 """
-_IS_OPEN = f"SELECT EXISTS (SELECT 1 FROM {SCHEMA}.open_hour WHERE hour < :since)"
-# What belongs to samples that are never written to again.
+_ORPHANS = """
+DELETE FROM perftrack.{name} AS own WHERE NOT EXISTS (SELECT 1 FROM perftrack.system_sample AS sample
+  WHERE (sample.source_id, sample.boot_id) = (own.source_id, own.boot_id))
+"""
 _ROWS = """
 SELECT child.relname
 FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid JOIN pg_am ON pg_am.oid = child.relam
@@ -79,22 +81,30 @@ def _index_by_time(connection: Connection, name: str) -> None:
 
 
 def drop_partitions(connection: Connection, before: date) -> int:
-    """Remove the samples of the days before *before*, whose sums by hour are there; return how many partitions.
+    """Remove the samples of the days before *before* when their hours are added up; return how many partitions went.
 
-    Raises: BusyError where samples of them have come that are not added up yet.
+    Ships wait meanwhile, so that nothing comes between. What no sample is of any more goes with them: processes, with
+    their command lines, and groups of boots that are over.
     """
     gone = 0
-    since = f"{before} 00:00:00+00"
-    for table in _partitioned(connection):
+    since = datetime(before.year, before.month, before.day, tzinfo=UTC)
+    for table in SAMPLES:
+        connection.exec_driver_sql(f"LOCK TABLE {SCHEMA}.{table.name} IN SHARE ROW EXCLUSIVE MODE")
+    close_hours_until(connection.connection.driver_connection, since - timedelta(hours=1))
+    partitioned = _partitioned(connection)
+    for table in SAMPLES:
         parent = f"{SCHEMA}.{table.name}"
+        if table not in partitioned:
+            connection.execute(text(f"DELETE FROM {parent} WHERE taken_at < :since"), {"since": since})
+            continue
         limit = f"{table.name}_{before:%Y%m%d}"
         for (name,) in connection.execute(text(_PARTITIONS), {"parent": parent}).fetchall():
             if is_of_a_day(name) and name < limit:
                 connection.exec_driver_sql(f"DROP TABLE {SCHEMA}.{name}")
                 gone += 1
-        connection.exec_driver_sql(f"DELETE FROM {parent}_default WHERE taken_at < '{since}'")
-    if connection.execute(text(_IS_OPEN), {"since": since}).scalar():
-        raise BusyError("samples of a day that is to go came just now: nothing was removed, try again")
+        connection.execute(text(f"DELETE FROM {parent}_default WHERE taken_at < :since"), {"since": since})
+    for name in ("process", "cgroup"):
+        connection.execute(text(_ORPHANS.format(name=name)))
     connection.execute(text(_KEEP), {"since": since})
     return gone
 
@@ -102,7 +112,8 @@ def drop_partitions(connection: Connection, before: date) -> int:
 def make_columnar(connection: Connection, before: date) -> int:
     """Turn the rows of the days before *before* into columns, which Citus compresses; return how many partitions.
 
-    Only where the database has that. Samples of such a day may still come, but none that is there can change.
+    Only where the database has that. Samples of such a day may still come; where one changes what is there, `take`
+    makes it a day of rows again.
     """
     if not connection.exec_driver_sql("SELECT count(*) FROM pg_am WHERE amname = 'columnar'").scalar():
         return 0

@@ -6,15 +6,16 @@ sums by hour: of a machine, a unit, or the processes of a name. On Citus all is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
-from perftrack.errors import PerftrackError
+from perftrack.errors import PerftrackError, UsageError
 from perftrack.fleet.centre import PEAKS, TOTALS
-from perftrack.fleet.connecting import address, connect, explained
+from perftrack.fleet.connecting import connect, explained
+from perftrack.fleet.machines import Named, named
 from perftrack.reading.queries import TimeRange
 
 FleetGroup = Literal["host", "unit", "name", "command", "user", "process"]
@@ -32,6 +33,11 @@ IN_RANGE = """taken_at >= %(since)s AND (taken_at < %(until)s
 # Those of an hour as a whole: an interval is of the hour in which it ended.
 ALL, IN_HOUR = "1.0::float8", "taken_at >= %(since)s AND taken_at < %(until)s"
 _OF_SOURCES = "(%(sources)s::bigint[] IS NULL OR source_id = ANY(%(sources)s::bigint[]))"
+
+# What a machine is called; and not what a chosen source was called at another time. Of hours of processes and units
+# that is not known.
+_NAME = "coalesce(%(shared)s::jsonb ->> (boot.source_id || ' ' || boot.host), boot.host)"
+_NOT_OTHERS = "{0}.source_id || ' ' || {0}.boot_id <> ALL (%(others)s::text[])"
 
 
 def _totals(kind: str, *, without: tuple[str, ...] = ()) -> str:
@@ -88,10 +94,12 @@ FROM (
     LEFT JOIN perftrack.cgroup AS parent
       ON (parent.source_id, parent.cgroup_id) = (cgroup.source_id, cgroup.parent_id)
     CROSS JOIN (VALUES (1), (-1)) AS side (sign)
-  WHERE cgroup.unit IS DISTINCT FROM parent.unit AND (sign = 1 OR parent.unit IS NOT NULL)) AS both_sides
+  WHERE cgroup.unit IS DISTINCT FROM parent.unit AND (sign = 1 OR parent.unit IS NOT NULL)
+    AND {_NOT_OTHERS.format("cgroup")}) AS both_sides
 GROUP BY source_id, unit
 """
-_OF_HOUR = "hour >= %(since)s AND hour < %(until)s AND hour < %(kept_since)s"
+# Whole hours: one in which the range begins is in it.
+_OF_HOUR = "hour >= date_trunc('hour', %(since)s::timestamptz, 'UTC') AND hour < %(until)s AND hour < %(kept_since)s"
 
 
 def _hours(kind: str, *keys: str) -> str:
@@ -104,15 +112,17 @@ def _hours(kind: str, *keys: str) -> str:
 _VALUES = {kind: ", ".join([*TOTALS[kind], *PEAKS[kind]]) for kind in TOTALS}
 # By source and key, from samples and where there are none any more from hours: {hours} is that, or nothing.
 _HOSTS = f"""
-SELECT used.source_id, boot.host AS key, last_seen_at, {_VALUES["system"]}
+SELECT used.source_id, {_NAME} AS key, last_seen_at, {_VALUES["system"]}
 FROM (SELECT source_id, boot_id, last_seen_at, {_VALUES["system"]} FROM ({SYSTEMS}) AS sums
   {{hours}}) AS used JOIN perftrack.boot AS boot ON (boot.source_id, boot.boot_id) = (used.source_id, used.boot_id)
+WHERE {_NOT_OTHERS.format("boot")}
 """
 _NAMES = f"""
 SELECT used.source_id, process.{{column}} AS key, last_seen_at, {_VALUES["process"]}
 FROM ({PROCESSES}) AS used
   JOIN perftrack.process AS process
     ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
+WHERE {_NOT_OTHERS.format("process")}
 {{hours}}
 """
 _OF_UNITS = f"SELECT source_id, unit AS key, last_seen_at, {_VALUES['unit']} FROM ({UNITS}) AS units {{hours}}"
@@ -139,13 +149,13 @@ SELECT * FROM (
 ORDER BY {rank} DESC NULLS LAST, key LIMIT %(limit)s
 """
 _SINGLE = f"""
-SELECT boot.host, process.pid, process.name, process.username, process.unit, process.command, process.started_at,
-  used.last_seen_at, {_VALUES["process"]}
+SELECT {_NAME} AS host, process.pid, process.name, process.username, process.unit, process.command,
+  process.started_at, used.last_seen_at, {_VALUES["process"]}
 FROM ({PROCESSES}) AS used
   JOIN perftrack.process AS process
     ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
   JOIN perftrack.boot AS boot ON (boot.source_id, boot.boot_id) = (process.source_id, process.boot_id)
-WHERE %(name)s::text IS NULL OR position(%(name)s::text IN process.name) > 0
+WHERE (%(name)s::text IS NULL OR position(%(name)s::text IN process.name) > 0) AND {_NOT_OTHERS.format("process")}
 ORDER BY {{rank}} DESC NULLS LAST, host, pid LIMIT %(limit)s
 """
 _KEYS = {"name": "name", "command": "command", "user": "username"}
@@ -153,7 +163,13 @@ _ALL_SYSTEMS = f"SELECT array_agg(DISTINCT source_id) AS sources, {sum_of('syste
 # One that was restored is several sources.
 MACHINE = "concat_ws(' ', role, machine, host)"
 _MACHINES = f"SELECT id, {MACHINE} FROM perftrack.source"
-_ALL_PROCESSES = f"SELECT sum(cpu_ms) FROM ({PROCESSES}) AS used"
+_ALL_PROCESSES = f"""
+SELECT sum(cpu_ms) FROM ({PROCESSES}) AS used
+  JOIN perftrack.process AS process
+    ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
+WHERE {_NOT_OTHERS.format("process")}
+"""
+_BOOTS = "SELECT source_id, boot_id, host FROM perftrack.boot WHERE source_id = ANY(%(sources)s)"
 
 
 class FleetTop(NamedTuple):
@@ -194,16 +210,10 @@ def held(url: str, pattern: str | None) -> Held:
         return _held(centre, url, pattern)[0]
 
 
-def _held(centre: Any, url: str, pattern: str | None) -> tuple[Held, list[int]]:
-    """Return the same, and the sources."""
-    found = centre.execute("SELECT DISTINCT source_id, host FROM perftrack.boot").fetchall()
-    chosen = [(source, host) for source, host in found if pattern is None or fnmatchcase(host, pattern)]
-    if not chosen:
-        raise PerftrackError(
-            f"no machine of {address(url)} is called {pattern}" if found else "no machine has shipped yet"
-        )
+def _held(centre: Any, url: str, pattern: str | None) -> tuple[Held, Named]:
+    found = named(centre, url, pattern)
     ((kept_since,),) = centre.execute("SELECT max(since) FROM perftrack.kept").fetchall()
-    return Held(sorted({host for _, host in chosen}), kept_since), sorted({source for source, _ in chosen})
+    return Held(found.names, kept_since), found
 
 
 def fleet_top(
@@ -216,9 +226,9 @@ def fleet_top(
     with explained(url), closing(connect(url, "perftrack fleet")) as centre, centre.transaction():
         centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         centre.execute("SET LOCAL jit = off")  # compiling takes longer than an hour's sums
-        there, sources = _held(centre, url, pattern)
+        there, found_machines = _held(centre, url, pattern)
         has_hours = there.is_of_hours(span.since)
-        given = _parameters(span, None if pattern is None else sources, there.kept_since)
+        given = _parameters(span, there.kept_since) | _whose(centre, found_machines, pattern)
         given |= {"name": name, "limit": limit}
         kind = kind_of(group)
         if has_hours and group not in {"host", "unit", "name"}:
@@ -226,7 +236,9 @@ def fleet_top(
                 f"before {there.kept_since:%Y-%m-%d} the centre has sums by hour: --group host, unit or name, or a "
                 "later --since"
             )
-        rank = _RANKED[kind].get(by, _RANKED[kind]["cpu"])
+        if by not in _RANKED[kind]:
+            raise UsageError(f"--group {group} has no --by {by}: {', '.join(_RANKED[kind])}")
+        rank = _RANKED[kind][by]
         if group == "process":
             statement = _filled(_SINGLE).replace("{rank}", rank)
         else:
@@ -244,7 +256,21 @@ def fleet_top(
         return FleetTop(rows, system, recorded, there.kept_since if has_hours else None)
 
 
-def _parameters(span: TimeRange, sources: list[int] | None, kept_since: datetime | None) -> dict[str, Any]:
+def _whose(centre: Any, machines: Named, pattern: str | None) -> dict[str, Any]:
+    """Return the parameters that say whose rows count, and how machines are called that share a name."""
+    if pattern is None:
+        sources, others = None, []
+    else:
+        sources = machines.sources
+        boots = centre.execute(_BOOTS, {"sources": sources}).fetchall()
+        others = [
+            f"{source_id} {boot_id}" for source_id, boot_id, host in boots if (source_id, host) not in machines.chosen
+        ]
+    shared = {f"{source} {host}": name for (source, host), name in machines.shown.items() if name != host}
+    return {"sources": sources, "others": others, "shared": json.dumps(shared)}
+
+
+def _parameters(span: TimeRange, kept_since: datetime | None) -> dict[str, Any]:
     since, until = span.since or _BEGINNING, span.until or _END
     return {
         "since": since,
@@ -252,7 +278,6 @@ def _parameters(span: TimeRange, sources: list[int] | None, kept_since: datetime
         "ahead": min(until, _END - LOOK_AHEAD) + LOOK_AHEAD,
         "since_ms": round(since.timestamp() * 1000),
         "until_ms": round(until.timestamp() * 1000),
-        "sources": sources,
         "kept_since": kept_since,
     }
 
@@ -265,7 +290,8 @@ def top_text(group: FleetGroup, limit: int, whose: str, given: Mapping[str, str]
     kind = kind_of(group)
     found = _found(group, has_hours=False, whose=whose)
     statement = _BY_KEY.format(sums=sum_of(kind), found=found, rank=_RANKED[kind]["cpu"])
-    return as_text(statement, {"name": "NULL", "limit": str(limit), **given})
+    nobody = {"name": "NULL", "limit": str(limit), "others": "'{}'", "shared": "'{}'"}
+    return as_text(statement, nobody | dict(given))
 
 
 def as_text(statement: str, given: Mapping[str, str]) -> str:

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from centres import Centre
-from conftest import Run, query, seeds
+from conftest import Run, cgroup_row, query, seeds
+from machine import Machine, process
 from test_condensing import Restless, condense_all
 
+from perftrack.fleet.machines import machines as machines_seen
 from perftrack.fleet.ship import ship
 from perftrack.fleet.sums import fleet_top
 from perftrack.reading.export import export
@@ -263,6 +265,66 @@ def test_a_restored_machine_is_one_and_two_of_one_name_are_two(
     go_on(str(tmp_path / "other.db"), 4, "web2")
     own = fleet.centre.query("SELECT count(*) FROM perftrack.system_sample")[0] - in_all
     assert machines() == {"web1 (web1)": in_all, "web1 (web2)": own}
+    for host, count in (("web1", in_all + own), ("web1 (web2)", own), ("web1 (*", in_all + own)):
+        options = ("--since", "2026-11-20", "--until", "2027-01-01", "--format", "json", "--host", host)
+        found = json.loads(perftrack("fleet", "top", url, *options).stdout)
+        assert sum(row["samples"] for row in found["rows"]) == count
+        assert {row["host"] for row in found["rows"]} <= {"web1 (web1)", "web1 (web2)"}
+        found = json.loads(perftrack("fleet", "report", url, *options).stdout)
+        assert sum(each["samples"] for each in found.get("machines", [found])) == count
+    # who is silent is not hidden by another role of the same name and machine
+    monkeypatch.setattr("perftrack.fleet.ship.machine_hash", lambda: "one")
+    go_on(str(tmp_path / "third.db"), 5, "web2")
+    assert len(machines_seen(url, timedelta(hours=1))) == 3
+
+
+def test_a_machine_that_was_renamed_counts_under_the_name_that_it_had(
+    fleet: Fleet, perftrack: Run, connection: sqlite3.Connection, path: str
+) -> None:
+    machine = Machine(connection, host="web1")
+    used = 0
+    for host, boot in (("web1", "boot-1"), ("db1", "boot-2")):
+        machine.names, machine.uptime_seconds = {"host": host, "boot": boot}, 5.0
+        for _ in range(4):
+            used += 1000
+            machine.tick(
+                process(used, name=f"{host}d"), cgroups=[cgroup_row(f"/{host}.service", used)], cpu_user_ms=2000
+            )
+    ship(path, fleet.centre.url())
+    for group, names in (("host", ["web1"]), ("name", ["web1d"]), ("unit", ["web1.service"])):
+        found = fleet_top(fleet.centre.url("owner"), TimeRange(), group, "cpu", 9, None, "web*")  # type: ignore[arg-type]
+        assert [row["key"] for row in found.rows] == names
+        assert found.system["cpu_ms"] == 6000
+    assert found.recorded_cpu_ms is None
+    assert fleet_top(fleet.centre.url("owner"), TimeRange(), "name", "cpu", 9, None, "web*").recorded_cpu_ms == 3000
+
+
+def test_a_machine_of_one_sample_is_no_obstacle(fleet: Fleet, perftrack: Run) -> None:
+    fleet.add("web1", 1, 1)
+    options = ("fleet", "top", fleet.centre.url("owner"), "--since", "2026-11-20", "--until", "2027-01-01")
+    assert "web1" in perftrack(*options).stdout
+    fleet.add("web2", 2, 30)
+    lines = perftrack(*options, "--format", "csv").stdout.splitlines()
+    assert len(lines) == 3
+    assert "cpu_percent_mean" in lines[0]
+    for group in ("unit", "name", "process", "user", "command"):
+        assert perftrack(*options, "--group", group).stdout
+    refused = perftrack(*options, "--by", "threads", expect=2).stderr
+    assert "--group host has no --by threads" in refused
+    assert perftrack(*options, "-n", "9" * 20, expect=2).stderr.count("Traceback") == 0
+
+
+def test_a_full_disk_here_is_said(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    from perftrack.errors import PerftrackError
+    from perftrack.fleet import fetching
+
+    fleet.add("web1", 1, 5)
+    monkeypatch.setattr(fetching, "STATEMENTS", ["PRAGMA max_page_count = 1", "CREATE TABLE more (a)"])
+    with (
+        pytest.raises(PerftrackError, match="cannot be brought to"),
+        fetching.fetched(fleet.centre.url("owner"), TimeRange(), None),
+    ):
+        pass
 
 
 def test_what_is_not_there_is_said(fleet: Fleet, perftrack: Run) -> None:

@@ -12,6 +12,8 @@ from centres import Centre
 from conftest import Run, cgroup_row, query
 from machine import Machine, process
 
+from perftrack.fleet import migrating, partitions
+from perftrack.fleet.connecting import UPKEEP_LOCK
 from perftrack.fleet.ship import ship
 
 pytest.importorskip("psycopg")
@@ -125,3 +127,32 @@ def test_sums_stay_when_samples_go(centre: Centre, connection: sqlite3.Connectio
         perftrack("fleet", "upkeep", url, "--keep", "3d")
         assert answer("name")["rows"][0]["cpu_seconds"] == before["name"]["rows"][0]["cpu_seconds"] + 5
     assert query(connection, "SELECT count(*) FROM boot") == [2]
+
+
+def test_only_one_upkeep_at_a_time(centre: Centre, perftrack: Run) -> None:
+    with centre.server.connect(centre.database, "owner") as other:
+        other.execute(UPKEEP_LOCK)
+        assert (
+            "another `perftrack fleet upkeep`" in perftrack("fleet", "upkeep", centre.url("owner"), expect=75).stderr
+        )
+    perftrack("fleet", "upkeep", centre.url("owner"))
+
+
+def test_what_goes_is_added_up_first_and_its_processes_go_too(
+    centre: Centre, connection: sqlite3.Connection, path: str
+) -> None:
+    machine = begin(connection, timedelta(days=5))
+    run(machine, 30)
+    machine.names["boot"], machine.uptime_seconds = "boot-2", 7.0
+    machine.clock += timedelta(days=4)
+    run(machine, 5)
+    ship(path, centre.url())
+    by_hour = centre.query(_BY_HOUR)
+    assert centre.query("SELECT count(*) FROM perftrack.process") == [4]
+    with migrating.owner(centre.url("owner")) as opened:
+        partitions.drop_partitions(opened, (datetime.now(UTC) - timedelta(days=2)).date())
+    kept = len(centre.query(_BY_HOUR))
+    assert 0 < kept < len(by_hour)
+    assert centre.query(_HOURS) == by_hour[: len(by_hour) - kept]
+    assert centre.query("SELECT count(*) FROM perftrack.process") == [2]
+    assert centre.query("SELECT DISTINCT boot_id FROM perftrack.cgroup") == [2]
