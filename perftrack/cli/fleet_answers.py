@@ -136,9 +136,10 @@ def top(
 ) -> None:
     """Show which machines, units or processes of the fleet used most: by default, in the last 24 hours.
 
-    Sums are the server's, of intervals by their overlap with the range. What a process used itself counts, not what
-    its ended children did; --group unit has that too. Memory, "max %" and threads are those of the largest one on a
-    machine. Of days that `fleet upkeep` has removed there are sums by hour: --group host, unit and name.
+    Sums are the server's, of intervals by their overlap with the range, if they end no later than two hours after it.
+    What a process used itself counts, not what its ended children did; --group unit has that too. Memory, "max %" and
+    threads are those of the largest one on a machine. Of days that `fleet upkeep` has removed there are sums by hour:
+    --group host, unit and name.
 
     Where --host names one machine, it is the answer that `perftrack top` gives there, with ended children, and with
     what no process explains.

@@ -12,11 +12,12 @@ SELECT pg_has_role(pg_roles.oid, nspowner, 'MEMBER')
     AND has_function_privilege(pg_roles.oid, pg_proc.oid, 'EXECUTE'))
 FROM pg_roles CROSS JOIN pg_namespace WHERE rolname = %s AND nspname = 'perftrack'
 """
-# The last one: tables and partitions to come, which the same owner makes.
+_OWNER = "SELECT rolname FROM pg_namespace JOIN pg_roles ON pg_roles.oid = nspowner WHERE nspname = 'perftrack'"
+# The last one: tables and partitions to come, which the owner makes, whoever lets the reader in.
 _GRANTS = (
-    "GRANT USAGE ON SCHEMA perftrack TO {}",
-    "GRANT SELECT ON ALL TABLES IN SCHEMA perftrack TO {}",
-    "ALTER DEFAULT PRIVILEGES IN SCHEMA perftrack GRANT SELECT ON TABLES TO {}",
+    "GRANT USAGE ON SCHEMA perftrack TO {role}",
+    "GRANT SELECT ON ALL TABLES IN SCHEMA perftrack TO {role}",
+    "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA perftrack GRANT SELECT ON TABLES TO {role}",
 )
 
 
@@ -34,6 +35,7 @@ def add(url: str, name: str) -> bool:
             raise PerftrackError(f"{address(url)}: the role {name} may ship, or owns the centre; name another one")
         if found is None:
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+        ((owner,),) = connection.execute(_OWNER).fetchall()
         for statement in _GRANTS:
-            connection.execute(sql.SQL(statement).format(role))
+            connection.execute(sql.SQL(statement).format(role=role, owner=sql.Identifier(owner)))
     return found is None

@@ -184,3 +184,16 @@ def test_samples_are_in_the_partition_of_their_day(
     assert centre.query(found) == [(held[1][0], 1)]
     assert query(connection, "SELECT count(*) FROM system_sample") == [3]
     perftrack("ship", "--to", centre.url())
+
+
+def test_roles_may_be_added_by_another_than_the_owner(
+    centre: Centre, perftrack: Run, connection: sqlite3.Connection
+) -> None:
+    Machine(connection).tick(process(10))
+    for command, name in (("add-agent", "by_another"), ("add-reader", "reader_by_another")):
+        perftrack("fleet", command, centre.url("postgres"), name)
+    perftrack("ship", "--to", centre.url("by_another"))
+    with migrating.owner(centre.url("owner")) as opened:
+        opened.exec_driver_sql("CREATE TABLE perftrack.later AS SELECT 1 AS one")
+    assert centre.query("SELECT one FROM perftrack.later", role="reader_by_another") == [1]
+    assert centre.query("SELECT count(*) FROM perftrack.process_sample", role="reader_by_another") == [1]
