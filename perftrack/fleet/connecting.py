@@ -65,7 +65,7 @@ def parameters(url: str) -> dict[str, Any]:
 
     try:
         given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:  # its message may repeat a password
+    except (psycopg.ProgrammingError, UnicodeError):  # its message may repeat a password
         raise UsageError(
             "this is no address of a PostgreSQL database; write it as postgresql://ROLE@HOST/DATABASE"
         ) from None
@@ -148,8 +148,10 @@ def explained(url: str) -> Generator[None]:
     except errors.InsufficientPrivilege as error:
         raise PerftrackError(
             f"{address(url)}: {_first_line(error)}; the owner's `perftrack fleet add-agent` lets a role ship, "
-            "`perftrack fleet add-reader` read"
+            "`perftrack fleet add-reader` read; all else is the owner's"
         ) from None
+    except UnicodeEncodeError:
+        raise UsageError("PostgreSQL takes UTF-8 alone, and what was given is not") from None
     except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
         # the last one: of a server that ends, or is read-only, and of Citus where a worker is away
         said = _first_line(error)

@@ -342,6 +342,8 @@ def test_what_is_not_there_is_said(fleet: Fleet, perftrack: Run) -> None:
     done = perftrack("fleet", "top", url, "--since", "2020-01-01", "--until", "2020-01-02")
     assert "nothing in this range" in done.stdout
     assert "is no address" in perftrack("fleet", "top", "nonsense", expect=2).stderr
+    assert "is no address" in perftrack("fleet", "top", "postgresql://\udcff@/fleet", expect=2).stderr
+    assert "UTF-8" in perftrack("fleet", "top", url, "--name", "\udcff", expect=2).stderr
 
 
 def test_many_machines_are_named_before_they_are_brought(
