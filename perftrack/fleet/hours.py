@@ -73,7 +73,7 @@ def close_hours_until(centre: Any, limit: datetime) -> int:
 
 def _close(centre: Any, hour: datetime, sources: list[int], *, is_gone: bool) -> None:
     """Add up *hour* of *sources*. *is_gone*: its samples are not kept any more, and those that came late are not."""
-    given = {"since": hour, "until": hour + timedelta(hours=1), "sources": sources, "others": []}
+    given = {"since": hour, "until": hour + timedelta(hours=1), "sources": sources, "others": sums.NOBODY}
     with centre.transaction():
         # first: what comes from now on waits, and notes the hour again
         given["sources"] = [source_id for (source_id,) in centre.execute(_TAKEN, given).fetchall()]

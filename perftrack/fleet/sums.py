@@ -36,6 +36,8 @@ _OF_SOURCES = "(%(sources)s::bigint[] IS NULL OR source_id = ANY(%(sources)s::bi
 
 # What a machine is called; and not what a chosen source was called at another time. Of hours of processes and units
 # that is not known.
+# Never an empty array: what PostgreSQL makes of a condition with one, Citus cannot write for its workers.
+NOBODY = ["nobody"]
 _NAME = "coalesce(%(shared)s::jsonb ->> (boot.source_id || ' ' || boot.host), boot.host)"
 _NOT_OTHERS = "{0}.source_id || ' ' || {0}.boot_id <> ALL (%(others)s::text[])"
 
@@ -267,7 +269,7 @@ def _whose(centre: Any, machines: Named, pattern: str | None) -> dict[str, Any]:
             f"{source_id} {boot_id}" for source_id, boot_id, host in boots if (source_id, host) not in machines.chosen
         ]
     shared = {f"{source} {host}": name for (source, host), name in machines.shown.items() if name != host}
-    return {"sources": sources, "others": others, "shared": json.dumps(shared)}
+    return {"sources": sources, "others": others or NOBODY, "shared": json.dumps(shared)}
 
 
 def _parameters(span: TimeRange, kept_since: datetime | None) -> dict[str, Any]:
@@ -290,8 +292,8 @@ def top_text(group: FleetGroup, limit: int, whose: str, given: Mapping[str, str]
     kind = kind_of(group)
     found = _found(group, has_hours=False, whose=whose)
     statement = _BY_KEY.format(sums=sum_of(kind), found=found, rank=_RANKED[kind]["cpu"])
-    nobody = {"name": "NULL", "limit": str(limit), "others": "'{}'", "shared": "'{}'"}
-    return as_text(statement, nobody | dict(given))
+    all_machines = {"name": "NULL", "limit": str(limit), "others": f"'{{{NOBODY[0]}}}'", "shared": "'{}'"}
+    return as_text(statement, all_machines | dict(given))
 
 
 def as_text(statement: str, given: Mapping[str, str]) -> str:
