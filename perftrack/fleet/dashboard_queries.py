@@ -101,7 +101,7 @@ SELECT process.source_id, process.name, point, sum(ms) AS ms
 _OF_UNITS = f"""\
 SELECT source_id, name, point, greatest(0, sum(ms)) AS ms
   FROM (
-    SELECT used.source_id, CASE sign WHEN 1 THEN cgroup.unit ELSE parent.unit END AS name, point, sign * ms AS ms
+    SELECT used.source_id, CASE WHEN sign = 1 THEN cgroup.unit ELSE parent.unit END AS name, point, sign * ms AS ms
     FROM ({_used("cgroup_sample", "cgroup_id")}) AS used
       JOIN perftrack.cgroup AS cgroup ON (cgroup.source_id, cgroup.cgroup_id) = (used.source_id, used.cgroup_id)
       LEFT JOIN perftrack.cgroup AS parent

@@ -89,7 +89,7 @@ UNITS = f"""
 SELECT source_id, unit, max(last_seen_at) AS last_seen_at, {_OWN},
   {", ".join(f"max(CASE WHEN sign > 0 THEN {name} END) AS {name}" for name in PEAKS["unit"])}
 FROM (
-  SELECT used.source_id, CASE sign WHEN 1 THEN cgroup.unit ELSE parent.unit END AS unit, sign, last_seen_at,
+  SELECT used.source_id, CASE WHEN sign = 1 THEN cgroup.unit ELSE parent.unit END AS unit, sign, last_seen_at,
     {", ".join([*TOTALS["unit"], *PEAKS["unit"]])}
   FROM ({_GROUPS}) AS used
     JOIN perftrack.cgroup AS cgroup ON (cgroup.source_id, cgroup.cgroup_id) = (used.source_id, used.cgroup_id)
