@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import Table
 
+from perftrack.fleet import checks
 from perftrack.fleet.centre import CGROUP_SAMPLE, CHANGING, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, staged, type_of
 from perftrack.fleet.connecting import FORMAT
 from perftrack.fleet.overlaps import taken_off
@@ -87,8 +88,9 @@ BEGIN
     RAISE EXCEPTION 'source % belongs to another role', _uuid USING ERRCODE = 'insufficient_privilege';
   END IF;
   SELECT * INTO own FROM perftrack.source WHERE source.id = own.id FOR UPDATE NOWAIT;
-  UPDATE perftrack.source SET machine = _machine, host = left(_host, 255), version = left(_version, 40),
-    seen_at = clock_timestamp(), skew_seconds = extract(epoch FROM clock_timestamp() - _sent_at)
+  UPDATE perftrack.source SET machine = left(_machine, 255), host = left(_host, 255), version = left(_version, 40),
+    seen_at = clock_timestamp(),
+    skew_seconds = greatest(-1e9, least(1e9, extract(epoch FROM clock_timestamp() - _sent_at)))
   WHERE source.id = own.id;
   RETURN QUERY SELECT own.position, {FORMAT};
 END $function$
@@ -110,7 +112,9 @@ def _names(table: Table) -> str:
 def _stage() -> str:
     made, told = [], []
     for table in [*DIMENSIONS, *SAMPLES]:
-        columns = ", ".join(f'"{each.name}" {type_of(each)}' for each in staged(table))
+        columns = ", ".join(
+            f'"{each.name}" {type_of(each)}{"" if each.nullable else " NOT NULL"}' for each in staged(table)
+        )
         made.append(f"    ('{table.name}', '{columns}')")
         listed = ", ".join(f"'{each.name}'" for each in staged(table))
         told.append(f"    ('{table.name}', ARRAY[{listed}])")
@@ -203,6 +207,7 @@ BEGIN
   IF own.position <> _position THEN
     RAISE EXCEPTION 'the position is %, not %', own.position, _position USING ERRCODE = 'serialization_failure';
   END IF;
+{checks.refused()}
   IF EXISTS (
     SELECT 1 FROM pg_temp.stage_system_sample AS sample
     WHERE sample.sample_id <= own.position AND sample.boot_id <> ALL (_boots))
