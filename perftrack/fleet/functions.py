@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from perftrack.fleet import checks
 from perftrack.fleet.centre import CGROUP_SAMPLE, CHANGING, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, staged, type_of
 from perftrack.fleet.connecting import FORMAT
-from perftrack.fleet.overlaps import taken_off
+from perftrack.fleet.overlaps import DECLARED, taken_off
 
 SIGNATURES = {
     "histories": "uuid",
@@ -191,9 +191,7 @@ DECLARE
   _gone bigint[];
   _instants timestamptz[];
   _all_instants timestamptz[] := '{{}}';
-  _lost timestamptz[];
-  _lost_until double precision;
-  _lost_rows jsonb;
+  {DECLARED.strip()}
 BEGIN
   FOREACH _name IN ARRAY ARRAY[{checked}] LOOP
     IF NOT EXISTS ({_IS_PLAIN}) THEN

@@ -161,7 +161,10 @@ def test_calls_out_of_order_do_nothing(centre: Centre, agent: psycopg.Connection
         "INSERT INTO pg_temp.stage_system_sample (taken_at, taken_at_local, sample_id, boot_id, fingerprint)"
         " VALUES (now(), now(), %s, 1, gen_random_uuid())"
     )
-    of_process = "INSERT INTO pg_temp.stage_process_sample (taken_at, sample_id, process_id, filter_id) VALUES (now(), %s, 1, 1)"
+    of_process = (
+        "INSERT INTO pg_temp.stage_process_sample (taken_at, sample_id, process_id, filter_id)"
+        " VALUES (now(), %s, 1, 1)"
+    )
 
     def refused(statement: str, number: int, position: int, match: str) -> None:
         agent.execute("SAVEPOINT here")
@@ -309,6 +312,36 @@ def test_the_owners_commands_work_whatever_was_refused(
         perftrack("fleet", command, owner)
     for group in ("unit", "name", "process"):
         perftrack("fleet", "top", owner, "--group", group, "--since", "30d")
+
+
+def test_a_fork_of_anothers_source_tells_nothing_of_it(
+    centre: Centre, agent: psycopg.Connection, shipped: uuid.UUID
+) -> None:
+    """Whoever guesses the key of a boot and a process does not see from a row that is made less that it is there."""
+    boot, pid, ticks = centre.query(
+        "SELECT key, pid, started_ticks FROM perftrack.boot JOIN perftrack.process USING (source_id, boot_id)"
+        " JOIN perftrack.process_sample USING (source_id, process_id) WHERE cpu_ms > 0 LIMIT 1"
+    )[0]
+    mine = uuid.uuid4()
+    rows = {
+        "boot (boot_id, host, key)": f"1, 'evil', '{boot}'",
+        "process (process_id, boot_id, pid, name, started_ticks)": f"1, 1, {pid}, 'java', {ticks}",
+        "system_sample (taken_at, taken_at_local, sample_id, boot_id, fingerprint, uptime_seconds, seconds)": (
+            "now(), now(), 1, 1, gen_random_uuid(), 99999, 99999"
+        ),
+        "process_sample (taken_at, sample_id, process_id, filter_id, seconds, cpu_ms)": "now(), 1, 1, 1, 99999, 7",
+    }
+    with agent.transaction():
+        opening = "SELECT * FROM perftrack.open_source(%s, NULL, 'evil', '1', now(), %s, 0)"
+        agent.execute(opening, (mine, shipped))
+        agent.execute("SELECT perftrack.stage()")
+        for table, values in rows.items():
+            agent.execute(f"INSERT INTO pg_temp.stage_{table} VALUES ({values})".encode())
+        agent.execute("SELECT perftrack.take(%s, 0, '{}', '{}')", (mine,))
+        updated = "SELECT sum(n_tup_upd) FROM pg_stat_xact_user_tables WHERE relname LIKE 'stage%'"
+        assert agent.execute(updated).fetchone() == (0,)
+    own = "SELECT cpu_ms FROM perftrack.process_sample JOIN perftrack.source ON id = source_id WHERE role = 'web2'"
+    assert centre.query(own) == [7]
 
 
 def test_a_role_that_may_do_more_is_no_agent(centre: Centre) -> None:
