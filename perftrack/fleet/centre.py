@@ -90,6 +90,7 @@ SOURCE = Table(
     Column("received_at", DateTime(timezone=True), comment="When that came. NULL: nothing came yet."),
     Column("seen_at", DateTime(timezone=True), comment="When it shipped last, also where nothing was new."),
     Column("skew_seconds", Double, comment="How far this clock is before the machine's, the way included."),
+    Column("unpacked_at", DateTime(timezone=True), comment="When columns were made rows again for it. NULL: never."),
     Column("forked_from", BigInteger, comment="The source whose samples up to fork_position are its own too."),
     Column("fork_position", BigInteger, comment="The last sample that both have."),
     Index("ix_source_forked_from", "forked_from"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -81,22 +82,11 @@ def test_answers_and_upkeep_are_as_on_one_server(
         partitions.make_partitions(opened, now.date(), before=12)
     machine = Machine(connection, host="db1")
     machine.clock = now.replace(tzinfo=None) - timedelta(days=9)
-    used = 0
-    for number in range(9 * 24):
-        used += 1000
-        if number == 100:  # it comes when the days before and after it are columns
+    for hours_before, hours_after in ((0, 1), (1, 51), (51, 100), (100, 150), (150, 9 * 24)):
+        if hours_before == 100:  # it comes when the days before and after it are columns
             waiting = (machine.clock + timedelta(minutes=20), machine.uptime_seconds + 1200)
-        machine.tick(
-            process(used, name="postgres", rss_bytes=used),
-            process(used // 3, name="cron", pid=3),
-            cgroups=[cgroup_row("/a.slice", 2 * used), cgroup_row("/a.slice/pg.service", used)],
-            after=3600,
-            cpu_user_ms=5000,
-            cpu_idle_ms=70_000,
-        )
-        if number % 50 == 0:
-            ship(path, cluster.url())
-    ship(path, cluster.url())
+        record(machine, hours_before, hours_after)
+        ship(path, cluster.url())
 
     def answers() -> dict[str, Any]:
         given = ("top", url, "--since", "30d", "--host", "db*", "--format", "json", "--group")
@@ -125,13 +115,29 @@ def test_answers_and_upkeep_are_as_on_one_server(
     assert len(columns) >= 6
     assert answers() == before
     assert_same_rows(cluster, connection, "db1")
+    forged(cluster)
+    assert cluster.query(columnar) == columns  # it has no rows in them
     # a late sample changes what those after it have used: they are told anew, and their days are rows again
-    machine.clock, machine.uptime_seconds = waiting
-    machine.counters = {name: value * 101 // 216 for name, value in machine.counters.items()}
-    machine.tick(process(100_500, name="postgres", rss_bytes=7), after=0)
-    ship(path, cluster.url())
+
+    def late(number: int) -> None:
+        machine.clock, machine.uptime_seconds = waiting[0] + timedelta(minutes=number), waiting[1] + 60 * number
+        machine.counters = {name: value * 101 // 216 for name, value in counted.items()}
+        machine.tick(process(100_500 + number, name="postgres", rss_bytes=7), after=0)
+        ship(path, cluster.url())
+
+    counted = dict(machine.counters)
+    late(0)
     assert 0 < len(cluster.query(columnar)) < len(columns)
     assert_same_rows(cluster, connection, "db1")
+    # but not again and again: what it used is in the intervals that are there
+    perftrack("fleet", "upkeep", url, "--columnar-after", "3d")
+    assert cluster.query(columnar) == columns
+    after_one = answers()
+    late(3)
+    assert cluster.query(columnar) == columns
+    assert answers() == after_one
+    assert cluster.query("SELECT position FROM perftrack.source WHERE host = 'db1'")[0] == 9 * 24 + 2
+    assert ship(path, cluster.url()).samples == 0
     perftrack("fleet", "upkeep", url, "--keep", "2d")
     assert cluster.query("SELECT count(*) FROM perftrack.process_hour")[0] > 400
     assert cluster.query("SELECT min(taken_at) > now() - interval '3 days' FROM perftrack.process_sample") == [True]
@@ -172,6 +178,40 @@ def test_a_reader_asks_what_a_dashboard_does(cluster: Centre, connection: sqlite
     for table in ("process_sample", "boot", "process_hour"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             cluster.query(f"DELETE FROM perftrack.{table} RETURNING source_id", "eyes")
+
+
+def record(machine: Machine, since: int, until: int) -> None:
+    """Record a sample an hour."""
+    for number in range(since, until):
+        used = 1000 * (number + 1)
+        machine.tick(
+            process(used, name="postgres", rss_bytes=used),
+            process(used // 3, name="cron", pid=3),
+            cgroups=[cgroup_row("/a.slice", 2 * used), cgroup_row("/a.slice/pg.service", used)],
+            after=3600,
+            cpu_user_ms=5000,
+            cpu_idle_ms=70_000,
+        )
+
+
+def forged(cluster: Centre) -> None:
+    """Tell, as another role, samples of all days and then all of them anew."""
+    with psycopg.connect(cluster.url("web2"), autocommit=True) as agent:
+        mine = uuid.uuid4()
+        for position, numbers, boots in ((0, range(1, 14), ""), (13, range(14, 15), "1")):
+            with agent.transaction():
+                opening = "SELECT * FROM perftrack.open_source(%s, NULL, 'evil', '1', now(), NULL, NULL)"
+                agent.execute(opening, (mine,))
+                agent.execute("SELECT perftrack.stage()")
+                for number in numbers:
+                    agent.execute(
+                        "INSERT INTO pg_temp.stage_system_sample"
+                        " (taken_at, taken_at_local, sample_id, boot_id, fingerprint, uptime_seconds)"
+                        " VALUES (now() - make_interval(days => %s), now(), %s, 1, gen_random_uuid(), 5)",
+                        (15 - number, number),
+                    )
+                taking = f"SELECT perftrack.take(%s, {position}, '{{{boots}}}', '{{{boots and 0}}}')"
+                agent.execute(taking.encode(), (mine,))
 
 
 def assert_same_rows(cluster: Centre, connection: sqlite3.Connection, host: str) -> None:

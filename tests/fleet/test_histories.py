@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from centres import Centre
-from conftest import cgroup_row, query
+from conftest import Run, cgroup_row, query
 from machine import Machine, process
 from test_condensing import Restless
 from test_ship import sums
@@ -165,6 +167,47 @@ def _run(machine: Machine, samples: int, used: int) -> int:
             cpu_idle_ms=9,
         )
     return used
+
+
+def test_a_late_sample_of_a_day_that_was_removed_counts_once(
+    centre: Centre, connection: sqlite3.Connection, path: str, perftrack: Run
+) -> None:
+    url = centre.url("owner")
+    machine = Machine(connection, host="web1")
+    machine.clock = (datetime.now(UTC) - timedelta(days=4)).replace(tzinfo=None)
+    used = 0
+    for _ in range(4 * 24 * 4 - 6):
+        used += 1000
+        if used == 100_000:  # of a day that is removed when it comes
+            late = (machine.clock + timedelta(minutes=7), machine.uptime_seconds + 420, used - 500)
+        machine.tick(process(used, pid=7, name="java"), after=900, cpu_user_ms=1000, cpu_idle_ms=9000)
+    ship(path, centre.url())
+
+    def sums_of_hours() -> list[float]:
+        found = []
+        for group in ("name", "host"):
+            options = ("--since", "30d", "--group", group, "--format", "json")
+            found += [
+                row["cpu_seconds"] for row in json.loads(perftrack("fleet", "top", url, *options).stdout)["rows"]
+            ]
+        return found
+
+    perftrack("fleet", "upkeep", url, "--keep", "2d")
+    before = sums_of_hours()
+    assert before == [pytest.approx(used / 1000 - 1)] * 2
+    held = "SELECT count(*), min(taken_at)::text, sum(cpu_ms) FROM perftrack.process_sample WHERE taken_at < now()"
+    held += " - interval '2 days'"
+    samples = centre.query(held)
+    machine.clock, machine.uptime_seconds, its = late
+    machine.counters |= {"cpu_user_ms": its, "cpu_idle_ms": its * 9}
+    machine.tick(process(its, pid=7, name="java"), after=0)
+    assert ship(path, centre.url()).samples == 1
+    assert centre.query("SELECT position FROM perftrack.source") == [newest(connection)]
+    assert centre.query(held) == samples
+    for _ in range(2):
+        assert sums_of_hours() == pytest.approx(before)
+        perftrack("fleet", "upkeep", url, "--keep", "2d")
+    assert ship(path, centre.url()).samples == 0
 
 
 _USED = "SELECT sum(cpu_ms) FROM perftrack.{kind}_sample"

@@ -492,6 +492,12 @@ def upgrade() -> None:
             comment="How far this clock is before the machine's, the way included.",
         ),
         sa.Column(
+            "unpacked_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When columns were made rows again for it. NULL: never.",
+        ),
+        sa.Column(
             "forked_from",
             sa.BigInteger(),
             nullable=True,
