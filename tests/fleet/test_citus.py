@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from conftest import Run, cgroup_row, query
 from machine import Machine, process
 from test_condensing import Restless
 from test_dashboard import SQL, Asked
+from test_histories import copied
 from test_ship import assert_the_same
 
 from perftrack.fleet import hours, migrating, partitions, readers
@@ -144,6 +146,27 @@ def test_answers_and_upkeep_are_as_on_one_server(
     assert [row["cpu_seconds"] for row in answers()["name"]] == [
         pytest.approx(row["cpu_seconds"], abs=0.2) for row in before["name"]
     ]
+
+
+def test_what_was_lost_in_two_restores_counts_once(
+    cluster: Centre, connection: sqlite3.Connection, path: str
+) -> None:
+    machine = Machine(connection, host="old1", boot="boot-of-old1")
+    record(machine, 0, 5)
+    backup = copied(connection, path)
+    record(machine, 5, 9)
+    ship(path, cluster.url())
+    for number in range(2):
+        restored = shutil.copy(backup, f"{path}.{number}")
+        with closing(sqlite3.connect(restored, isolation_level=None)) as opened:
+            machine.connection = opened
+            record(machine, 9 + 3 * number, 12 + 3 * number)
+            ship(restored, cluster.url())
+    used = (
+        "SELECT sum(cpu_ms) FROM perftrack.process_sample JOIN perftrack.process USING (source_id, process_id)"
+        " JOIN perftrack.boot USING (source_id, boot_id) WHERE host = 'old1' AND name = 'postgres'"
+    )
+    assert cluster.query(used) == [14_000]
 
 
 def test_a_reader_asks_what_a_dashboard_does(cluster: Centre, connection: sqlite3.Connection, path: str) -> None:
