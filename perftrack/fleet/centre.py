@@ -62,8 +62,8 @@ def _kind(column: Column[Any]) -> Any:
 
 
 def _copied(columns: Iterable[Column[Any]], without: Iterable[str] = ()) -> list[Column[Any]]:
-    """Return *columns* for a table of the centre, each name once."""
-    found = {each.name: Column(each.name, _kind(each), comment=each.doc) for each in columns}
+    """Return *columns* for a table of the centre, each name once, NULL where they may be."""
+    found = {each.name: Column(each.name, _kind(each), nullable=each.nullable, comment=each.doc) for each in columns}
     return [each for name, each in found.items() if name not in set(without)]
 
 
@@ -90,6 +90,7 @@ SOURCE = Table(
     Column("received_at", DateTime(timezone=True), comment="When that came. NULL: nothing came yet."),
     Column("seen_at", DateTime(timezone=True), comment="When it shipped last, also where nothing was new."),
     Column("skew_seconds", Double, comment="How far this clock is before the machine's, the way included."),
+    Column("unpacked_at", DateTime(timezone=True), comment="When columns were made rows again for it. NULL: never."),
     Column("forked_from", BigInteger, comment="The source whose samples up to fork_position are its own too."),
     Column("fork_position", BigInteger, comment="The last sample that both have."),
     Index("ix_source_forked_from", "forked_from"),
@@ -108,7 +109,7 @@ def _dimension(name: str, key: str, model: type[Base], *further: Column[Any], wi
     )
 
 
-_host = Column("host", Text, comment="Host name, as `hostname` prints it.")
+_host = Column("host", Text, nullable=False, comment="Host name, as `hostname` prints it.")
 _unit = Column("unit", Text, comment="What its control group belongs to: a systemd unit, a container, a session.")
 _of_cgroup: list[Column[Any]] = [
     Column("parent_id", BigInteger, comment="The recorded group that it is in: cgroup.cgroup_id."),
@@ -164,9 +165,7 @@ SYSTEM_SAMPLE = _samples(
         Column("recorder_id", BigInteger, comment="Who took it: recorder.recorder_id. NULL: not noted."),
         _window_cpu_percent(),
         *_copied([*SYSTEM_INTERVAL.columns, *_system_only], {*_ELSEWHERE, "taken_at_local"}),
-        Column(
-            "taken_at_local", TIMESTAMP(timezone=False), comment="The same as the machine's wall clock showed it."
-        ),
+        _key("taken_at_local", TIMESTAMP(timezone=False), "The same as the machine's wall clock showed it."),
         Column("fingerprint", Uuid, nullable=False, comment="A hash of what identifies the sample."),
         Column(
             "received_at",
@@ -185,7 +184,7 @@ PROCESS_SAMPLE = _samples(
     [_key("process_id", BigInteger, "The process: process.process_id.")],
     [
         _sample_id(),
-        Column("filter_id", BigInteger, comment="Why it was recorded: name_filter.filter_id."),
+        _key("filter_id", BigInteger, "Why it was recorded: name_filter.filter_id."),
         _window_cpu_percent(),
         Column(
             "all_cpu_ms",

@@ -1,5 +1,9 @@
 """The functions that an agent's role may execute, and nothing else: SQL, made from the tables of the centre.
 
+What a late sample changes is told anew. Where its day is removed already, it stays as it was, and the late sample is
+left out, as an interval that is there has what it used. Where Citus keeps the day as columns, it is made one of rows
+again, if rows of the same source are in it: of the last 60 days, for a role once a day at most; else as above.
+
 They run as the owner of the schema. Every name in them is in full, the search path holds no folder of the caller
 before the system's, and what a caller has put into its temporary schema is not taken for a staging table. Whose rows
 they are is told by session_user, which no caller can change.
@@ -9,9 +13,10 @@ from __future__ import annotations
 
 from sqlalchemy import Table
 
+from perftrack.fleet import checks
 from perftrack.fleet.centre import CGROUP_SAMPLE, CHANGING, DIMENSIONS, PROCESS_SAMPLE, SAMPLES, staged, type_of
 from perftrack.fleet.connecting import FORMAT
-from perftrack.fleet.overlaps import taken_off
+from perftrack.fleet.overlaps import DECLARED, taken_off
 
 SIGNATURES = {
     "histories": "uuid",
@@ -22,6 +27,17 @@ SIGNATURES = {
 }
 _DEFINER = "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
 _IS_OWN = "role = session_user::text"
+# A late sample changes days that are columns already no further back, and for one role no more often.
+_UNPACKED_MAX, _UNPACKED_EVERY = "60 days", "1 day"
+_COLUMNS = f"""FROM pg_catalog.pg_inherits JOIN pg_catalog.pg_class AS child ON child.oid = inhrelid
+      JOIN pg_catalog.pg_am ON pg_am.oid = child.relam
+    WHERE inhparent IN ('perftrack.{PROCESS_SAMPLE.name}'::regclass, 'perftrack.{CGROUP_SAMPLE.name}'::regclass)
+      AND amname = 'columnar' AND child.relname ~ '_[0-9]{{8}}$'"""
+_DAY = "to_char(each AT TIME ZONE 'UTC', 'YYYYMMDD')"
+# What is told anew of it, and what came late before that: an interval that stays as it was has it too.
+_IS_SETTLED = """sample.taken_at < _settled AND (
+      sample.sample_id <= own.position
+      OR sample.uptime_seconds < _settled_until[array_position(_boots_settled, sample.boot_id)])"""
 
 _HISTORIES = f"""
 CREATE OR REPLACE FUNCTION perftrack.histories(_uuid uuid)
@@ -87,8 +103,9 @@ BEGIN
     RAISE EXCEPTION 'source % belongs to another role', _uuid USING ERRCODE = 'insufficient_privilege';
   END IF;
   SELECT * INTO own FROM perftrack.source WHERE source.id = own.id FOR UPDATE NOWAIT;
-  UPDATE perftrack.source SET machine = _machine, host = left(_host, 255), version = left(_version, 40),
-    seen_at = clock_timestamp(), skew_seconds = extract(epoch FROM clock_timestamp() - _sent_at)
+  UPDATE perftrack.source SET machine = left(_machine, 255), host = left(_host, 255), version = left(_version, 40),
+    seen_at = clock_timestamp(),
+    skew_seconds = greatest(-1e9, least(1e9, extract(epoch FROM clock_timestamp() - _sent_at)))
   WHERE source.id = own.id;
   RETURN QUERY SELECT own.position, {FORMAT};
 END $function$
@@ -110,7 +127,9 @@ def _names(table: Table) -> str:
 def _stage() -> str:
     made, told = [], []
     for table in [*DIMENSIONS, *SAMPLES]:
-        columns = ", ".join(f'"{each.name}" {type_of(each)}' for each in staged(table))
+        columns = ", ".join(
+            f'"{each.name}" {type_of(each)}{"" if each.nullable else " NOT NULL"}' for each in staged(table)
+        )
         made.append(f"    ('{table.name}', '{columns}')")
         listed = ", ".join(f"'{each.name}'" for each in staged(table))
         told.append(f"    ('{table.name}', ARRAY[{listed}])")
@@ -144,6 +163,36 @@ END $function$
 """
 
 
+def _replaced(table: Table) -> str:
+    """Return the statements that remove the rows of *table* of the samples _gone, which were taken at _instants.
+
+    Rows of a day that Citus keeps as columns cannot be removed, nor may a DELETE be of that day: where there are any,
+    it is made one of rows again.
+    """
+    return f"""
+    _told := _instants;
+    IF _columns_until IS NOT NULL THEN
+      FOR _name IN
+        SELECT child.relname {_COLUMNS} AND inhparent = 'perftrack.{table.name}'::regclass
+          AND right(child.relname, 8) IN (SELECT {_DAY} FROM unnest(_instants) AS told (each))
+      LOOP
+        EXECUTE format(
+          'SELECT EXISTS (SELECT 1 FROM perftrack.%I'
+          ' WHERE source_id = $1 AND taken_at = ANY ($2) AND sample_id = ANY ($3))', _name)
+        INTO _has_rows USING own.id, _instants, _gone;
+        IF _has_rows THEN
+          PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+          EXECUTE format('SELECT pg_catalog.alter_table_set_access_method(%L, ''heap'')', 'perftrack.' || _name);
+          UPDATE perftrack.source SET unpacked_at = clock_timestamp() WHERE source.id = own.id;
+        ELSE
+          _told := ARRAY(SELECT each FROM unnest(_told) AS told (each) WHERE {_DAY} <> right(_name, 8));
+        END IF;
+      END LOOP;
+    END IF;
+    DELETE FROM perftrack.{table.name}
+    WHERE source_id = own.id AND taken_at = ANY (_told) AND sample_id = ANY (_gone);"""
+
+
 def _take() -> str:
     names = [table.name for table in [*DIMENSIONS, *SAMPLES]]
     checked = ", ".join(f"'{name}'" for name in names)
@@ -165,11 +214,15 @@ def _take() -> str:
   SELECT own.id, {_names(table)} FROM pg_temp.stage_{table.name};"""
         for table in SAMPLES
     ]
-    replaced = "\n".join(
-        f"    DELETE FROM perftrack.{table.name}"
-        " WHERE source_id = own.id AND taken_at = ANY (_instants) AND sample_id = ANY (_gone);"
+    replaced = "".join(map(_replaced, (PROCESS_SAMPLE, CGROUP_SAMPLE)))
+    settled = "".join(
+        f"""
+    DELETE FROM pg_temp.stage_{table.name} AS row USING pg_temp.stage_system_sample AS sample
+    WHERE sample.sample_id = row.sample_id AND {_IS_SETTLED};"""
         for table in (PROCESS_SAMPLE, CGROUP_SAMPLE)
     )
+    settled += f"""
+    DELETE FROM pg_temp.stage_system_sample AS sample WHERE {_IS_SETTLED};"""
     belonging = "\n    UNION ALL ".join(
         f"SELECT 1 FROM pg_temp.stage_{table.name} AS row WHERE NOT EXISTS (SELECT 1 FROM pg_temp.stage_system_sample"
         " AS sample WHERE sample.sample_id = row.sample_id AND sample.taken_at = row.taken_at)"
@@ -184,12 +237,18 @@ DECLARE
   own perftrack.source;
   _name text;
   _number integer;
+  _newest record;
+  _unpacked boolean;
+  _has_rows boolean;
+  _columns_until timestamptz;
+  _settled timestamptz;
+  _boots_settled bigint[];
+  _settled_until double precision[];
   _gone bigint[];
   _instants timestamptz[];
+  _told timestamptz[];
   _all_instants timestamptz[] := '{{}}';
-  _lost timestamptz[];
-  _lost_until double precision;
-  _lost_rows jsonb;
+  {DECLARED.strip()}
 BEGIN
   FOREACH _name IN ARRAY ARRAY[{checked}] LOOP
     IF NOT EXISTS ({_IS_PLAIN}) THEN
@@ -203,6 +262,7 @@ BEGIN
   IF own.position <> _position THEN
     RAISE EXCEPTION 'the position is %, not %', own.position, _position USING ERRCODE = 'serialization_failure';
   END IF;
+{checks.refused()}
   IF EXISTS (
     SELECT 1 FROM pg_temp.stage_system_sample AS sample
     WHERE sample.sample_id <= own.position AND sample.boot_id <> ALL (_boots))
@@ -214,27 +274,33 @@ BEGIN
   THEN
     RAISE EXCEPTION 'a row of no sample' USING ERRCODE = 'data_exception';
   END IF;
+  SELECT sample_id, fingerprint, taken_at INTO _newest FROM pg_temp.stage_system_sample
+  ORDER BY sample_id DESC LIMIT 1;
+  -- what is told anew of a day that cannot change any more stays as it was
+  IF _boots <> '{{}}' THEN
+    SELECT max(since) INTO _settled FROM perftrack.kept;
+    SELECT max(to_date(right(child.relname, 8), 'YYYYMMDD') + 1)::timestamp AT TIME ZONE 'UTC' INTO _columns_until
+    {_COLUMNS};
+    SELECT EXISTS (
+      SELECT 1 FROM perftrack.source
+      WHERE source.{_IS_OWN} AND source.unpacked_at > clock_timestamp() - interval '{_UNPACKED_EVERY}')
+    INTO _unpacked;
+    _settled := greatest(_settled, CASE WHEN _unpacked THEN _columns_until
+      WHEN _columns_until IS NOT NULL THEN least(_columns_until, clock_timestamp() - interval '{_UNPACKED_MAX}') END);
+    SELECT array_agg(told.boot_id), array_agg(told.until) INTO _boots_settled, _settled_until
+    FROM (
+      SELECT sample.boot_id, max(sample.uptime_seconds) AS until FROM pg_temp.stage_system_sample AS sample
+      WHERE sample.sample_id <= own.position AND sample.taken_at < _settled GROUP BY sample.boot_id) AS told;{settled}
+  END IF;
 {taken_off()}
   FOR _number IN 1 .. coalesce(array_length(_boots, 1), 0) LOOP
     WITH gone AS (
       DELETE FROM perftrack.system_sample
       WHERE source_id = own.id AND boot_id = _boots[_number] AND uptime_seconds > _after_uptime_seconds[_number]
+        AND taken_at >= coalesce(_settled, '-infinity')
       RETURNING sample_id, taken_at)
     SELECT array_agg(gone.sample_id), array_agg(gone.taken_at) INTO _gone, _instants FROM gone;
-    _all_instants := _all_instants || _instants;
-    -- rows of a day that Citus keeps as columns cannot be removed: it is made one of rows again
-    FOR _name IN
-      SELECT format('perftrack.%I', child.relname)
-      FROM pg_catalog.pg_inherits JOIN pg_catalog.pg_class AS child ON child.oid = inhrelid
-        JOIN pg_catalog.pg_am ON pg_am.oid = child.relam
-      WHERE inhparent IN ('perftrack.{PROCESS_SAMPLE.name}'::regclass, 'perftrack.{CGROUP_SAMPLE.name}'::regclass)
-        AND amname = 'columnar' AND right(child.relname, 8) IN (
-          SELECT to_char(each AT TIME ZONE 'UTC', 'YYYYMMDD') FROM unnest(_instants) AS told (each))
-    LOOP
-      PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
-      EXECUTE format('SELECT pg_catalog.alter_table_set_access_method(%L, ''heap'')', _name);
-    END LOOP;
-{replaced}
+    _all_instants := _all_instants || _instants;{replaced}
   END LOOP;
 {"".join(moves)}
   INSERT INTO perftrack.open_hour (source_id, hour, changed_at)
@@ -245,11 +311,9 @@ BEGIN
     AS changed
   ORDER BY changed.hour
   ON CONFLICT (source_id, hour) DO UPDATE SET changed_at = excluded.changed_at;
-  UPDATE perftrack.source SET position = newest.sample_id, fingerprint = newest.fingerprint,
-    taken_at = newest.taken_at, received_at = clock_timestamp()
-  FROM (SELECT sample_id, fingerprint, taken_at FROM pg_temp.stage_system_sample ORDER BY sample_id DESC LIMIT 1)
-    AS newest
-  WHERE source.id = own.id AND newest.sample_id > own.position;
+  UPDATE perftrack.source SET position = _newest.sample_id, fingerprint = _newest.fingerprint,
+    taken_at = _newest.taken_at, received_at = clock_timestamp()
+  WHERE source.id = own.id AND _newest.sample_id > own.position;
 {emptied}
   RETURN (SELECT source.position FROM perftrack.source WHERE source.id = own.id);
 END $function$

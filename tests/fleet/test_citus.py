@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -15,6 +17,7 @@ from conftest import Run, cgroup_row, query
 from machine import Machine, process
 from test_condensing import Restless
 from test_dashboard import SQL, Asked
+from test_histories import copied
 from test_ship import assert_the_same
 
 from perftrack.fleet import hours, migrating, partitions, readers
@@ -81,22 +84,11 @@ def test_answers_and_upkeep_are_as_on_one_server(
         partitions.make_partitions(opened, now.date(), before=12)
     machine = Machine(connection, host="db1")
     machine.clock = now.replace(tzinfo=None) - timedelta(days=9)
-    used = 0
-    for number in range(9 * 24):
-        used += 1000
-        if number == 100:  # it comes when the days before and after it are columns
+    for hours_before, hours_after in ((0, 1), (1, 51), (51, 100), (100, 150), (150, 9 * 24)):
+        if hours_before == 100:  # it comes when the days before and after it are columns
             waiting = (machine.clock + timedelta(minutes=20), machine.uptime_seconds + 1200)
-        machine.tick(
-            process(used, name="postgres", rss_bytes=used),
-            process(used // 3, name="cron", pid=3),
-            cgroups=[cgroup_row("/a.slice", 2 * used), cgroup_row("/a.slice/pg.service", used)],
-            after=3600,
-            cpu_user_ms=5000,
-            cpu_idle_ms=70_000,
-        )
-        if number % 50 == 0:
-            ship(path, cluster.url())
-    ship(path, cluster.url())
+        record(machine, hours_before, hours_after)
+        ship(path, cluster.url())
 
     def answers() -> dict[str, Any]:
         given = ("top", url, "--since", "30d", "--host", "db*", "--format", "json", "--group")
@@ -125,19 +117,56 @@ def test_answers_and_upkeep_are_as_on_one_server(
     assert len(columns) >= 6
     assert answers() == before
     assert_same_rows(cluster, connection, "db1")
+    forged(cluster)
+    assert cluster.query(columnar) == columns  # it has no rows in them
     # a late sample changes what those after it have used: they are told anew, and their days are rows again
-    machine.clock, machine.uptime_seconds = waiting
-    machine.counters = {name: value * 101 // 216 for name, value in machine.counters.items()}
-    machine.tick(process(100_500, name="postgres", rss_bytes=7), after=0)
-    ship(path, cluster.url())
+
+    def late(number: int) -> None:
+        machine.clock, machine.uptime_seconds = waiting[0] + timedelta(minutes=number), waiting[1] + 60 * number
+        machine.counters = {name: value * 101 // 216 for name, value in counted.items()}
+        machine.tick(process(100_500 + number, name="postgres", rss_bytes=7), after=0)
+        ship(path, cluster.url())
+
+    counted = dict(machine.counters)
+    late(0)
     assert 0 < len(cluster.query(columnar)) < len(columns)
     assert_same_rows(cluster, connection, "db1")
+    # but not again and again: what it used is in the intervals that are there
+    perftrack("fleet", "upkeep", url, "--columnar-after", "3d")
+    assert cluster.query(columnar) == columns
+    after_one = answers()
+    late(3)
+    assert cluster.query(columnar) == columns
+    assert answers() == after_one
+    assert cluster.query("SELECT position FROM perftrack.source WHERE host = 'db1'")[0] == 9 * 24 + 2
+    assert ship(path, cluster.url()).samples == 0
     perftrack("fleet", "upkeep", url, "--keep", "2d")
     assert cluster.query("SELECT count(*) FROM perftrack.process_hour")[0] > 400
     assert cluster.query("SELECT min(taken_at) > now() - interval '3 days' FROM perftrack.process_sample") == [True]
     assert [row["cpu_seconds"] for row in answers()["name"]] == [
         pytest.approx(row["cpu_seconds"], abs=0.2) for row in before["name"]
     ]
+
+
+def test_what_was_lost_in_two_restores_counts_once(
+    cluster: Centre, connection: sqlite3.Connection, path: str
+) -> None:
+    machine = Machine(connection, host="old1", boot="boot-of-old1")
+    record(machine, 0, 5)
+    backup = copied(connection, path)
+    record(machine, 5, 9)
+    ship(path, cluster.url())
+    for number in range(2):
+        restored = shutil.copy(backup, f"{path}.{number}")
+        with closing(sqlite3.connect(restored, isolation_level=None)) as opened:
+            machine.connection = opened
+            record(machine, 9 + 3 * number, 12 + 3 * number)
+            ship(restored, cluster.url())
+    used = (
+        "SELECT sum(cpu_ms) FROM perftrack.process_sample JOIN perftrack.process USING (source_id, process_id)"
+        " JOIN perftrack.boot USING (source_id, boot_id) WHERE host = 'old1' AND name = 'postgres'"
+    )
+    assert cluster.query(used) == [14_000]
 
 
 def test_a_reader_asks_what_a_dashboard_does(cluster: Centre, connection: sqlite3.Connection, path: str) -> None:
@@ -172,6 +201,40 @@ def test_a_reader_asks_what_a_dashboard_does(cluster: Centre, connection: sqlite
     for table in ("process_sample", "boot", "process_hour"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             cluster.query(f"DELETE FROM perftrack.{table} RETURNING source_id", "eyes")
+
+
+def record(machine: Machine, since: int, until: int) -> None:
+    """Record a sample an hour."""
+    for number in range(since, until):
+        used = 1000 * (number + 1)
+        machine.tick(
+            process(used, name="postgres", rss_bytes=used),
+            process(used // 3, name="cron", pid=3),
+            cgroups=[cgroup_row("/a.slice", 2 * used), cgroup_row("/a.slice/pg.service", used)],
+            after=3600,
+            cpu_user_ms=5000,
+            cpu_idle_ms=70_000,
+        )
+
+
+def forged(cluster: Centre) -> None:
+    """Tell, as another role, samples of all days and then all of them anew."""
+    with psycopg.connect(cluster.url("web2"), autocommit=True) as agent:
+        mine = uuid.uuid4()
+        for position, numbers, boots in ((0, range(1, 14), ""), (13, range(14, 15), "1")):
+            with agent.transaction():
+                opening = "SELECT * FROM perftrack.open_source(%s, NULL, 'evil', '1', now(), NULL, NULL)"
+                agent.execute(opening, (mine,))
+                agent.execute("SELECT perftrack.stage()")
+                for number in numbers:
+                    agent.execute(
+                        "INSERT INTO pg_temp.stage_system_sample"
+                        " (taken_at, taken_at_local, sample_id, boot_id, fingerprint, uptime_seconds)"
+                        " VALUES (now() - make_interval(days => %s), now(), %s, 1, gen_random_uuid(), 5)",
+                        (15 - number, number),
+                    )
+                taking = f"SELECT perftrack.take(%s, {position}, '{{{boots}}}', '{{{boots and 0}}}')"
+                agent.execute(taking.encode(), (mine,))
 
 
 def assert_same_rows(cluster: Centre, connection: sqlite3.Connection, host: str) -> None:

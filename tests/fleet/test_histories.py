@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from centres import Centre
-from conftest import cgroup_row, query
+from conftest import Run, cgroup_row, query
 from machine import Machine, process
 from test_condensing import Restless
 from test_ship import sums
@@ -152,3 +154,109 @@ def test_what_a_restored_machine_used_meanwhile_counts_once(
             here = f"SELECT {key}, {listed} FROM {kind}_interval {only} GROUP BY 1"
             found = [[*map(str, row[:1]), *map(float, row[1:])] for row in centre.query(there)]
             assert found == [[*map(str, row[:1]), *map(float, row[1:])] for row in query(restored, here)]
+
+
+def _run(machine: Machine, samples: int, used: int) -> int:
+    """Record so many of one process and its group; return what it had used."""
+    for _ in range(samples):
+        used += 1000
+        machine.tick(
+            process(used, pid=7, name="java"),
+            cgroups=[cgroup_row("/a.service", used)],
+            cpu_user_ms=1000,
+            cpu_idle_ms=9,
+        )
+    return used
+
+
+def test_a_late_sample_of_a_day_that_was_removed_counts_once(
+    centre: Centre, connection: sqlite3.Connection, path: str, perftrack: Run
+) -> None:
+    url = centre.url("owner")
+    machine = Machine(connection, host="web1")
+    machine.clock = (datetime.now(UTC) - timedelta(days=4)).replace(tzinfo=None)
+    used = 0
+    for _ in range(4 * 24 * 4 - 6):
+        used += 1000
+        if used == 100_000:  # of a day that is removed when it comes
+            late = (machine.clock + timedelta(minutes=7), machine.uptime_seconds + 420, used - 500)
+        machine.tick(process(used, pid=7, name="java"), after=900, cpu_user_ms=1000, cpu_idle_ms=9000)
+    ship(path, centre.url())
+
+    def sums_of_hours() -> list[float]:
+        found = []
+        for group in ("name", "host"):
+            options = ("--since", "30d", "--group", group, "--format", "json")
+            found += [
+                row["cpu_seconds"] for row in json.loads(perftrack("fleet", "top", url, *options).stdout)["rows"]
+            ]
+        return found
+
+    perftrack("fleet", "upkeep", url, "--keep", "2d")
+    before = sums_of_hours()
+    assert before == [pytest.approx(used / 1000 - 1)] * 2
+    held = "SELECT count(*), min(taken_at)::text, sum(cpu_ms) FROM perftrack.process_sample WHERE taken_at < now()"
+    held += " - interval '2 days'"
+    samples = centre.query(held)
+    machine.clock, machine.uptime_seconds, its = late
+    machine.counters |= {"cpu_user_ms": its, "cpu_idle_ms": its * 9}
+    machine.tick(process(its, pid=7, name="java"), after=0)
+    assert ship(path, centre.url()).samples == 1
+    assert centre.query("SELECT position FROM perftrack.source") == [newest(connection)]
+    assert centre.query(held) == samples
+    for _ in range(2):
+        assert sums_of_hours() == pytest.approx(before)
+        perftrack("fleet", "upkeep", url, "--keep", "2d")
+    assert ship(path, centre.url()).samples == 0
+
+
+_USED = "SELECT sum(cpu_ms) FROM perftrack.{kind}_sample"
+
+
+@pytest.mark.parametrize("order", [(10, 10), (10, 5), (5, 10), (10, 5, 10), (10, 10, 5, 5)])
+def test_what_was_lost_in_several_restores_counts_once(
+    centre: Centre, connection: sqlite3.Connection, path: str, order: tuple[int, ...]
+) -> None:
+    """From backups that were made after so many samples of the same boot, one after another."""
+    machine = Machine(connection, host="web1")
+    backups, used = {}, 0
+    for made in (5, 10):
+        used = _run(machine, 5, used)
+        backups[made] = Path(copied(connection, path)).rename(f"{path}.{made}")
+    used = _run(machine, 15, used)
+    ship(path, centre.url())
+    for number, made in enumerate(order):
+        restored = shutil.copy(backups[made], f"{path}.restored{number}")
+        with closing(sqlite3.connect(restored, isolation_level=None)) as opened:
+            machine.connection = opened
+            for samples in (7, 3):
+                used = _run(machine, samples, used)
+                ship(restored, centre.url())
+        for kind in ("system", "process", "cgroup"):
+            assert centre.query(_USED.format(kind=kind)) == [used - 1000], kind
+        seconds = "SELECT sum(seconds)::float8 FROM perftrack.system_sample"
+        assert centre.query(seconds) == [pytest.approx((used / 1000 - 1) * 60)]
+    assert centre.query("SELECT count(*) FROM perftrack.source") == [len(order) + 1]
+
+
+def test_a_copy_takes_nothing_off_when_its_original_goes_on(
+    centre: Centre, connection: sqlite3.Connection, path: str
+) -> None:
+    """Two machines that were one, also in its boot: what each used counts but for the first interval of the copy."""
+    one = Machine(connection, host="web1")
+    used = _run(one, 10, 0)
+    ship(path, centre.url())
+    copy = copied(connection, path)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as opened:
+        other = Machine(opened, host="web1")
+        vars(other).update(vars(one) | {"connection": opened, "counters": dict(one.counters)})
+        other.uptime_seconds += 1
+        theirs = used
+        for _ in range(3):
+            used = _run(one, 10, used)
+            ship(path, centre.url())
+            theirs = _run(other, 10, theirs)
+            ship(copy, centre.url())
+    of_source = _USED.format(kind="process") + " JOIN perftrack.source ON id = source_id WHERE forked_from IS {} NULL"
+    assert centre.query(of_source.format("")) == [used - 1000]
+    assert centre.query(of_source.format("NOT")) == [theirs - 11_000]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from centres import Centre
-from conftest import query
+from conftest import Run, query
 from test_condensing import Restless
 
 from perftrack.errors import PerftrackError, UsageError
@@ -101,7 +101,7 @@ def test_the_source_of_another_role_cannot_be_taken(
 
 def test_staging_tables_can_be_filled_and_no_more(agent: psycopg.Connection) -> None:
     agent.execute("SELECT perftrack.stage()")
-    agent.execute("INSERT INTO pg_temp.stage_boot (boot_id) VALUES (1)")
+    agent.execute("INSERT INTO pg_temp.stage_boot (boot_id, host) VALUES (1, 'web2')")
     for statement in (
         "SELECT * FROM pg_temp.stage_boot",
         "UPDATE pg_temp.stage_boot SET boot_id = 2",
@@ -158,10 +158,13 @@ def test_what_is_planted_before_the_systems_own_is_not_used(agent: psycopg.Conne
 def test_calls_out_of_order_do_nothing(centre: Centre, agent: psycopg.Connection) -> None:
     mine = uuid.uuid4()
     sample = (
-        "INSERT INTO pg_temp.stage_system_sample (taken_at, sample_id, boot_id, fingerprint)"
-        " VALUES (now(), %s, 1, gen_random_uuid())"
+        "INSERT INTO pg_temp.stage_system_sample (taken_at, taken_at_local, sample_id, boot_id, fingerprint)"
+        " VALUES (now(), now(), %s, 1, gen_random_uuid())"
     )
-    of_process = "INSERT INTO pg_temp.stage_process_sample (taken_at, sample_id, process_id) VALUES (now(), %s, 1)"
+    of_process = (
+        "INSERT INTO pg_temp.stage_process_sample (taken_at, sample_id, process_id, filter_id)"
+        " VALUES (now(), %s, 1, 1)"
+    )
 
     def refused(statement: str, number: int, position: int, match: str) -> None:
         agent.execute("SAVEPOINT here")
@@ -190,6 +193,155 @@ def test_calls_out_of_order_do_nothing(centre: Centre, agent: psycopg.Connection
         "SELECT sample_id FROM perftrack.system_sample JOIN perftrack.source ON id = source_id WHERE role = 'web2'"
     )
     assert centre.query(found) == [5]
+
+
+HONEST = {
+    "boot": {"boot_id": "1", "host": "'evil'", "key": "'k'", "booted_at": "now()"},
+    "name_filter": {"filter_id": "1", "text": "''", "rank": "0"},
+    "process": {"process_id": "1", "boot_id": "1", "pid": "1", "name": "'java'", "started_at": "now()"},
+    "cgroup": {"cgroup_id": "1", "boot_id": "1", "path": "'/a'", "inode": "1", "unit": "'a'"},
+    "recorder": {"recorder_id": "1", "username": "'root'", "selection": "'--all'"},
+    "system_sample": {
+        "sample_id": "1",
+        "boot_id": "1",
+        "taken_at": "now() - interval '2 hours'",
+        "taken_at_local": "now()",
+        "fingerprint": "gen_random_uuid()",
+        "seconds": "60",
+        "uptime_seconds": "70",
+        "cpu_ms": "5",
+    },
+    "process_sample": {
+        "sample_id": "1",
+        "process_id": "1",
+        "filter_id": "1",
+        "taken_at": "now() - interval '2 hours'",
+        "seconds": "60",
+        "cpu_ms": "5",
+    },
+    "cgroup_sample": {"sample_id": "1", "cgroup_id": "1", "taken_at": "now() - interval '2 hours'", "cpu_ms": "5"},
+}
+
+
+def told(agent: psycopg.Connection, changed: dict[str, str]) -> None:
+    """Ship a sample as HONEST but for *changed*, of which a key is a column, or the table and it."""
+    mine = uuid.uuid4()
+    with agent.transaction():
+        agent.execute("SELECT * FROM perftrack.open_source(%s, NULL, 'evil', '1', now(), NULL, NULL)", (mine,))
+        agent.execute("SELECT perftrack.stage()")
+        for table, values in HONEST.items():
+            row = values | {
+                name.rpartition(".")[2]: value
+                for name, value in changed.items()
+                if name.startswith(f"{table}.") or name in values
+            }
+            listed, shown = ", ".join(row), ", ".join(row.values())
+            agent.execute(f"INSERT INTO pg_temp.stage_{table} ({listed}) SELECT {shown}".encode())
+        agent.execute("SELECT perftrack.take(%s, 0, '{}', '{}')", (mine,))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *(
+            {name: value}
+            for name, values in (
+                ("taken_at", ("'-infinity'::timestamptz", "'infinity'::timestamptz", "'4000-01-01 BC'::timestamptz")),
+                ("taken_at", ("NULL", "'9999-06-01'::timestamptz", "'1969-06-01'::timestamptz")),
+                ("sample_id", ("0", "-1", "9223372036854775807")),
+                ("seconds", ("1e308", "'NaN'", "'Infinity'", "-1e300")),
+                ("cpu_ms", ("-1", "9223372036854775807")),
+            )
+            for value in values
+        ),
+        {"boot.host": "NULL"},
+        {"boot.booted_at": "'infinity'"},
+        {"process.name": "NULL"},
+        {"process.pid": "NULL"},
+        {"process.boot_id": "NULL"},
+        {"process.started_at": "'-infinity'"},
+        {"cgroup.path": "NULL"},
+        {"cgroup.inode": "NULL"},
+        {"cgroup.unit": "NULL"},
+        {"cgroup.latest_taken_at": "'infinity'"},
+        {"name_filter.text": "NULL"},
+        {"recorder.selection": "NULL"},
+        {"system_sample.taken_at_local": "NULL"},
+        {"system_sample.taken_at_local": "'infinity'"},
+        {"system_sample.uptime_seconds": "'NaN'"},
+        {"system_sample.cpu_percent_max": "'Infinity'"},
+        {"system_sample.disk_read_bytes": "9223372036854775807"},
+        {"process_sample.filter_id": "NULL"},
+        {"process_sample.samples": "-5"},
+        {"cgroup_sample.seconds": "'NaN'"},
+    ],
+    ids=lambda changed: " ".join(f"{name} {value}" for name, value in changed.items()),
+)
+def test_no_value_stops_the_owners_commands(
+    centre: Centre, agent: psycopg.Connection, changed: dict[str, str]
+) -> None:
+    before = everything(centre)
+    with pytest.raises((psycopg.errors.DataException, psycopg.errors.NotNullViolation)) as refused:
+        told(agent, changed)
+    assert str(refused.value).partition("\n")[0].startswith(("a value of ", "null value in column "))
+    assert everything(centre) == before
+
+
+def test_the_owners_commands_work_whatever_was_refused(
+    centre: Centre, agent: psycopg.Connection, perftrack: Run
+) -> None:
+    """And with the least and the most that is taken, and what of imported data is not known."""
+    extremes = ({}, {"taken_at": "'1970-01-01 00:00:00+00'::timestamptz"}, {"seconds": "1e9", "cpu_ms": "1 << 30"})
+    extremes += (
+        {"taken_at": "'9999-01-01 00:00:00+00'::timestamptz"},
+        {"sample_id": f"{1 << 40}", "cpu_ms": f"{1 << 53}::bigint"},
+        {"boot.key": "NULL", "boot.booted_at": "NULL", "process.started_at": "NULL", "uptime_seconds": "NULL"},
+        {"seconds": "NULL", "cpu_ms": "NULL"},
+        {"taken_at": "'-infinity'::timestamptz"},
+        {"process.name": "NULL"},
+    )
+    refused = 0
+    for changed in extremes:
+        try:
+            told(agent, changed)
+        except psycopg.Error:
+            refused += 1
+    assert refused == 2
+    owner = centre.url("owner")
+    for command in ("status", "top", "report", "upkeep"):
+        perftrack("fleet", command, owner)
+    for group in ("unit", "name", "process"):
+        perftrack("fleet", "top", owner, "--group", group, "--since", "30d")
+
+
+def test_a_fork_of_anothers_source_tells_nothing_of_it(
+    centre: Centre, agent: psycopg.Connection, shipped: uuid.UUID
+) -> None:
+    """Whoever guesses the key of a boot and a process does not see from a row that is made less that it is there."""
+    boot, pid, ticks = centre.query(
+        "SELECT key, pid, started_ticks FROM perftrack.boot JOIN perftrack.process USING (source_id, boot_id)"
+        " JOIN perftrack.process_sample USING (source_id, process_id) WHERE cpu_ms > 0 LIMIT 1"
+    )[0]
+    mine = uuid.uuid4()
+    rows = {
+        "boot (boot_id, host, key)": f"1, 'evil', '{boot}'",
+        "process (process_id, boot_id, pid, name, started_ticks)": f"1, 1, {pid}, 'java', {ticks}",
+        "system_sample (taken_at, taken_at_local, sample_id, boot_id, fingerprint, uptime_seconds, seconds)": (
+            "now(), now(), 1, 1, gen_random_uuid(), 99999, 99999"
+        ),
+        "process_sample (taken_at, sample_id, process_id, filter_id, seconds, cpu_ms)": "now(), 1, 1, 1, 99999, 7",
+    }
+    with agent.transaction():
+        opening = "SELECT * FROM perftrack.open_source(%s, NULL, 'evil', '1', now(), %s, 0)"
+        agent.execute(opening, (mine, shipped))
+        agent.execute("SELECT perftrack.stage()")
+        for table, values in rows.items():
+            agent.execute(f"INSERT INTO pg_temp.stage_{table} VALUES ({values})".encode())
+        agent.execute("SELECT perftrack.take(%s, 0, '{}', '{}')", (mine,))
+        updated = "SELECT sum(n_tup_upd) FROM pg_stat_xact_user_tables WHERE relname LIKE 'stage%'"
+        assert agent.execute(updated).fetchone() == (0,)
+    own = "SELECT cpu_ms FROM perftrack.process_sample JOIN perftrack.source ON id = source_id WHERE role = 'web2'"
+    assert centre.query(own) == [7]
 
 
 def test_a_role_that_may_do_more_is_no_agent(centre: Centre) -> None:

@@ -25,7 +25,7 @@ def upgrade() -> None:
         "boot",
         sa.Column("source_id", sa.BigInteger(), nullable=False, comment="Whose: source.id."),
         sa.Column("boot_id", sa.BigInteger(), nullable=False, comment="The id there: boot.id."),
-        sa.Column("host", sa.Text(), nullable=True, comment="Host name, as `hostname` prints it."),
+        sa.Column("host", sa.Text(), nullable=False, comment="Host name, as `hostname` prints it."),
         sa.Column(
             "key",
             sa.Text(),
@@ -62,23 +62,23 @@ def upgrade() -> None:
             nullable=True,
             comment="The first sample that did not see it any more. NULL: it is there.",
         ),
-        sa.Column("boot_id", sa.BigInteger(), nullable=True, comment="The run of the kernel: boot.id."),
+        sa.Column("boot_id", sa.BigInteger(), nullable=False, comment="The run of the kernel: boot.id."),
         sa.Column(
             "path",
             sa.Text(),
-            nullable=True,
+            nullable=False,
             comment="Its path, as /proc/PID/cgroup has it: /system.slice/cron.service.",
         ),
         sa.Column(
             "inode",
             sa.BigInteger(),
-            nullable=True,
+            nullable=False,
             comment="Inode of its folder, by which it is another than an earlier one there.",
         ),
         sa.Column(
             "unit",
             sa.Text(),
-            nullable=True,
+            nullable=False,
             comment="What a person calls it, and those below it: a systemd unit (cron.service), a container (docker 3f2a1b0c9d8e), the sessions of a user (alice: sessions), a slice, or else its path.",
         ),
         sa.PrimaryKeyConstraint("source_id", "cgroup_id", name="pk_cgroup"),
@@ -199,13 +199,13 @@ def upgrade() -> None:
         sa.Column(
             "text",
             sa.Text(),
-            nullable=True,
+            nullable=False,
             comment="The string that the name contains. Empty: recorded for another reason (--all, --top).",
         ),
         sa.Column(
             "rank",
             sa.BigInteger(),
-            nullable=True,
+            nullable=False,
             comment="0: the first string that matched. 1 and up: a further one that matched the same process in the same sample, for which the original PerformanceTrack wrote a further row (imported data only).",
         ),
         sa.PrimaryKeyConstraint("source_id", "filter_id", name="pk_name_filter"),
@@ -231,8 +231,8 @@ def upgrade() -> None:
             nullable=True,
             comment="What its control group belongs to: a systemd unit, a container, a session.",
         ),
-        sa.Column("boot_id", sa.BigInteger(), nullable=True, comment="The run of the kernel: boot.id."),
-        sa.Column("pid", sa.BigInteger(), nullable=True, comment="Process ID."),
+        sa.Column("boot_id", sa.BigInteger(), nullable=False, comment="The run of the kernel: boot.id."),
+        sa.Column("pid", sa.BigInteger(), nullable=False, comment="Process ID."),
         sa.Column(
             "started_ticks",
             sa.BigInteger(),
@@ -248,7 +248,7 @@ def upgrade() -> None:
         sa.Column(
             "name",
             sa.Text(),
-            nullable=True,
+            nullable=False,
             comment="Name that the kernel gave it, in full where its program's file is called so; the first one where it changes its name itself. *** for the values of passwords.",
         ),
         sa.Column(
@@ -305,7 +305,9 @@ def upgrade() -> None:
         ),
         sa.Column("process_id", sa.BigInteger(), nullable=False, comment="The process: process.process_id."),
         sa.Column("sample_id", sa.BigInteger(), nullable=False, comment="The sample: system_sample.sample_id."),
-        sa.Column("filter_id", sa.BigInteger(), nullable=True, comment="Why it was recorded: name_filter.filter_id."),
+        sa.Column(
+            "filter_id", sa.BigInteger(), nullable=False, comment="Why it was recorded: name_filter.filter_id."
+        ),
         sa.Column(
             "all_cpu_ms",
             sa.BigInteger(),
@@ -436,11 +438,11 @@ def upgrade() -> None:
         "recorder",
         sa.Column("source_id", sa.BigInteger(), nullable=False, comment="Whose: source.id."),
         sa.Column("recorder_id", sa.BigInteger(), nullable=False, comment="The id there: recorder.id."),
-        sa.Column("username", sa.Text(), nullable=True, comment="The user that it runs as."),
+        sa.Column("username", sa.Text(), nullable=False, comment="The user that it runs as."),
         sa.Column(
             "selection",
             sa.Text(),
-            nullable=True,
+            nullable=False,
             comment="The processes that it records, as options of `perftrack record`: --filter java --filter python --top 5.",
         ),
         sa.PrimaryKeyConstraint("source_id", "recorder_id", name="pk_recorder"),
@@ -488,6 +490,12 @@ def upgrade() -> None:
             sa.Double(),
             nullable=True,
             comment="How far this clock is before the machine's, the way included.",
+        ),
+        sa.Column(
+            "unpacked_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When columns were made rows again for it. NULL: never.",
         ),
         sa.Column(
             "forked_from",
@@ -781,7 +789,7 @@ def upgrade() -> None:
         sa.Column(
             "taken_at_local",
             postgresql.TIMESTAMP(),
-            nullable=True,
+            nullable=False,
             comment="The same as the machine's wall clock showed it.",
         ),
         sa.Column("fingerprint", sa.Uuid(), nullable=False, comment="A hash of what identifies the sample."),
