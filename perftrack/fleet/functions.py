@@ -193,6 +193,35 @@ def _replaced(table: Table) -> str:
     WHERE source_id = own.id AND taken_at = ANY (_told) AND sample_id = ANY (_gone);"""
 
 
+def _told_before() -> str:
+    """Return the statements that leave out, of days that are removed, hours that another source of the role has told.
+
+    A machine that was restored to before these days finds no sample there that it has in common with the centre.
+    """
+    place = "boot.key || ' ' || date_trunc('hour', {}, 'UTC')::text"
+    staged = place.format("sample.taken_at")
+    deleted = "".join(
+        f"""
+    DELETE FROM pg_temp.stage_{table.name} AS row
+    USING pg_temp.stage_system_sample AS sample JOIN pg_temp.stage_boot AS boot USING (boot_id)
+    WHERE sample.sample_id = row.sample_id AND {staged} = ANY (_told_before);"""
+        for table in (PROCESS_SAMPLE, CGROUP_SAMPLE)
+    )
+    return f"""
+  IF own.forked_from IS NOT NULL THEN
+    SELECT coalesce(array_agg({place.format("told.hour")}), '{{}}') INTO _told_before
+    FROM perftrack.system_hour AS told
+      JOIN perftrack.boot AS boot ON (boot.source_id, boot.boot_id) = (told.source_id, told.boot_id)
+    WHERE told.source_id = ANY (ARRAY (
+        SELECT source.id FROM perftrack.source WHERE source.{_IS_OWN} AND source.id <> own.id))
+      AND told.hour < (SELECT max(kept.since) FROM perftrack.kept)
+      AND told.hour BETWEEN (SELECT min(taken_at) - interval '1 hour' FROM pg_temp.stage_system_sample)
+        AND (SELECT max(taken_at) FROM pg_temp.stage_system_sample);{deleted}
+    DELETE FROM pg_temp.stage_system_sample AS sample USING pg_temp.stage_boot AS boot
+    WHERE boot.boot_id = sample.boot_id AND {staged} = ANY (_told_before);
+  END IF;"""
+
+
 def _take() -> str:
     names = [table.name for table in [*DIMENSIONS, *SAMPLES]]
     checked = ", ".join(f"'{name}'" for name in names)
@@ -247,6 +276,7 @@ DECLARE
   _gone bigint[];
   _instants timestamptz[];
   _told timestamptz[];
+  _told_before text[];
   _all_instants timestamptz[] := '{{}}';
   {DECLARED.strip()}
 BEGIN
@@ -292,6 +322,7 @@ BEGIN
       SELECT sample.boot_id, max(sample.uptime_seconds) AS until FROM pg_temp.stage_system_sample AS sample
       WHERE sample.sample_id <= own.position AND sample.taken_at < _settled GROUP BY sample.boot_id) AS told;{settled}
   END IF;
+{_told_before()}
 {taken_off()}
   FOR _number IN 1 .. coalesce(array_length(_boots, 1), 0) LOOP
     WITH gone AS (

@@ -30,6 +30,10 @@ class Batch(NamedTuple):
 
 
 ROWS_MAX = 20_000
+# A counter that jumps by more is wrong: checks.py.
+_GROWTH_MAX = 1 << 53
+_GROWN = {"cpu_ms", "all_cpu_ms", *tick_sql.SYSTEM_SAMPLE_COUNTERS}
+_GROWN |= {*tick_sql.PROCESS_SAMPLE_COUNTERS, *tick_sql.CGROUP_SAMPLE_COUNTERS}
 _COUNTERS = tick_sql.SYSTEM_SAMPLE_COUNTERS
 _THESE = "(SELECT value FROM json_each(:samples))"
 _IDENTITY = f"""
@@ -245,10 +249,17 @@ def _select(connection: sqlite3.Connection, name: str, wanted: list[str]) -> tup
         found = connection.execute(f"SELECT * FROM {source} LIMIT 0", {"samples": "[]"})
         expressions = {each[0]: f'"{each[0]}"' for each in found.description}
     columns = [each for each in wanted if each in expressions]
-    shown = [f"{expressions[each]} || '+00'" if each.endswith("_at") else expressions[each] for each in columns]
+    shown = [_shown(each, expressions[each]) for each in columns]
     if name == "system_sample":
         return [*columns, FINGERPRINT], f"SELECT {', '.join(shown)} FROM {source}"
     return columns, f"SELECT {', '.join(shown)} FROM {source}"
+
+
+def _shown(name: str, sql: str) -> str:
+    """Return what is shipped of a column: an instant with its zone; no growth that the centre refuses as absurd."""
+    if name.endswith("_at"):
+        return f"{sql} || '+00'"
+    return f"nullif(min({sql}, {_GROWTH_MAX}), {_GROWTH_MAX})" if name in _GROWN else sql
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -156,3 +158,39 @@ def test_what_goes_is_added_up_first_and_its_processes_go_too(
     assert centre.query(_HOURS) == by_hour[: len(by_hour) - kept]
     assert centre.query("SELECT count(*) FROM perftrack.process") == [2]
     assert centre.query("SELECT DISTINCT boot_id FROM perftrack.cgroup") == [2]
+
+
+def test_a_machine_that_was_restored_to_days_that_are_gone_counts_once(
+    centre: Centre, connection: sqlite3.Connection, path: str, perftrack: Run
+) -> None:
+    machine = begin(connection, timedelta(days=9))
+    used = run(machine, 200)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    backup = shutil.copy(path, f"{path}-backup")
+    used = run(machine, 6 * 24 * 6, used)
+    ship(path, centre.url())
+    in_all = "SELECT name, sum(cpu_ms) FROM perftrack.process_hour GROUP BY 1 ORDER BY 1"
+    url = centre.url("owner")
+    perftrack("fleet", "upkeep", url, "--keep", "5d")
+    before = centre.query(in_all)
+    with closing(sqlite3.connect(backup)) as restored:
+        machine.connection = restored
+        machine.names["boot"], machine.uptime_seconds = "boot-2", 7.0
+        machine.clock = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=5)
+        run(machine, 12, used)
+        restored.commit()
+    assert ship(backup, centre.url()).said is not None
+    perftrack("fleet", "upkeep", url, "--keep", "5d")
+    after = dict(centre.query(in_all))
+    new = {"java": 12_000 - 1000, "cron": 6000 - 500}  # what the first sample of a boot has used is not known
+    for name, cpu_ms in before:
+        assert after[name] == pytest.approx(cpu_ms + new[name], abs=2000), name
+
+
+def test_an_absurd_growth_is_not_known(centre: Centre, connection: sqlite3.Connection, path: str) -> None:
+    machine = begin(connection, timedelta(hours=6))
+    run(machine, 3)
+    machine.tick(process(1 << 60, name="java"), after=60)
+    ship(path, centre.url())
+    grown = "SELECT cpu_ms IS NULL FROM perftrack.process_sample ORDER BY taken_at DESC LIMIT 1"
+    assert centre.query(grown) == [True]
