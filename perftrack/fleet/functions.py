@@ -181,7 +181,6 @@ def _replaced(table: Table) -> str:
           ' WHERE source_id = $1 AND taken_at = ANY ($2) AND sample_id = ANY ($3))', _name)
         INTO _has_rows USING own.id, _instants, _gone;
         IF _has_rows THEN
-          PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
           EXECUTE format('SELECT pg_catalog.alter_table_set_access_method(%L, ''heap'')', 'perftrack.' || _name);
           UPDATE perftrack.source SET unpacked_at = clock_timestamp() WHERE source.id = own.id;
         ELSE
@@ -315,6 +314,9 @@ BEGIN
       SELECT 1 FROM perftrack.source
       WHERE source.{_IS_OWN} AND source.unpacked_at > clock_timestamp() - interval '{_UNPACKED_EVERY}')
     INTO _unpacked;
+    IF _columns_until IS NOT NULL THEN  -- before any statement that goes to several shards: a day may become rows
+      PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true);
+    END IF;
     _settled := greatest(_settled, CASE WHEN _unpacked THEN _columns_until
       WHEN _columns_until IS NOT NULL THEN least(_columns_until, clock_timestamp() - interval '{_UNPACKED_MAX}') END);
     SELECT array_agg(told.boot_id), array_agg(told.until) INTO _boots_settled, _settled_until
