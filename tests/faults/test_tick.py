@@ -300,7 +300,9 @@ def test_power_cuts_lose_no_sample_that_was_kept(ext4: Callable[..., None], tmp_
     Path(place.path).write_bytes(b"no database at all" * 100)
     subprocess.run(["sync"], check=True)
     for number in range(1, 6):
-        assert place.run().returncode == 1
+        done = place.run()
+        assert done.returncode == 1
+        assert "; the sample is kept in " in done.stderr, done.stderr
         ext4()
         ext4.start()
         assert place.kept() == number
