@@ -73,7 +73,7 @@ def upkeep(
     Makes the partitions of the days to come. What no partition is for, of clocks that are wrong, is in the default
     one and is found all the same. Adds up each hour that is over, by machine, unit and name: these sums are kept for
     ever, and done anew when more of an hour comes. --keep removes the samples of older days, and only then. With
-    Citus's columnar storage, older days take a third of their room; samples of them may still come.
+    Citus's columnar storage, older days take a quarter of their room; samples of them may still come.
     """
     days, columnar_days = _days("--keep", keep), _days("--columnar-after", columnar_after)
 

@@ -23,7 +23,7 @@ from perftrack.errors import UsageError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from perftrack.fleet.sums import FleetTop
+    from perftrack.fleet.sums import FleetTop, Held
 
 Range = tuple["datetime | None", "datetime | None"]
 Ends = Callable[[str | None, str | None], Range]
@@ -60,7 +60,9 @@ def _asked_of_centre(command: Callable[..., None], ends: Ends, doc: str) -> Call
     )
 
     def run(url: str, host: str | None, **given: Any) -> None:
-        _answer(command, url, host, ends(given.pop("since"), given.pop("until")), given)
+        from perftrack.fleet.sums import held
+
+        _answer(command, url, host, held(url, host), ends(given.pop("since"), given.pop("until")), given)
 
     run.__doc__ = doc
     run.__annotations__ = {each.name: each.annotation for each in (url, *kept, host)}
@@ -72,15 +74,14 @@ def _answer(
     command: Callable[..., None],
     url: str,
     host: str | None,
+    there: Held,
     ends: Range,
     given: dict[str, Any],
 ) -> None:
-    """Bring the range *ends* of the machines *host* here, and run *command* on it."""
+    """Bring the range *ends* of the machines *host* here, and run *command* on it. *there*: what the centre has."""
     from perftrack.fleet.fetching import fetched
-    from perftrack.fleet.sums import held
     from perftrack.reading.queries import TimeRange
 
-    there = held(url, host)
     if host is None and len(there.machines) > MACHINES_MAX:
         raise UsageError(
             f"the centre has {len(there.machines):,} machines: name some, --host NAME, or all, --host '*'"
@@ -154,7 +155,7 @@ def top(
     if host is not None and group != "host" and len(there.machines) == 1 and not there.is_of_hours(first):
         given = {"by": by, "group": group, "name": name, "limit": limit}
         given |= {"output": output, "spreadsheet_safe": spreadsheet_safe, "wide": wide}
-        _answer(of_machine.top, url, host, (first, last), given)
+        _answer(of_machine.top, url, host, there, (first, last), given)
         return
     found = fleet_top(url, TimeRange(first, last), group, by, limit, name, host)
     rows = [_document(row, group) for row in found.rows]

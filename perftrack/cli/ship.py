@@ -44,32 +44,23 @@ def ship(
     if not settings.ship_to:
         raise UsageError("where to? --to postgresql://ROLE@HOST/DATABASE, or set ship_to")
     if every is None:
-        try:
-            _once(settings.database, settings.ship_to)
-        except _SaidError as error:
-            raise typer.Exit(error.exit_code) from None
-        return
+        raise typer.Exit(_once(settings.database, settings.ship_to))
     seconds = parse_duration(every).total_seconds()
 
     from perftrack.recording.recorder import stop_event
 
     with stop_event() as stop:
         while True:
-            try:
-                _once(settings.database, settings.ship_to)
-            except _SaidError:
-                pass
-            except PassingError as error:
-                tell(str(error))
+            _once(settings.database, settings.ship_to)
             if stop.wait(seconds):
                 return
 
 
-class _SaidError(PassingError):
-    """What was said in this hour already: cron would mail it at every ship."""
+def _once(database: str, url: str) -> int:
+    """Ship, tell what is in the way now, unless cron was told in this hour, and return the exit code.
 
-
-def _once(database: str, url: str) -> None:
+    Raises: PerftrackError for what does not pass by itself.
+    """
     from perftrack.fleet import hint
     from perftrack.fleet.connecting import address
     from perftrack.fleet.ship import ship as ship_to
@@ -80,11 +71,10 @@ def _once(database: str, url: str) -> None:
             done = ship_to(database, url, progress)
     except PassingError as error:
         if sys.stderr.isatty() or hint.is_news(before, str(error)):
-            raise
-        said = _SaidError(str(error))
-        said.exit_code = error.exit_code
-        raise said from None
+            tell(str(error))
+        return error.exit_code
     if done.said:
         tell(done.said)
     what = f"{count(done.samples, 'sample')}, {count(done.rows, 'row')}" if done.samples else "nothing new"
     say(f"{what} to {address(url)}")
+    return 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from perftrack.errors import PerftrackError
 from perftrack.fleet import functions
 from perftrack.fleet.connecting import OWNERS_LOCK, address, connect, explained
@@ -20,18 +23,28 @@ def add(url: str, name: str) -> bool:
 
     Return whether it was made. Raises: PerftrackError where it is one that may do more.
     """
-    with explained(url), connect(url, "perftrack fleet add-agent") as connection, connection.transaction():
+    refused = "may do more than ship, or is a member of another; name a new one"
+    return let_in(url, name, "perftrack fleet add-agent", _IS_THERE, refused, lambda _, role: functions.grants(role))
+
+
+def let_in(
+    url: str, name: str, application: str, is_there: str, refused: str, grants: Callable[[Any, str], Iterable[str]]
+) -> bool:
+    """Give the role *name* rights in the centre at *url*; make it, and return True, where it is not there.
+
+    *is_there*: SQL that tells of one that is there whether it is refused, *refused*: why. *grants*: returns the
+    statements, for a connection and the quoted name. Raises: PerftrackError.
+    """
+    with explained(url), connect(url, application) as connection, connection.transaction():
         from psycopg import sql
 
         connection.execute(OWNERS_LOCK)
         role = sql.Identifier(name)
-        found = connection.execute(_IS_THERE, (name,)).fetchone()
+        found = connection.execute(is_there.encode(), (name,)).fetchone()
         if found is not None and found[0]:
-            raise PerftrackError(
-                f"{address(url)}: the role {name} may do more than ship, or is a member of another; name a new one"
-            )
+            raise PerftrackError(f"{address(url)}: the role {name} {refused}")
         if found is None:
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
-        for statement in functions.grants(role.as_string(connection)):
+        for statement in grants(connection, role.as_string(connection)):
             connection.execute(statement.encode())
     return found is None

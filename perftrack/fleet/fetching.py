@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from perftrack.fleet.centre import CGROUP_SAMPLE, PROCESS_SAMPLE, SYSTEM_SAMPLE
 from perftrack.fleet.connecting import address, connect, explained
 from perftrack.fleet.machines import named
 from perftrack.fleet.rebuilding import STATEMENTS, brought
+from perftrack.fleet.sums import BEGINNING, END
 from perftrack.reading.parts import LOOK_AHEAD
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import schema
@@ -33,7 +34,6 @@ _KEYS = {
     "cgroup_id": "cgroup",
     "process_id": "process",
 }
-_BEGINNING, _END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 _BOOTS = """
 SELECT source_id, boot_id, host, key, {booted_at} FROM perftrack.boot WHERE source_id = ANY(%(sources)s)
@@ -102,7 +102,7 @@ def fetched(
         ):
             centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             boots = _boots(centre, url, pattern)
-            since, until = span.since or _BEGINNING, span.until or _END
+            since, until = span.since or BEGINNING, span.until or END
             times = {"since": since, "until": until, "sources": sorted({boot.source_id for boot in boots})}
             if not centre.execute(_IS_HELD, times).fetchall()[0][0]:
                 ((first, last),) = centre.execute(_HELD, times).fetchall()
@@ -158,11 +158,11 @@ class _Fetch:
         self, centre: Any, database: sqlite3.Connection, boots: list[_Boot], since: datetime, until: datetime
     ) -> None:
         self._centre, self._database, self._chosen = centre, database, boots
-        back = max(since, _BEGINNING + LOOK_BACK) - LOOK_BACK
-        ahead = min(until, _END - LOOK_AHEAD) + LOOK_AHEAD
+        back = max(since, BEGINNING + LOOK_BACK) - LOOK_BACK
+        ahead = min(until, END - LOOK_AHEAD) + LOOK_AHEAD
         self._times = {"since": back, "until": until, "ahead": ahead}
         self._times_of_processes = self._times | {
-            "since": max(since, _BEGINNING + LOOK_BACK_OF_PROCESSES) - LOOK_BACK_OF_PROCESSES
+            "since": max(since, BEGINNING + LOOK_BACK_OF_PROCESSES) - LOOK_BACK_OF_PROCESSES
         }
         self._sources = sorted({boot.source_id for boot in boots})
         self._ids: dict[str, dict[Any, int]] = {}  # by table: from source and id there to the id here
@@ -289,11 +289,13 @@ class _Fetch:
             self._insert("process", names, rows(_PARENTS, pids, are_parents=True))
 
     def _bring_samples(
-        self, table: Table, times: dict[str, Any], progress: Callable[[int, int], None] = lambda done, total: None
+        self, table: Table, times: dict[str, Any], progress: Callable[[int, int], None] | None = None
     ) -> None:
         names = brought(table)
-        count = f"SELECT count(*) FROM perftrack.{table.name} {_IN_RANGE}"
-        ((total,),) = self._centre.execute(count, {**times, "sources": self._sources}).fetchall()
+        total = 0
+        if progress is not None:
+            count = f"SELECT count(*) FROM perftrack.{table.name} {_IN_RANGE}"
+            ((total,),) = self._centre.execute(count, {**times, "sources": self._sources}).fetchall()
         rows = self._rows(f"SELECT {_select(table)} FROM perftrack.{table.name} {_IN_RANGE}", times)
         self._insert(f"temp.fetched_{table.name}", names, self._translated(rows, names, total, progress))
 
@@ -302,10 +304,14 @@ class _Fetch:
         names = brought(CGROUP_SAMPLE)
         shown = ", ".join(_instant("sample.taken_at") if name == "taken_at" else f'sample."{name}"' for name in names)
         rows = self._rows(f"SELECT {shown} {_LAST_ROWS}")
-        self._insert("temp.fetched_cgroup_sample", names, self._translated(rows, names, 0, lambda done, total: None))
+        self._insert("temp.fetched_cgroup_sample", names, self._translated(rows, names))
 
     def _translated(
-        self, rows: Iterator[tuple[Any, ...]], names: list[str], total: int, progress: Callable[[int, int], None]
+        self,
+        rows: Iterator[tuple[Any, ...]],
+        names: list[str],
+        total: int = 0,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[list[Any]]:
         """Yield *rows* with the ids of here, but those of other machines. *total*: so many there are."""
         places = [(names.index(key), self._ids[table]) for key, table in _KEYS.items() if key in names]
@@ -317,7 +323,7 @@ class _Fetch:
             changed[sample] = self._sample(source_id, row[sample])
             for place, ids in places:
                 changed[place] = ids.get((source_id, row[place]), ids.get(_NONE))
-            if number % ROWS_AT_ONCE == 0 or number == total:
+            if progress is not None and (number % ROWS_AT_ONCE == 0 or number == total):
                 progress(number, total)
             if all(changed[place] is not None for place in needed):
                 yield changed

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 
 from perftrack.errors import PerftrackError
+from perftrack.storage.failures import without_numbers
 from perftrack.storage.sqlite_file import connect, transaction
 
 # A database that is locked for longer gets its hint at the next ship.
@@ -67,8 +68,4 @@ def is_news(before: tuple[str, str] | None, failure: str) -> bool:
         return True
     hour = f"{datetime.now(UTC):%Y-%m-%d %H}"
     failed_at, last = before
-    return not failed_at.startswith(hour) or _words(last) != _words(failure)
-
-
-def _words(text: str) -> str:
-    return "".join(letter for letter in text if not letter.isdigit())
+    return not failed_at.startswith(hour) or without_numbers(last) != without_numbers(failure)

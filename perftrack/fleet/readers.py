@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from perftrack.errors import PerftrackError
-from perftrack.fleet.connecting import address, connect, explained
+from typing import Any
+
+from perftrack.fleet.agents import let_in
 
 # Who owns the centre, or may do all that its owner may, and who ships: these write.
 _IS_THERE = """
@@ -12,7 +13,7 @@ SELECT pg_has_role(pg_roles.oid, nspowner, 'MEMBER')
     AND has_function_privilege(pg_roles.oid, pg_proc.oid, 'EXECUTE'))
 FROM pg_roles CROSS JOIN pg_namespace WHERE rolname = %s AND nspname = 'perftrack'
 """
-_OWNER = "SELECT rolname FROM pg_namespace JOIN pg_roles ON pg_roles.oid = nspowner WHERE nspname = 'perftrack'"
+_OWNER = "SELECT quote_ident(pg_get_userbyid(nspowner)) FROM pg_namespace WHERE nspname = 'perftrack'"
 # The last one: tables and partitions to come, which the owner makes, whoever lets the reader in.
 _GRANTS = (
     "GRANT USAGE ON SCHEMA perftrack TO {role}",
@@ -26,16 +27,10 @@ def add(url: str, name: str) -> bool:
 
     Return whether it was made. Raises: PerftrackError where it is one that may write.
     """
-    with explained(url), connect(url, "perftrack fleet add-reader") as connection, connection.transaction():
-        from psycopg import sql
+    refused = "may ship, or owns the centre; name another one"
+    return let_in(url, name, "perftrack fleet add-reader", _IS_THERE, refused, _granted)
 
-        role = sql.Identifier(name)
-        found = connection.execute(_IS_THERE, (name,)).fetchone()
-        if found is not None and found[0]:
-            raise PerftrackError(f"{address(url)}: the role {name} may ship, or owns the centre; name another one")
-        if found is None:
-            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
-        ((owner,),) = connection.execute(_OWNER).fetchall()
-        for statement in _GRANTS:
-            connection.execute(sql.SQL(statement).format(role=role, owner=sql.Identifier(owner)))
-    return found is None
+
+def _granted(connection: Any, role: str) -> list[str]:
+    ((owner,),) = connection.execute(_OWNER).fetchall()
+    return [statement.format(role=role, owner=owner) for statement in _GRANTS]

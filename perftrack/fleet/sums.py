@@ -21,7 +21,8 @@ from perftrack.reading.queries import TimeRange
 FleetGroup = Literal["host", "unit", "name", "command", "user", "process"]
 # An interval that ends after the range is looked for in the samples of so long after it.
 LOOK_AHEAD = timedelta(hours=2)
-_BEGINNING, _END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+# Of a range without bounds, with room for what is looked for around it.
+BEGINNING, END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 # In whole milliseconds, as on the machine.
 END_MS = "round(date_part('epoch', taken_at) * 1000)"
@@ -34,10 +35,10 @@ IN_RANGE = """taken_at >= %(since)s AND (taken_at < %(until)s
 ALL, IN_HOUR = "1.0::float8", "taken_at >= %(since)s AND taken_at < %(until)s"
 _OF_SOURCES = "(%(sources)s::bigint[] IS NULL OR source_id = ANY(%(sources)s::bigint[]))"
 
-# What a machine is called; and not what a chosen source was called at another time. Of hours of processes and units
-# that is not known.
 # Never an empty array: what PostgreSQL makes of a condition with one, Citus cannot write for its workers.
 NOBODY = ["nobody"]
+# What a machine is called; and not what a chosen source was called at another time. Of hours of processes and units
+# that is not known.
 _NAME = "coalesce(%(shared)s::jsonb ->> (boot.source_id || ' ' || boot.host), boot.host)"
 _NOT_OTHERS = "{0}.source_id || ' ' || {0}.boot_id <> ALL (%(others)s::text[])"
 
@@ -200,7 +201,7 @@ class Held(NamedTuple):
 
     def is_of_hours(self, since: datetime | None) -> bool:
         """Return whether a range from *since* on begins before there are samples."""
-        return self.kept_since is not None and (since or _BEGINNING) < self.kept_since
+        return self.kept_since is not None and (since or BEGINNING) < self.kept_since
 
 
 def held(url: str, pattern: str | None) -> Held:
@@ -273,11 +274,11 @@ def _whose(centre: Any, machines: Named, pattern: str | None) -> dict[str, Any]:
 
 
 def _parameters(span: TimeRange, kept_since: datetime | None) -> dict[str, Any]:
-    since, until = span.since or _BEGINNING, span.until or _END
+    since, until = span.since or BEGINNING, span.until or END
     return {
         "since": since,
         "until": until,
-        "ahead": min(until, _END - LOOK_AHEAD) + LOOK_AHEAD,
+        "ahead": min(until, END - LOOK_AHEAD) + LOOK_AHEAD,
         "since_ms": round(since.timestamp() * 1000),
         "until_ms": round(until.timestamp() * 1000),
         "kept_since": kept_since,

@@ -84,7 +84,11 @@ def note(path: str, line: str, *, kept: bool | None = None, database: str | None
     """
     noted = failures(path)
     message = line[:MESSAGE_LETTERS]
-    same = (each for each in reversed(noted) if (_words(each.message), each.database) == (_words(message), database))
+    same = (
+        each
+        for each in reversed(noted)
+        if (without_numbers(each.message), each.database) == (without_numbers(message), database)
+    )
     before = next(same, None)
     now = _now()
     failure = Failure(message, now, now, now, 1, int(kept is True), int(kept is False), database)
@@ -124,7 +128,8 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _words(message: str) -> str:
+def without_numbers(message: str) -> str:
+    """Return what two lines have in common that tell of the same failure."""
     return "".join(letter for letter in message if not letter.isdigit())
 
 
