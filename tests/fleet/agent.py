@@ -26,7 +26,10 @@ def start(path: str, url: str, *options: str) -> subprocess.Popen[str]:
 
 def end(agent: subprocess.Popen[str]) -> str:
     """Wait for one; return the line with which it asks to be started later, or nothing: all was shipped."""
-    _, said = agent.communicate(timeout=120)
+    try:
+        _, said = agent.communicate(timeout=120)
+    finally:
+        agent.kill()  # nothing that hangs goes on under later tests
     assert agent.returncode in {0, LATER}, (agent.returncode, said)
     assert said.count("\n") == (agent.returncode == LATER), said
     assert "Traceback" not in said

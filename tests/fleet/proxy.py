@@ -61,20 +61,28 @@ class Proxy:
                     answers.set()
             except (CutError, OSError):
                 pass
-            finally:  # closing alone does not end what the other thread waits for
-                for each in (client, server):
-                    with contextlib.suppress(OSError):
-                        each.shutdown(socket.SHUT_RDWR)
+            finally:
+                _end(client, server)
                 answers.set()
 
     def _answer(self, server: socket.socket, client: socket.socket, answers: threading.Event) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while answer := server.recv(1 << 20):
                 if not answers.is_set():
                     self.answered.set()
                 answers.wait(30)
                 client.sendall(answer)
-            client.shutdown(socket.SHUT_RDWR)
+        except OSError:  # a server that was killed before it had read all
+            pass
+        finally:
+            _end(client)
+
+
+def _end(*connections: socket.socket) -> None:
+    """Say on *connections* that they are over: closing alone does not end what another thread waits for."""
+    for each in connections:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
