@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from perftrack.fleet import sums
+from perftrack.fleet import ranking, summing
 from perftrack.fleet.machines import NEWEST
 from perftrack.reading.dashboard.queries import NAMES
 
@@ -24,7 +24,7 @@ _OF_SOURCES = f"source_id IN (SELECT boot.source_id FROM perftrack.boot AS boot 
 _GIVEN = {
     "since": "$__timeFrom()::timestamptz",
     "until": "$__timeTo()::timestamptz",
-    "ahead": f"$__timeTo()::timestamptz + interval '{sums.LOOK_AHEAD.seconds} seconds'",
+    "ahead": f"$__timeTo()::timestamptz + interval '{summing.LOOK_AHEAD.seconds} seconds'",
     "since_ms": "$__from",
     "until_ms": "$__to",
 }
@@ -52,7 +52,7 @@ def _rate(counter: str) -> str:
     return f"sum({counter} * {_WEIGHT}) / nullif(sum(seconds * {_WEIGHT}) FILTER (WHERE {counter} IS NOT NULL), 0)"
 
 
-_BUSY, _WHOLE = f"sum(cpu_ms * {_WEIGHT})", f"sum({sums.POSSIBLE} * {_WEIGHT}) FILTER (WHERE cpu_ms IS NOT NULL)"
+_BUSY, _WHOLE = f"sum(cpu_ms * {_WEIGHT})", f"sum({summing.POSSIBLE} * {_WEIGHT}) FILTER (WHERE cpu_ms IS NOT NULL)"
 CPU_BY_HOST = _by_host({"busy": f"100 * {_BUSY} / nullif({_WHOLE}, 0)"})
 MEMORY_BY_HOST = _by_host({"used": "100 * avg(mem_used_bytes::float8 / nullif(mem_total_bytes, 0))"})
 LOAD_BY_HOST = _by_host({"load": "avg(load_1min)"})
@@ -76,7 +76,7 @@ def _used(table: str, key: str) -> str:
 
     So it does not matter when in a point the samples of a machine are taken, and sums over machines are whole.
     """
-    in_range = sums.as_text(sums.IN_RANGE, _GIVEN)
+    in_range = ranking.as_text(summing.IN_RANGE, _GIVEN)
     return f"""\
 SELECT source_id, {key}, point, sum(cpu_ms * {_PART}) AS ms
     FROM (
@@ -84,8 +84,8 @@ SELECT source_id, {key}, point, sum(cpu_ms * {_PART}) AS ms
       FROM (
         SELECT *, greatest(ended - length, $__from) / $__interval_ms AS first
         FROM (
-          SELECT source_id, {key}, cpu_ms, {sums.END_MS}::bigint AS ended,
-            coalesce({sums.LENGTH_MS}, 0)::bigint AS length
+          SELECT source_id, {key}, cpu_ms, {summing.END_MS}::bigint AS ended,
+            coalesce({summing.LENGTH_MS}, 0)::bigint AS length
           FROM perftrack.{table}
           WHERE ({in_range}) AND cpu_ms > 0 AND {_OF_SOURCES}) AS interval) AS begun) AS parts
     GROUP BY source_id, {key}, point"""
@@ -151,12 +151,14 @@ WHERE name IN (SELECT name FROM held GROUP BY name HAVING max(bytes) > 0 ORDER B
 ORDER BY 1, 2"""
 
 
-_MACHINES_OF = f"(SELECT count(DISTINCT {sums.MACHINE}) FROM perftrack.source WHERE id = ANY (sources)) AS machines"
+_MACHINES_OF = (
+    f"(SELECT count(DISTINCT {ranking.MACHINE}) FROM perftrack.source WHERE id = ANY (sources)) AS machines"
+)
 
 
-def _top(key: sums.FleetGroup, figures: str) -> str:
+def _top(key: ranking.FleetGroup, figures: str) -> str:
     return f"""\
-WITH top AS MATERIALIZED ({sums.top_text(key, TOP, _OF_SOURCES, _GIVEN)})
+WITH top AS MATERIALIZED ({ranking.top_text(key, TOP, _OF_SOURCES, _GIVEN)})
 SELECT key AS {key}, {_MACHINES_OF}, cpu_ms / 1000 AS "CPU", {figures}, last_seen_at AS "last seen"
 FROM top
 ORDER BY 3 DESC NULLS LAST, 1"""

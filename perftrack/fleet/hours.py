@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from typing import Any
 
-from perftrack.fleet import sums
+from perftrack.fleet import summing
 from perftrack.fleet.centre import HOURS, PEAKS, SAMPLES, TOTALS
 
 # Samples of an hour come until so long after it has ended, where all is well.
@@ -22,20 +22,20 @@ _CLOSED = "SELECT hour, source_id FROM perftrack.open_hour WHERE hour <= %(limit
 _TAKEN = "DELETE FROM perftrack.open_hour WHERE hour = %(since)s AND source_id = ANY(%(sources)s) RETURNING source_id"
 _KEYS = {"system": ("boot_id",), "process": ("name", "unit"), "unit": ("unit",)}
 _NAMED = f"""
-SELECT used.source_id, process.name, coalesce(process.unit, '') AS unit, {sums.sum_of("process")}
-FROM ({sums.PROCESSES}) AS used
+SELECT used.source_id, process.name, coalesce(process.unit, '') AS unit, {summing.sum_of("process")}
+FROM ({summing.PROCESSES}) AS used
   JOIN perftrack.process AS process
     ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
 GROUP BY used.source_id, process.name, coalesce(process.unit, '')
 """
-_FOUND = {"system": sums.SYSTEMS, "process": _NAMED, "unit": sums.UNITS}
+_FOUND = {"system": summing.SYSTEMS, "process": _NAMED, "unit": summing.UNITS}
 
 
 def _fill(kind: str, *, is_added: bool) -> str:
     """Return the statement that adds up an hour of some sources. *is_added*: to what is there."""
     table = HOURS[kind].name
     columns = ", ".join(["source_id", *_KEYS[kind], *TOTALS[kind], *PEAKS[kind]])
-    found = _FOUND[kind].replace("{share}", sums.ALL).replace("{when}", sums.IN_HOUR)
+    found = _FOUND[kind].replace("{share}", summing.ALL).replace("{when}", summing.IN_HOUR)
     found = found.replace("{whose}", "source_id = ANY(%(sources)s)")
     statement = f"""
 INSERT INTO perftrack.{table} (hour, {columns})
@@ -73,7 +73,7 @@ def close_hours_until(centre: Any, limit: datetime) -> int:
 
 def _close(centre: Any, hour: datetime, sources: list[int], *, is_gone: bool) -> None:
     """Add up *hour* of *sources*. *is_gone*: its samples are not kept any more, and those that came late are not."""
-    given = {"since": hour, "until": hour + timedelta(hours=1), "sources": sources, "others": sums.NOBODY}
+    given = {"since": hour, "until": hour + timedelta(hours=1), "sources": sources, "others": summing.NOBODY}
     with centre.transaction():
         # first: what comes from now on waits, and notes the hour again
         given["sources"] = [source_id for (source_id,) in centre.execute(_TAKEN, given).fetchall()]

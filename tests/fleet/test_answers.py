@@ -316,10 +316,10 @@ def test_a_machine_of_one_sample_is_no_obstacle(fleet: Fleet, perftrack: Run) ->
 
 def test_a_full_disk_here_is_said(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     from perftrack.errors import PerftrackError
-    from perftrack.fleet import fetching
+    from perftrack.fleet import bringing, fetching
 
     fleet.add("web1", 1, 5)
-    monkeypatch.setattr(fetching, "STATEMENTS", ["PRAGMA max_page_count = 1", "CREATE TABLE more (a)"])
+    monkeypatch.setattr(bringing, "STATEMENTS", ["PRAGMA max_page_count = 1", "CREATE TABLE more (a)"])
     with (
         pytest.raises(PerftrackError, match="cannot be brought to"),
         fetching.fetched(fleet.centre.url("owner"), TimeRange(), None),

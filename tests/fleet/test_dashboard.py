@@ -20,7 +20,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from machine import Machine, process
 from test_dashboards import missing
 
-from perftrack.fleet import dashboard, hours, readers, sums
+from perftrack.fleet import dashboard, hours, readers, summing
 from perftrack.fleet.connecting import connect
 from perftrack.fleet.ship import ship
 from perftrack.fleet.sums import fleet_top
@@ -180,7 +180,7 @@ def test_a_query_reads_the_partitions_of_its_range_alone(recorded: Recorded, tit
     with recorded.centre.server.connect(recorded.centre.database, "owner") as connection:
         plan = connection.execute(f"EXPLAIN {asked.sql(SQL[title])}".encode()).fetchall()
     read = set(re.findall(r"\bon \w+_sample_(\d{8}|default)", "\n".join(line for (line,) in plan)))
-    days = {f"{asked.since:%Y%m%d}", f"{asked.until:%Y%m%d}", f"{asked.until + sums.LOOK_AHEAD:%Y%m%d}"}
+    days = {f"{asked.since:%Y%m%d}", f"{asked.until:%Y%m%d}", f"{asked.until + summing.LOOK_AHEAD:%Y%m%d}"}
     assert read - days <= {"default"}  # which may hold samples of any day
     assert f"{asked.since:%Y%m%d}" in read
 
