@@ -1,4 +1,4 @@
-"""The generated parts of README.md: `python tests/readme.py` writes them anew, test_readme.py checks them."""
+"""The generated parts of the pages: `python tests/readme.py` writes them anew, test_readme.py checks them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from typing import Any
 from conftest import cgroup_row
 from machine import Machine, process
 
-from perftrack.reading.dashboard.cookbook import COOKBOOK
+from perftrack.reading.dashboard.cookbook import COOKBOOK, Recipe
 from perftrack.settings import SETTINGS
 from perftrack.storage import opening
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+FURTHER = ROOT / "perftrack" / "reading" / "README.md"
+# All that a user reads: the first page, and one beside the code of each subject.
+PAGES = (README, *sorted(ROOT.glob("perftrack/*/README.md")))
+# The first page has the half of the cookbook that is asked most.
+FIRST_QUESTIONS = 4
 PICTURE = ROOT / ".readme" / "plot.png"
 NIGHT = ("--since", "2026-11-20 22:00", "--until", "2026-11-21 06:00")
 MIB = 1 << 20
@@ -137,13 +142,12 @@ def settings() -> str:
     return "\n".join(rows)
 
 
-def cookbook() -> str:
-    return "\n\n".join(f"{recipe.question}\n\n```sql\n{recipe.sql}```" for recipe in COOKBOOK)
+def questions(recipes: tuple[Recipe, ...]) -> str:
+    return "\n\n".join(f"{recipe.question}\n\n```sql\n{recipe.sql}```" for recipe in recipes)
 
 
-def text() -> str:
-    """Return README.md as it should be."""
-    written = README.read_text(encoding="utf-8")
+def pages() -> dict[Path, str]:
+    """Return README.md and the page of its further questions, as they should be."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/perftrack.db"
         a_night(path)
@@ -151,8 +155,16 @@ def text() -> str:
             "top": answer(path, "top", *NIGHT),
             "report": answer(path, "report", *NIGHT),
             "settings": settings(),
-            "cookbook": cookbook(),
+            "questions": questions(COOKBOOK[:FIRST_QUESTIONS]),
         }
+    return {
+        README: _filled(README, parts),
+        FURTHER: _filled(FURTHER, {"questions": questions(COOKBOOK[FIRST_QUESTIONS:])}),
+    }
+
+
+def _filled(page: Path, parts: dict[str, str]) -> str:
+    written = page.read_text(encoding="utf-8")
     for name, generated in parts.items():
         pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"
         written, count = re.subn(
@@ -174,6 +186,7 @@ def draw() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(text(), encoding="utf-8")
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")
     if "--picture" in sys.argv:
         draw()

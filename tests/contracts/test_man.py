@@ -73,6 +73,6 @@ def test_has_every_command_option_and_setting(shown: str) -> None:
 
 
 def test_shows_examples_that_the_readme_runs() -> None:
-    text = readme.README.read_text(encoding="utf-8")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in readme.PAGES)
     for command in (command for commands in man.EXAMPLES.values() for command in commands):
         assert f"\n{command}\n" in text

@@ -1,4 +1,4 @@
-"""README.md keeps its word: generated parts are up to date, and every query and command in it is run."""
+"""The pages keep their word: generated parts are up to date, and every query and command in them is run."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ from conftest import LEGACY, Run, cgroup_row, process_row, sample
 from perftrack.cli.app import app
 from perftrack.storage import documentation, insertion, opening, pending, schema
 
-TEXT = readme.README.read_text(encoding="utf-8")
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in readme.PAGES)
 COOKBOOK = re.findall(r"\n([^\n]+\?)[^\n]*(?:\n[^\n`]+)*\n\n```sql\n(.*?)```", TEXT, re.DOTALL)
-SHELL = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+SHELL = list(
+    dict.fromkeys(line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines())
+)
 
 
 def test_the_generated_parts_are_up_to_date() -> None:
-    assert readme.text() == TEXT, "run: python tests/readme.py"
+    for page, text in readme.pages().items():
+        assert page.read_text(encoding="utf-8") == text, "run: python tests/readme.py"
 
 
 def test_every_command_is_named() -> None:
@@ -53,9 +56,18 @@ def test_the_picture_is_one() -> None:
     assert f"]({readme.PICTURE.relative_to(readme.ROOT)})" in TEXT
 
 
-def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert (readme.ROOT / target).exists(), target
+def test_the_first_page_is_one_to_read() -> None:
+    assert len(readme.README.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: page.parent.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target, place in re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        if place:
+            headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            assert place in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, place
 
 
 @pytest.fixture
@@ -140,7 +152,7 @@ def test_every_shell_command_works(path: str, tmp_path: Path) -> None:
         "PERFTRACK_DATABASE": path,
         "PERFTRACK_CPU_WINDOW": "0",
     }
-    assert len(SHELL) == 38
+    assert len(SHELL) == 34
     for line in SHELL:
         if not all(shutil.which(program) for program in {"jq", "promtool"} & set(line.split())):
             continue

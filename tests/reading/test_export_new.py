@@ -438,7 +438,7 @@ def test_a_kill_at_any_moment_gives_each_row_once(
 
 
 def test_the_crontab_line_of_the_readme_works(connection: sqlite3.Connection, path: str, tmp_path: Path) -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "perftrack" / "reading" / "README.md").read_text(encoding="utf-8")
     line = next(line for line in text.splitlines() if " export --new " in line and line.startswith("*/5 * * * * "))
     record_minutes(connection, 2)
     command = line.removeprefix("*/5 * * * * ").replace(

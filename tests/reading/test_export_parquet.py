@@ -187,7 +187,11 @@ class TestARefusal:
 
 
 def test_the_query_of_the_readme_works(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (program,) = re.findall(
+        r"```python\n(.*?)```",
+        (REPOSITORY / "perftrack" / "reading" / "README.md").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
     monkeypatch.chdir(files["process_log"].parent)
     exec(program, {})
     assert "python3" in capsys.readouterr().out
