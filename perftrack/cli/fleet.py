@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from perftrack.cli import dashboard as dashboards
-from perftrack.cli import fleet_answers
+from perftrack.cli import fleet_answers, fleet_top
 from perftrack.cli.cron_line import say
 from perftrack.cli.fleet_answers import Url
 from perftrack.cli.show import count, line, span, table
@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command()(fleet_top.top)
 fleet_answers.add_to(app)
 
 
