@@ -16,8 +16,10 @@ _OF_SOURCES = "(%(sources)s::bigint[] IS NULL OR source_id = ANY(%(sources)s::bi
 # What a machine is called; and not what a chosen source was called at another time. Of hours of processes and units
 # that is not known.
 _NAME = "coalesce(%(shared)s::jsonb ->> (boot.source_id || ' ' || boot.host), boot.host)"
-# Whole hours: one in which the range begins is in it.
-_OF_HOUR = "hour >= date_trunc('hour', %(since)s::timestamptz, 'UTC') AND hour < %(until)s AND hour < %(kept_since)s"
+# Whole hours: one in which the range begins is in it. Where hours end, samples begin.
+_OF_HOUR = (
+    "hour >= date_trunc('hour', %(hours_since)s::timestamptz, 'UTC') AND hour < %(until)s AND hour < %(hours_until)s"
+)
 
 
 def _hours(kind: str, *keys: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from perftrack.errors import PerftrackError, UsageError
@@ -16,6 +16,11 @@ from perftrack.fleet.summing import BEGINNING, END, LOOK_AHEAD, NOBODY
 from perftrack.reading.queries import TimeRange
 
 _MACHINES = f"SELECT id, {ranking.MACHINE} FROM perftrack.source"
+_OF_HOURS = {"host", "unit", "name"}
+# Hours before are added up, and stay so in what a transaction sees.
+_OPEN_SINCE = """
+SELECT min(hour) FROM perftrack.open_hour WHERE hour >= date_trunc('hour', %(since)s::timestamptz, 'UTC')
+"""
 _BOOTS = "SELECT source_id, boot_id, host FROM perftrack.boot WHERE source_id = ANY(%(sources)s)"
 
 
@@ -59,27 +64,43 @@ def _held(centre: Any, url: str, pattern: str | None) -> tuple[Held, Named]:
 
 
 def fleet_top(
-    url: str, span: TimeRange, group: FleetGroup, by: str, limit: int, name: str | None, pattern: str | None
+    url: str,
+    span: TimeRange,
+    group: FleetGroup,
+    by: str,
+    limit: int,
+    name: str | None,
+    pattern: str | None,
+    *,
+    whole_hours: bool = False,
 ) -> FleetTop:
     """Return the *limit* largest of *group* in *span*. *name*: only those that have it in their key.
 
-    *pattern*: of which machines, * and ? standing for any characters; None: of all. Raises: PerftrackError.
+    *pattern*: of which machines, * and ? standing for any characters; None: of all. *whole_hours*: take sums by hour
+    as far as there are some, not only before there are samples. Raises: PerftrackError.
     """
+    kind = kind_of(group)
+    if by not in ranking.RANKED[kind]:
+        raise UsageError(f"--group {group} has no --by {by}: {', '.join(ranking.RANKED[kind])}")
+    if whole_hours and group not in _OF_HOURS:
+        raise UsageError(f"--group {group} has no sums by hour (--whole-hours): host, unit, name")
     with explained(url), closing(connect(url, "perftrack fleet")) as centre, centre.transaction():
         centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         centre.execute("SET LOCAL jit = off")  # compiling takes longer than an hour's sums
         there, found_machines = _held(centre, url, pattern)
-        has_hours = there.is_of_hours(span.since)
-        given = _parameters(span, there.kept_since) | _whose(centre, found_machines, pattern)
+        hours_until = there.kept_since
+        if whole_hours:
+            ((open_since,),) = centre.execute(_OPEN_SINCE, {"since": span.since or BEGINNING}).fetchall()
+            added_up_until = open_since or min(span.until or END, datetime.now(UTC))
+            hours_until = max(added_up_until, hours_until or added_up_until)
+        has_hours = hours_until is not None and (span.since or BEGINNING) < hours_until
+        given = _parameters(span, hours_until) | _whose(centre, found_machines, pattern)
         given |= {"name": name, "limit": limit}
-        kind = kind_of(group)
-        if has_hours and group not in {"host", "unit", "name"}:
+        if has_hours and group not in _OF_HOURS:
             raise PerftrackError(
                 f"before {there.kept_since:%Y-%m-%d} the centre has sums by hour: --group host, unit or name, or a "
                 "later --since"
             )
-        if by not in ranking.RANKED[kind]:
-            raise UsageError(f"--group {group} has no --by {by}: {', '.join(ranking.RANKED[kind])}")
         rows = _rows(centre, ranking.largest(group, by, has_hours=has_hours), given)
         machine_of = dict(centre.execute(_MACHINES).fetchall())
         (system,) = _rows(centre, ranking.all_systems(has_hours=has_hours), given)
@@ -89,7 +110,7 @@ def fleet_top(
         recorded = None
         if kind == "process" and name is None and not has_hours:
             ((recorded,),) = centre.execute(ranking.all_processes(), given).fetchall()
-        return FleetTop(rows, system, recorded, there.kept_since if has_hours else None)
+        return FleetTop(rows, system, recorded, hours_until if has_hours else None)
 
 
 def _whose(centre: Any, machines: Named, pattern: str | None) -> dict[str, Any]:
@@ -106,15 +127,16 @@ def _whose(centre: Any, machines: Named, pattern: str | None) -> dict[str, Any]:
     return {"sources": sources, "others": others or NOBODY, "shared": json.dumps(shared)}
 
 
-def _parameters(span: TimeRange, kept_since: datetime | None) -> dict[str, Any]:
+def _parameters(span: TimeRange, hours_until: datetime | None) -> dict[str, Any]:
     since, until = span.since or BEGINNING, span.until or END
     return {
-        "since": since,
+        "since": max(since, hours_until or since),  # of samples
         "until": until,
         "ahead": min(until, END - LOOK_AHEAD) + LOOK_AHEAD,
         "since_ms": round(since.timestamp() * 1000),
         "until_ms": round(until.timestamp() * 1000),
-        "kept_since": kept_since,
+        "hours_since": since,
+        "hours_until": hours_until,
     }
 
 

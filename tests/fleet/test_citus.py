@@ -75,6 +75,10 @@ def test_an_agent_has_no_right_on_a_worker(cluster: Centre) -> None:
     assert refused > 50
 
 
+def used(answers: dict[str, Any]) -> dict[str, Any]:
+    return {group: {row[group]: round(row["cpu_seconds"], 6) for row in rows} for group, rows in answers.items()}
+
+
 def test_answers_and_upkeep_are_as_on_one_server(
     cluster: Centre, connection: sqlite3.Connection, path: str, perftrack: Run
 ) -> None:
@@ -90,8 +94,8 @@ def test_answers_and_upkeep_are_as_on_one_server(
         record(machine, hours_before, hours_after)
         ship(path, cluster.url())
 
-    def answers() -> dict[str, Any]:
-        given = ("top", url, "--since", "30d", "--host", "db*", "--format", "json", "--group")
+    def answers(*further: str) -> dict[str, Any]:
+        given = ("top", url, "--since", "30d", "--host", "db*", "--format", "json", *further, "--group")
         groups = ("host", "unit", "name")
         return {group: json.loads(perftrack("fleet", *given, group).stdout)["rows"] for group in groups}
 
@@ -115,7 +119,7 @@ def test_answers_and_upkeep_are_as_on_one_server(
     )
     columns = cluster.query(columnar)
     assert len(columns) >= 6
-    assert answers() == before
+    assert (answers(), used(answers("--whole-hours"))) == (before, used(before))
     assert_same_rows(cluster, connection, "db1")
     forged(cluster)
     assert cluster.query(columnar) == columns  # it has no rows in them

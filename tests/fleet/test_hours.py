@@ -131,6 +131,45 @@ def test_sums_stay_when_samples_go(centre: Centre, connection: sqlite3.Connectio
     assert query(connection, "SELECT count(*) FROM boot") == [2]
 
 
+def test_whole_hours_are_taken_from_what_is_added_up_already(
+    centre: Centre, connection: sqlite3.Connection, path: str, perftrack: Run
+) -> None:
+    machine = begin(connection, timedelta(hours=30))
+    used = run(machine, 200, seconds=420)
+    ship(path, centre.url())
+    url = centre.url("owner")
+    since = machine.clock.replace(minute=0) - timedelta(hours=10)
+
+    def answer(group: str, *further: str) -> Any:
+        options = ("--since", f"{since + timedelta(minutes=50)}Z", "--group", group, "--format", "json", *further)
+        return json.loads(perftrack("fleet", "top", url, *options, "--whole-hours").stdout)
+
+    def plainly(table: str) -> float:
+        ended = f"taken_at >= '{since}+00'"
+        return centre.query(f"SELECT sum(cpu_ms)::float8 FROM perftrack.{table}_sample WHERE {ended}")[0] / 1000
+
+    def assert_alike(*further: str) -> None:
+        assert sum(row["cpu_seconds"] for row in answer("name", *further)["rows"]) == pytest.approx(
+            plainly("process")
+        )
+        assert answer("host", *further)["system_cpu_seconds"] == pytest.approx(plainly("system"))
+
+    assert answer("name")["hours_until"] is None  # nothing is added up yet
+    perftrack("fleet", "upkeep", url)
+    assert_alike()
+    run(machine, 5, used, seconds=60)
+    ship(path, centre.url())
+    assert centre.query(_OPEN)[0] > 0
+    assert_alike()
+    assert_alike("--host", "web*")
+    assert answer("name", "--host", "web1")["hours_until"] is not None
+    # and from these alone
+    centre.query(f"UPDATE perftrack.process_hour SET cpu_ms = 7e9 WHERE hour = '{since}+00' RETURNING hour")
+    assert answer("name")["rows"][0]["cpu_seconds"] > 7e6
+    refused = perftrack("fleet", "top", url, "--group", "process", "--whole-hours", expect=2).stderr
+    assert "--group process has no sums by hour (--whole-hours): host, unit, name" in refused
+
+
 def test_only_one_upkeep_at_a_time(centre: Centre, perftrack: Run) -> None:
     with centre.server.connect(centre.database, "owner") as other:
         other.execute(UPKEEP_LOCK)
