@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 
 _OF_A_CLONE = os.path.join(".venv", "bin", "perftrack")
@@ -25,4 +24,8 @@ def how_to_install(*packages: str) -> str:
     if os.path.normpath(venvs).endswith(os.path.join("pipx", "venvs")):
         return shlex.join(["pipx", "inject", name, *packages])
     words = [sys.executable, "-m", "pip", "install", *packages]
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+    if os.name != "nt":
+        return shlex.join(words)
+    import subprocess
+
+    return subprocess.list2cmdline(words)

@@ -14,7 +14,6 @@ from perftrack.cli.progress import progress_bar
 from perftrack.cli.show import count, nothing_in_range
 from perftrack.cli.targets import refuse_own_files
 from perftrack.errors import UsageError
-from perftrack.reading.growing import position_file
 from perftrack.settings import expand, load
 from perftrack.text import printable
 
@@ -112,6 +111,8 @@ def export(
         targets = [_target(output or "-", directory), None]
     named_targets = [target for target in targets if target is not None]
     if new:
+        from perftrack.reading.growing import position_file
+
         _refuse_for_new(output_format, since, until, targets)
         named_targets += [position_file(target) for target in named_targets]
     refuse_own_files(settings, *named_targets)

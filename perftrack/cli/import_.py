@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from datetime import tzinfo
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -13,7 +11,6 @@ from perftrack.cli import options
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.show import count
 from perftrack.errors import UsageError
-from perftrack.legacy.source import reading
 from perftrack.settings import load
 from perftrack.text import printable, storable
 
@@ -47,6 +44,10 @@ def import_(
     zone = _zone(timezone)
     if host == "":
         raise UsageError("--host is empty; name the machine that the files are of")
+    import socket
+
+    from perftrack.legacy.source import reading
+
     for path in files:
         with progress_bar(f"importing {path}") as progress, reading(path) as source:
             from perftrack.legacy.importer import import_file  # takes as long as reading a file of months does
@@ -76,6 +77,8 @@ def _counted(system: int, processes: int) -> str:
 def _zone(name: str | None) -> tzinfo | None:
     if name is None:
         return None
+    from zoneinfo import ZoneInfo
+
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError):  # not found, or no name of a zone at all

@@ -1,4 +1,7 @@
-"""What the commands that answer share: tables, figures and times as a person reads them, and the same for scripts."""
+"""What the commands that answer share: tables, figures and times as a person reads them, and the same for scripts.
+
+rich is imported where something is printed with it: each command imports this module, and an export prints nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,12 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.style import Style
-from rich.text import Text
-
 from perftrack.errors import PerftrackError
 from perftrack.text import printable
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from perftrack.reading.coverage import Coverage, Gap
     from perftrack.reading.queries import Extent
 
@@ -36,7 +36,11 @@ def width(*, wide: bool = False) -> int:
     """Return how many columns there are: of the terminal, or COLUMNS, or of what a pipe gets. *wide*: no limit."""
     if wide:
         return _NO_SCREEN
-    return Console().width if _is_screen() else _PIPE
+    if not _is_screen():
+        return _PIPE
+    from rich.console import Console
+
+    return Console().width
 
 
 def _is_screen() -> bool:
@@ -45,6 +49,10 @@ def _is_screen() -> bool:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[str], *, wide: bool = False) -> None:
     """Print a table; the columns *left* are text, all others figures. The last one has the room that is left."""
+    from rich.cells import cell_len
+    from rich.style import Style
+    from rich.text import Text
+
     cells = [list(header)] + [[printable(cell) for cell in row] for row in rows]
     texts = set(left)
     room = width(wide=wide)
@@ -100,6 +108,8 @@ def paragraph(text: str, *, wide: bool = False) -> None:
 
 def _cut(text: str, room: int) -> Text:
     """Return *text* with an ellipsis where it has no *room*; of one character that stdout can show."""
+    from rich.text import Text
+
     shown = Text(text)
     if shown.cell_len > room:
         ellipsis = "…" if _can_show("…") else "~"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -30,3 +32,14 @@ def imported(file: Path, modules: dict[str, Path]) -> set[str]:
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return found & modules.keys()
+
+
+def test_the_command_line_alone_imports_nothing_heavy() -> None:
+    """Each command imports what it needs: those that print no table do without rich."""
+    program = "import sys; import perftrack.cli.app; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"typer", "perftrack.cli.export"} <= set(loaded)
+    heavy = {"alembic", "hashlib", "psutil", "rich.console", "socket", "sqlalchemy"}
+    assert heavy & set(loaded) == set()
