@@ -264,16 +264,20 @@ def _on(
             owner.execute("ANALYZE")
             rows = owner.execute("SELECT count(*) FROM perftrack.process_sample").fetchone()[0]
             size = _bytes(owner)
+            ((end,),) = owner.execute("SELECT max(taken_at) FROM perftrack.source").fetchall()
         answers = {}
         for span in (timedelta(hours=1), timedelta(days=1)):
             for group in ("host", "unit", "name"):
                 say(f"{engine}: fleet top by {group}, {span}")
                 what = f"top by {group}, {'an hour' if span < timedelta(days=1) else 'a day'}"
-                answers[what] = min(_timed(lambda g=group, s=span: _asked(url, g, s)) for _ in range(2))
+                answers[what] = min(_timed(lambda g=group, s=span: _asked(url, g, end - s, end)) for _ in range(2))
         for group in ("host", "unit", "name"):
             say(f"{engine}: fleet top by {group}, a day, of whole hours")
             what = f"top --whole-hours by {group}, a day"
-            answers[what] = min(_timed(lambda g=group: _asked(url, g, timedelta(days=1), True)) for _ in range(2))
+            answers[what] = min(
+                _timed(lambda g=group: _asked(url, g, end - timedelta(days=1), end, whole_hours=True))
+                for _ in range(2)
+            )
         with closing(_owner(url)) as owner:
             columnar = _columnar(owner, rows) if engine != "PostgreSQL" else None
     return Figures(
@@ -303,12 +307,14 @@ def _timed(measured: Callable[[], Any]) -> float:
     return time.monotonic() - began
 
 
-def _asked(url: Callable[[str], str], group: Any, span: timedelta, whole_hours: bool = False) -> None:
+def _asked(
+    url: Callable[[str], str], group: Any, since: datetime, until: datetime, *, whole_hours: bool = False
+) -> None:
     from perftrack.fleet.sums import fleet_top
     from perftrack.reading.queries import TimeRange
 
-    since = datetime.now(UTC) - span
-    assert fleet_top(url("postgres"), TimeRange(since), group, "cpu", 15, None, None, whole_hours=whole_hours).rows
+    span = TimeRange(since, until)
+    assert fleet_top(url("postgres"), span, group, "cpu", 15, None, None, whole_hours=whole_hours).rows
 
 
 def _bytes(owner: Any) -> int:
