@@ -83,6 +83,7 @@ class TestTheFirstRecord:
         way = says.format(program=f"{sys.executable} -m perftrack", here=tmp_path)
         assert line == f"to record every minute, {way}put this line into your crontab (crontab -e):"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("options", "environment", "says"),
         [

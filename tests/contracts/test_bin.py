@@ -53,6 +53,7 @@ def run(tmp_path: Path, path: str) -> Callable[..., subprocess.CompletedProcess[
 Runner = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.mark.slow
 class TestAFreshClone:
     """In this order: the first call installs, and all later ones find everything there."""
 

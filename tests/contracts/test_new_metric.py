@@ -95,6 +95,7 @@ def copy(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_is_recorded_and_shown_everywhere(copy: Path, path: str, tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(copy), "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0"}
 

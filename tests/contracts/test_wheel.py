@@ -62,6 +62,7 @@ def test_names_no_package_of_the_index_that_is_not_ours() -> None:
     assert [match[0] for text in texts for match in advised.finditer(text)] == []
 
 
+@pytest.mark.slow
 def test_says_the_command_that_installs_what_plotting_needs(installed: Path, tmp_path: Path, path: str) -> None:
     """And a shell in another folder runs it as it is."""
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0"}
@@ -88,6 +89,7 @@ def test_says_the_command_that_installs_what_plotting_needs(installed: Path, tmp
         assert (tmp_path / f"plot.{kind}").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_has_its_man_page_where_man_looks(installed: Path) -> None:
     page = installed / "share" / "man" / "man1" / "perftrack.1"
     assert page.read_bytes() == man.PAGE.read_bytes()
@@ -99,6 +101,7 @@ def test_has_its_man_page_where_man_looks(installed: Path) -> None:
     assert found.stdout == f"{page}\n"
 
 
+@pytest.mark.slow
 def test_records_upgrades_and_exports_from_any_folder(installed: Path, tmp_path: Path, path: str) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0"}
 

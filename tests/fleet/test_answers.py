@@ -176,6 +176,7 @@ def test_files_of_a_machine_are_its_own(fleet: Fleet, tmp_path: Path, seed: int)
             assert query(brought, grown.format(name)) == known
 
 
+@pytest.mark.slow
 def test_a_plot_of_a_machine_is_its_own(fleet: Fleet, perftrack: Run, tmp_path: Path) -> None:
     from test_plot import data_of
 
@@ -232,6 +233,7 @@ def test_sums_are_those_of_all_machines(fleet: Fleet) -> None:
     assert {row["host"] for row in processes} <= {"web1", "web2"}
 
 
+@pytest.mark.slow
 def test_a_restored_machine_is_one_and_two_of_one_name_are_two(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, perftrack: Run
 ) -> None:
@@ -299,6 +301,7 @@ def test_a_machine_that_was_renamed_counts_under_the_name_that_it_had(
     assert fleet_top(fleet.centre.url("owner"), TimeRange(), "name", "cpu", 9, None, "web*").recorded_cpu_ms == 3000
 
 
+@pytest.mark.slow
 def test_a_machine_of_one_sample_is_no_obstacle(fleet: Fleet, perftrack: Run) -> None:
     fleet.add("web1", 1, 1)
     options = ("fleet", "top", fleet.centre.url("owner"), "--since", "2026-11-20", "--until", "2027-01-01")

@@ -169,6 +169,7 @@ def _run(machine: Machine, samples: int, used: int) -> int:
     return used
 
 
+@pytest.mark.slow
 def test_a_late_sample_of_a_day_that_was_removed_counts_once(
     centre: Centre, connection: sqlite3.Connection, path: str, perftrack: Run
 ) -> None:

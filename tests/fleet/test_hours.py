@@ -90,6 +90,7 @@ def test_the_hour_that_goes_on_waits(
     assert centre.query(_HOURS) == []
 
 
+@pytest.mark.slow
 def test_sums_stay_when_samples_go(centre: Centre, connection: sqlite3.Connection, path: str, perftrack: Run) -> None:
     machine = begin(connection, timedelta(days=9))
     used = run(machine, 9 * 24 * 6 - 20)

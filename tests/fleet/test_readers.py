@@ -78,6 +78,7 @@ def test_writes_nothing_and_executes_nothing_also_after_an_upgrade(
     assert [centre.query(ship_rights.replace("%s", f"'{role}'"))[0] for role in ("eyes", "web1")] == [False, True]
 
 
+@pytest.mark.slow
 def test_the_answers_of_the_fleet_are_a_readers_too(
     centre: Centre, reader: str, connection: sqlite3.Connection, path: str, perftrack: Run
 ) -> None:

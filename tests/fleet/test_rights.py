@@ -287,6 +287,7 @@ def test_no_value_stops_the_owners_commands(
     assert everything(centre) == before
 
 
+@pytest.mark.slow
 def test_the_owners_commands_work_whatever_was_refused(
     centre: Centre, agent: psycopg.Connection, perftrack: Run
 ) -> None:

@@ -168,6 +168,7 @@ def ship_beside_owners(centre: Centre, tmp_path: Path) -> list[str]:
     return paths
 
 
+@pytest.mark.slow
 def test_upgrades_and_upkeep_beside_ships(centre: Centre, tmp_path: Path) -> None:
     for path in ship_beside_owners(centre, tmp_path):
         ((uuid, *here),) = query(path, HERE)

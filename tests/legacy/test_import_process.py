@@ -86,6 +86,7 @@ class TestABomb:
         content, said = BOMBS[what]
         assert said in refused(content)
 
+    @pytest.mark.slow
     def test_that_burns_time_is_stopped(self, perftrack: Run, tmp_path: Path, path: str) -> None:
         (tmp_path / "data.pik").write_bytes(whole(colliding(100_000)))
         limit = (3, resource.RLIM_INFINITY)  # the user's own, which is stricter than ours
@@ -157,6 +158,7 @@ class TestTheProcess:
         with pytest.raises(PerftrackError, match=r"/pipe: not read, for that took more than 0\.2 seconds"):
             waiting[0].entries()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("who", ["the one that reads", "both"])
     def test_that_is_stopped_for_long_goes_on(self, tmp_path: Path, path: str, who: str) -> None:
         """Ctrl-Z stops the program and the process that reads its file, and `fg` lets them go on."""
@@ -281,6 +283,7 @@ class TestKilledInTheMiddle:
         done = perftrack("import", str(large))
         assert query(path, "SELECT count(*) FROM process_sample") == [30_000], done.stdout
 
+    @pytest.mark.slow
     def test_an_import_leaves_none_of_its_rows(self, killed_at: Any, path: str, large: Path, perftrack: Run) -> None:
         self.kill(4, killed_at, path, large, perftrack)
 

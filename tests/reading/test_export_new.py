@@ -328,6 +328,7 @@ class TestOptions:
         assert done.stderr.startswith("perftrack: x.position is the database")
 
 
+@pytest.mark.slow
 class TestTwoAtOnce:
     def test_one_goes_on_and_the_other_ends_with_75(
         self, connection: sqlite3.Connection, perftrack: Run, tmp_path: Path

@@ -124,6 +124,7 @@ class TestTheMonitor:
         for _ in range(11):
             machine.tick()
 
+    @pytest.mark.slow
     def test_is_not_blinded_by_a_clock_that_was_ahead(self, connection: sqlite3.Connection, perftrack: Run) -> None:
         self.tick_ago(connection, OWN, hours=5)
         assert "LATE: 5 h" in perftrack("status", expect=1).stdout

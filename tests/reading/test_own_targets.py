@@ -40,6 +40,7 @@ def ways_to_spell(file: Path, folder: Path) -> dict[str, str]:
 class TestATargetThatIsPerftracksOwn:
     """Replacing the database with what is in it would lose all the rest."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("suffix", "what"),
         [

@@ -133,6 +133,7 @@ class TestTheLoop:
         assert list(loop) == []
         assert count(path) == 2
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("connection")
     def test_goes_on_at_every_beat_while_the_database_is_locked(self, path: str) -> None:
         """However long SQLite would wait for a lock; in time for each sample to be kept before the next."""

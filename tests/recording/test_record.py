@@ -177,6 +177,7 @@ class TestATick:
         for each in ("host", "boot", "system_sample", "name_filter", "process", "process_sample"):
             assert count(path, each) == 0
 
+    @pytest.mark.slow
     def test_with_a_long_window_loses_no_cpu_of_what_began_in_it(
         self, settings: Callable[..., Settings], path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -338,6 +338,7 @@ class TestALineThatShips:
         perftrack("schedule", "remove")
         assert listed() == content
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("config")
     def test_runs_at_a_moment_of_its_databases_own(self, perftrack: Perftrack, tmp_path: Path) -> None:
         times = set()

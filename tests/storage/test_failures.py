@@ -266,6 +266,7 @@ class TestTheFile:
         assert elsewhere.read_text() == "precious"
 
 
+@pytest.mark.slow
 class TestWhatFailsBeforeTheDatabaseIsKnown:
     """It is remembered in the user's data folder."""
 

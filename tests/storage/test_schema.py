@@ -384,6 +384,7 @@ class TestUpgrading:
         assert again.returncode == 1
         assert "duplicate column name" in again.stderr
 
+    @pytest.mark.slow
     def test_by_eight_at_once(self, path: str, tmp_path: Path, later_release: LaterRelease) -> None:
         later_release(path, DIE="1")
         command = [sys.executable, str(tmp_path / "later.py"), path]
@@ -419,6 +420,7 @@ class TestUpgrading:
             opening.open_current(path)
 
 
+@pytest.mark.slow
 class TestTheAlembicCommand:
     @pytest.fixture
     def alembic(self, path: str, tmp_path: Path) -> Callable[..., str]:

@@ -114,6 +114,7 @@ class TestPurge:
         record(path, 100, 120)
         assert "purging samples" in on_a_terminal("purge", PERFTRACK_DATABASE=path)
 
+    @pytest.mark.slow
     def test_beside_ticks_and_an_export(self, perftrack: Run, path: str) -> None:
         record(path, 100, 1500)
         used = "SELECT sum(cpu_ms) FROM process_interval WHERE taken_at < datetime('now', '-50 days')"
@@ -234,7 +235,9 @@ class TestWhatIsLeftOfABoot:
 PURGE = [sys.executable, "-B", "-m", "perftrack", "purge"]
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "kills", [pytest.param(5, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.faults)]
+)
 def test_killed_at_any_moment_nothing_is_lost_or_counted_twice(path: str, kills: int) -> None:
     with closing(opening.open_current(path)) as connection:
         simulation = Restless(connection, 11, 0.7)
