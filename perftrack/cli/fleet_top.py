@@ -56,13 +56,8 @@ def top(
     from perftrack.reading.queries import TimeRange
 
     there = held(url, host)
-    if (
-        not whole_hours
-        and host is not None
-        and group != "host"
-        and len(there.machines) == 1
-        and not there.is_of_hours(first)
-    ):
+    is_of_one = host is not None and group != "host" and len(there.machines) == 1
+    if is_of_one and not (whole_hours or there.is_of_hours(first)):
         given = {"by": by, "group": group, "name": name, "limit": limit}
         given |= {"output": output, "spreadsheet_safe": spreadsheet_safe, "wide": wide}
         answer(of_machine.top, url, host, there, (first, last), given)

@@ -11,7 +11,7 @@ from sqlalchemy import DateTime, Table
 
 from perftrack.fleet.centre import CGROUP_SAMPLE, PROCESS_SAMPLE, SYSTEM_SAMPLE
 from perftrack.fleet.rebuilding import STATEMENTS, brought
-from perftrack.fleet.summing import BEGINNING, END
+from perftrack.fleet.summing import BEGINNING, END, IN_RANGE
 from perftrack.reading.parts import LOOK_AHEAD
 
 _ROWS_AT_ONCE = 5000
@@ -33,10 +33,7 @@ WHERE source_id = ANY(%(sources)s) AND taken_at >= %(since)s AND taken_at < %(un
 GROUP BY source_id ORDER BY source_id
 """
 # Those that end after the range belong to it as far as they began in it.
-_IN_RANGE = """
-WHERE source_id = ANY(%(sources)s) AND taken_at >= %(since)s
-  AND (taken_at < %(until)s OR taken_at < %(ahead)s AND taken_at - make_interval(secs => seconds) < %(until)s)
-"""
+_IN_RANGE = f"WHERE source_id = ANY(%(sources)s) AND {IN_RANGE}"
 _PROCESSES = f"""
 FROM perftrack.process
 WHERE source_id = ANY(%(sources)s) AND EXISTS (
@@ -58,6 +55,8 @@ WHERE cgroup.source_id = ANY(%(sources)s) AND cgroup.latest_taken_at < %(since)s
 
 
 class Boot(NamedTuple):
+    """A boot of a machine that was chosen. *host*: what that is called here; *key*, *booted_at*: None, not known."""
+
     source_id: int
     boot_id: int
     host: str
@@ -66,6 +65,7 @@ class Boot(NamedTuple):
 
 
 def instant(column: str, zone: str = " AT TIME ZONE 'UTC'") -> str:
+    """Return SQL for the instant in *column* as SQLite keeps it. *zone*: what a wall clock's has not."""
     return f"to_char({column}{zone}, 'YYYY-MM-DD HH24:MI:SS.US')"
 
 

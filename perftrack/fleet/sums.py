@@ -88,14 +88,14 @@ def fleet_top(
         centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         centre.execute("SET LOCAL jit = off")  # compiling takes longer than an hour's sums
         there, found_machines = _held(centre, url, pattern)
-        hours_until = there.kept_since
+        given = _parameters(span) | _whose(centre, found_machines, pattern) | {"name": name, "limit": limit}
         if whole_hours:
-            ((open_since,),) = centre.execute(_OPEN_SINCE, {"since": span.since or BEGINNING}).fetchall()
-            added_up_until = open_since or min(span.until or END, datetime.now(UTC))
-            hours_until = max(added_up_until, hours_until or added_up_until)
-        has_hours = hours_until is not None and (span.since or BEGINNING) < hours_until
-        given = _parameters(span, hours_until) | _whose(centre, found_machines, pattern)
-        given |= {"name": name, "limit": limit}
+            ((open_since,),) = centre.execute(_OPEN_SINCE, given).fetchall()
+            added_up_until = open_since or min(given["until"], datetime.now(UTC))
+            given["since"] = max(given["since"], added_up_until)
+            there = there._replace(kept_since=max(added_up_until, there.kept_since or added_up_until))
+        given["hours_until"] = there.kept_since
+        has_hours = there.is_of_hours(span.since)
         if has_hours and group not in _OF_HOURS:
             raise PerftrackError(
                 f"before {there.kept_since:%Y-%m-%d} the centre has sums by hour: --group host, unit or name, or a "
@@ -110,7 +110,7 @@ def fleet_top(
         recorded = None
         if kind == "process" and name is None and not has_hours:
             ((recorded,),) = centre.execute(ranking.all_processes(), given).fetchall()
-        return FleetTop(rows, system, recorded, hours_until if has_hours else None)
+        return FleetTop(rows, system, recorded, there.kept_since if has_hours else None)
 
 
 def _whose(centre: Any, machines: Named, pattern: str | None) -> dict[str, Any]:
@@ -127,16 +127,15 @@ def _whose(centre: Any, machines: Named, pattern: str | None) -> dict[str, Any]:
     return {"sources": sources, "others": others or NOBODY, "shared": json.dumps(shared)}
 
 
-def _parameters(span: TimeRange, hours_until: datetime | None) -> dict[str, Any]:
+def _parameters(span: TimeRange) -> dict[str, Any]:
     since, until = span.since or BEGINNING, span.until or END
     return {
-        "since": max(since, hours_until or since),  # of samples
+        "since": since,
         "until": until,
         "ahead": min(until, END - LOOK_AHEAD) + LOOK_AHEAD,
         "since_ms": round(since.timestamp() * 1000),
         "until_ms": round(until.timestamp() * 1000),
         "hours_since": since,
-        "hours_until": hours_until,
     }
 
 

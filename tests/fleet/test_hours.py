@@ -126,6 +126,8 @@ def test_sums_stay_when_samples_go(centre: Centre, connection: sqlite3.Connectio
     run(late, 6, used)
     ship(path, centre.url())
     assert centre.query(days)[0] > 4 or centre.query(_OPEN)[0] > 0
+    for further in ((), ("--whole-hours",)):  # at once, too
+        assert answer("name", *further)["rows"][0]["cpu_seconds"] == before["name"]["rows"][0]["cpu_seconds"] + 5
     for _ in range(2):
         perftrack("fleet", "upkeep", url, "--keep", "3d")
         assert answer("name")["rows"][0]["cpu_seconds"] == before["name"]["rows"][0]["cpu_seconds"] + 5
