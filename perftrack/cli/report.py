@@ -18,7 +18,6 @@ from perftrack.cli.totals import (
     parts,
     parts_text,
     shows_children,
-    totals,
     unattributed_line,
 )
 from perftrack.cli.units import document as unit_document
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from perftrack.reading.report import Report, Statistics
     from perftrack.reading.top import Top
     from perftrack.reading.units import UnitUsage
-    from perftrack.reading.usage import Usage
+    from perftrack.reading.usage import Ranked
 
 _BARS_TITLE = "largest value"
 # The columns before the bars: label, statistics and when. What the screen has more is the bars'.
@@ -98,10 +97,10 @@ def _document(found: Report) -> dict[str, Any]:
             "cpu_is_of_windows": found.is_cpu_of_windows,
             "recorder_cpu": found.cost and _statistics_document(found.cost),
         }
-        | totals(found.largest[0][1])
+        | show.for_scripts(found.largest[0][1].cpu._asdict())
         | parts(found.largest[0][1])
         | {
-            f"top_{metric.name}": [process_document(row, "process") | row.used.further for row in top.rows]
+            f"top_{metric.name}": [process_document(row, "process") | row.further for row in top.rows]
             for metric, top in found.largest
         }
         | {f"top_units_{metric.name}": [unit_document(row) for row in rows] for metric, rows in found.units}
@@ -153,7 +152,7 @@ def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
     if found.kills.total:
         show.paragraph(_kills_text(found.kills, covered), wide=wide)
     unexplained = found.largest[0][1]
-    show.paragraph(unattributed_line(unexplained) + parts_text(unexplained), wide=wide)
+    show.paragraph(unattributed_line(unexplained.cpu) + parts_text(unexplained), wide=wide)
     if found.cost is not None:
         cost = found.cost
         show.line(
@@ -183,7 +182,7 @@ def _time_axis(covered: Coverage, width: int) -> str:
 
 def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
     lines = [
-        {metric.report: _used(metric, row.used)}
+        {metric.report: _used(metric, row)}
         | ({CHILDREN: children_text(row.used)} if metric.name == "cpu" and shows_children(top) else {})
         | processes.texts(process_document(row, "process"))
         for row in top.rows
@@ -199,13 +198,14 @@ def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
     show.table(names, [[line[name] for name in names] for line in lines], left=processes.LEFT, wide=wide)
 
 
-def _used(metric: ProcessMetric, used: Usage) -> str:
+def _used(metric: ProcessMetric, ranked: Ranked) -> str:
     """Return what a list is ordered by; of CPU, that of ended children too."""
+    used = ranked.used
     if metric.name == "cpu":
-        return cpu_text(used.all_cpu_ms, used.cpu_estimated_ms + used.children_estimated_ms)
+        return cpu_text(used.all_cpu_ms, used.cpu_estimated_ms + used.children_cpu_estimated_ms)
     if metric.name == "rss":
         return show.size(used.rss_max_bytes)
-    value = used.further[metric.name]
+    value = ranked.further[metric.name]
     return show.size(value) if metric.unit.startswith("bytes") else show.number(value, 0)
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +200,21 @@ def iso(instant: datetime | None) -> str | None:
 def seconds(milliseconds: float | None) -> float | None:
     """Return milliseconds as seconds."""
     return None if milliseconds is None else milliseconds / 1000
+
+
+def for_scripts(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the *fields* of a row for scripts: ms as seconds, whole bytes, instants as `iso` has them."""
+    shown: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name.endswith("_ms"):
+            shown[f"{name.removesuffix('_ms')}_seconds"] = seconds(value)
+        elif name.endswith("_at"):
+            shown[name] = iso(value)
+        elif isinstance(value, float):
+            shown[name] = value and round(value, 2 if "percent" in name else None)
+        else:
+            shown[name] = value
+    return shown
 
 
 def nothing_in_range(held: Extent, database: str) -> str:

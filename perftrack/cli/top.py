@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from perftrack.cli import options, processes
+from perftrack.cli import options, processes, show
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.totals import (
@@ -18,7 +18,6 @@ from perftrack.cli.totals import (
     parts,
     parts_text,
     shows_children,
-    totals,
     unattributed_line,
 )
 from perftrack.errors import PerftrackError, UsageError
@@ -106,7 +105,6 @@ def top(
     if group == "unit":
         if (pid, user) != (None, None):
             raise UsageError("--group unit has no PIDs and users: leave --pid and --user away, --name filters units")
-        from perftrack.cli import show
         from perftrack.cli.units import print_units
         from perftrack.reading.queries import TimeRange
         from perftrack.reading.top_units import top_units
@@ -128,12 +126,11 @@ def top(
         print_units(units, by, output, spreadsheet_safe=spreadsheet_safe, wide=wide)
         return
 
-    from perftrack.cli import show
     from perftrack.reading import top as reading
     from perftrack.reading.queries import TimeRange
     from perftrack.reading.tree import Branch
     from perftrack.reading.tree import branches as tree_of
-    from perftrack.reading.usage import Filters
+    from perftrack.reading.usage import Filters, Usage
 
     with progress_bar("reading samples") as progress:
         found = reading.top(
@@ -157,49 +154,23 @@ def top(
     rows = [document(branch.row, group) for branch in branches]
     if output == "json":
         described = show.coverage_document(found.coverage) | {"by": by, "group": group, "rows": rows}
-        print(json.dumps(described | totals(found) | parts(found), indent=2))
+        print(json.dumps(described | show.for_scripts(found.cpu._asdict()) | parts(found), indent=2))
     elif output == "csv":
-        unexplained = {"name": UNATTRIBUTED, "cpu_seconds": show.seconds(found.unattributed_cpu_ms)}
+        unexplained = {"name": UNATTRIBUTED, "cpu_seconds": show.seconds(found.cpu.unattributed_cpu_ms)}
         of_all = [unexplained] if found.is_of_all else []
-        processes.write_csv(_FIELDS, [*rows, *of_all], spreadsheet_safe=spreadsheet_safe)
+        fields = ("host", *show.for_scripts(dict.fromkeys(Usage._fields)), *_IDENTITY)
+        processes.write_csv(fields, [*rows, *of_all], spreadsheet_safe=spreadsheet_safe)
     else:
         _print_range(found, branches, by, group, nothing, wide=wide)
 
 
-_FIELDS = (
-    "host",
-    *("cpu_seconds", "cpu_estimated_seconds", "children_cpu_seconds", "children_cpu_estimated_seconds"),
-    *("cpu_percent_mean", "cpu_percent_max", "cpu_percent_max_at"),
-    *("rss_max_bytes", "rss_mean_bytes", "read_bytes", "write_bytes", "own_read_bytes", "own_write_bytes"),
-    *("num_threads_max", "last_seen_at"),
-    *("process_id", "pid", "parent_process_id", "ppid", "name", "username", "unit", "command", "started_at"),
-)
+_IDENTITY = ("process_id", "pid", "parent_process_id", "ppid", "name", "username", "unit", "command", "started_at")
 _GROUP_FIELD = {"name": "name", "command": "command", "user": "username"}
 
 
 def document(ranked: Ranked, group: str) -> dict[str, Any]:
     """Return a row for scripts."""
-    from perftrack.cli import show
-
-    used = ranked.used
-    figures: dict[str, Any] = {
-        "host": ranked.host,
-        "cpu_seconds": show.seconds(used.cpu_ms),
-        "cpu_estimated_seconds": show.seconds(used.cpu_estimated_ms),
-        "children_cpu_seconds": show.seconds(used.children_cpu_ms),
-        "children_cpu_estimated_seconds": show.seconds(used.children_estimated_ms),
-        "cpu_percent_mean": used.cpu_percent_mean and round(used.cpu_percent_mean, 2),
-        "cpu_percent_max": used.cpu_percent_max,
-        "cpu_percent_max_at": show.iso(used.cpu_percent_max_at),
-        "rss_max_bytes": used.rss_max_bytes,
-        "rss_mean_bytes": used.rss_mean_bytes,
-        "read_bytes": used.read_bytes and round(used.read_bytes),
-        "write_bytes": used.write_bytes and round(used.write_bytes),
-        "own_read_bytes": used.own_read_bytes and round(used.own_read_bytes),
-        "own_write_bytes": used.own_write_bytes and round(used.own_write_bytes),
-        "num_threads_max": used.num_threads_max,
-        "last_seen_at": show.iso(used.last_seen_at),
-    }
+    figures = {"host": ranked.host} | show.for_scripts(ranked.used._asdict())
     if ranked.process is None:
         return figures | {_GROUP_FIELD[group]: ranked.key}
     ids = {
@@ -211,8 +182,6 @@ def document(ranked: Ranked, group: str) -> dict[str, Any]:
 
 
 def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothing: str, *, wide: bool) -> None:
-    from perftrack.cli import show
-
     for text in show.coverage_lines(found.coverage):
         show.line(text, wide=wide)
     print()
@@ -247,4 +216,4 @@ def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothin
     if by == "io":
         show.line("read and written: with those of its children that have ended; own: certainly its own", wide=wide)
     if found.is_of_all:
-        show.paragraph(unattributed_line(found) + parts_text(found), wide=wide)
+        show.paragraph(unattributed_line(found.cpu) + parts_text(found), wide=wide)

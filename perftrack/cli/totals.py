@@ -8,8 +8,7 @@ from perftrack.cli import show
 
 if TYPE_CHECKING:
     from perftrack.reading.top import Top
-    from perftrack.reading.top_units import TopUnits
-    from perftrack.reading.usage import Usage
+    from perftrack.reading.usage import CpuTotals, Usage
 
 UNATTRIBUTED = "(unattributed)"
 CHILDREN = "children s"
@@ -17,16 +16,6 @@ CHILDREN = "children s"
 _MARKED = 0.05
 # What is less than a digit shows is not named.
 _LEAST_MS = 50
-
-
-def totals(found: Top | TopUnits) -> dict[str, Any]:
-    """Return what all CPUs worked, and how much of it is explained, for scripts."""
-    return {
-        "system_cpu_seconds": show.seconds(found.system_cpu_ms),
-        "system_cpu_estimated_seconds": show.seconds(found.system_estimated_ms),
-        "recorded_cpu_seconds": show.seconds(found.recorded_cpu_ms),
-        "unattributed_cpu_seconds": show.seconds(found.unattributed_cpu_ms),
-    }
 
 
 def parts(found: Top) -> dict[str, Any]:
@@ -52,7 +41,7 @@ def cpu_text(cpu_ms: float | None, estimated_ms: float) -> str:
 
 def children_text(used: Usage) -> str:
     """Return CPU seconds of ended children likewise."""
-    return cpu_text(used.children_cpu_ms, used.children_estimated_ms)
+    return cpu_text(used.children_cpu_ms, used.children_cpu_estimated_ms)
 
 
 def shows_children(found: Top) -> bool:
@@ -60,23 +49,23 @@ def shows_children(found: Top) -> bool:
     return any(ranked.used.children_cpu_ms for ranked in found.rows)
 
 
-def unattributed_line(found: Top | TopUnits) -> str:
+def unattributed_line(cpu: CpuTotals) -> str:
     """Return the line about what no recorded process explains."""
-    if found.system_cpu_ms is None or found.unattributed_cpu_ms is None:
+    if cpu.system_cpu_ms is None or cpu.unattributed_cpu_ms is None:
         return f"{UNATTRIBUTED}: not known, no two samples in this range have CPU counters"
-    share = 100 * found.unattributed_cpu_ms / found.system_cpu_ms if found.system_cpu_ms else 0.0
-    estimated = found.system_estimated_ms
-    is_marked = 0 < _MARKED * found.system_cpu_ms <= estimated
+    share = 100 * cpu.unattributed_cpu_ms / cpu.system_cpu_ms if cpu.system_cpu_ms else 0.0
+    estimated = cpu.system_cpu_estimated_ms
+    is_marked = 0 < _MARKED * cpu.system_cpu_ms <= estimated
     about = f", {show.number(estimated / 1000)} s of that an estimate" if is_marked else ""
     return (
-        f"{UNATTRIBUTED} {show.number(found.unattributed_cpu_ms / 1000)} CPU s, "
-        f"{share:.0f} % of the {show.number(found.system_cpu_ms / 1000)} s that all CPUs worked{about}"
+        f"{UNATTRIBUTED} {show.number(cpu.unattributed_cpu_ms / 1000)} CPU s, "
+        f"{share:.0f} % of the {show.number(cpu.system_cpu_ms / 1000)} s that all CPUs worked{about}"
     )
 
 
 def parts_text(found: Top) -> str:
     """Return which units used what no recorded process explains, to stand behind that; empty: that is not known."""
-    if found.unexplained is None or not found.unattributed_cpu_ms:
+    if found.unexplained is None or not found.cpu.unattributed_cpu_ms:
         return ""
     several = len(found.coverage.hosts) > 1
     named = [(f"{part.host} {part.unit}" if several else part.unit, part.cpu_ms) for part in found.unexplained.units]

@@ -14,7 +14,19 @@ from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.tree import best_and_ancestors, with_parents
 from perftrack.reading.unexplained import Unexplained, split, unexplained_units
-from perftrack.reading.usage import ALL, By, Filters, Group, Ranked, add_up, largest, recorded_cpu_ms, system_cpu_ms
+from perftrack.reading.usage import (
+    ALL,
+    By,
+    CpuTotals,
+    Filters,
+    Group,
+    Ranked,
+    add_up,
+    cpu_totals,
+    largest,
+    recorded_cpu_ms,
+    system_cpu_ms,
+)
 from perftrack.storage.models import Boot, Cgroup, Host, Process, ProcessSample, SystemSample
 
 _IDENTITY = (Process.pid, Process.name, Process.username, Cgroup.unit, Process.command, Process.started_at)
@@ -23,19 +35,13 @@ _IDENTITY = (Process.pid, Process.name, Process.username, Cgroup.unit, Process.c
 class Top(NamedTuple):
     """The largest, best first; *is_of_all*: of all processes, not those of some filters.
 
-    *system_cpu_ms*: what all CPUs worked in the range, *recorded_cpu_ms* what recorded processes used of it and their
-    ended children, and *unattributed_cpu_ms* what none explains; None: not known, or only some were asked for.
-    *system_estimated_ms*: so much of the first is an estimate, as in Usage. Of several machines, all together.
-    *unexplained*: unattributed_cpu_ms in parts; None: that is not known, or no control groups were looked at.
+    *unexplained*: what of *cpu* is unattributed, in parts; None: not known, or no control groups were looked at.
     """
 
     coverage: Coverage
     is_of_all: bool
     rows: list[Ranked]
-    system_cpu_ms: float | None
-    system_estimated_ms: float
-    recorded_cpu_ms: float
-    unattributed_cpu_ms: float | None
+    cpu: CpuTotals
     unexplained: Unexplained | None
 
 
@@ -89,35 +95,31 @@ def rankings(
 ) -> list[Top]:
     """Return one `Top` for each of *orders*, see `usage.largest`. *is_tree*: see `top`."""
     rows: dict[str, list[Ranked]] = {by: [] for by in orders}
-    systems: list[float] = []
+    systems = []
     units = []
-    estimated = used = 0.0
+    used = 0.0
     for host in covered.hosts:
         span = covered.span._replace(hosts=(host,))
         add_up(connection, span, group, filters, progress)
-        system, estimated_of_it = system_cpu_ms(connection, span)
-        systems += [] if system is None else [system]
-        estimated += estimated_of_it
+        systems.append(system_cpu_ms(connection, span))
         used += recorded_cpu_ms(connection)
         for by in orders:
             found_here = largest(connection, host, group, by, limit)
             if group == "process":
                 found_here = with_parents(connection, found_here, host=host, by=by, is_tree=is_tree)
             rows[by] += found_here
-        if filters == ALL and system is not None:
+        if filters == ALL and systems[-1][0] is not None:
             if group != "process":
                 add_up(connection, span, "process", filters)
             found_units = unexplained_units(connection, span)
             units += [] if found_units is None else [found_units]
-    system = sum(systems) if systems else None
-    # processes are read a little later than the system: a difference below nothing is none
-    unattributed = None if system is None or filters != ALL else max(0, system - used)
-    unexplained = split(unattributed, units) if unattributed is not None and units else None
+    cpu = cpu_totals(systems, used, is_of_all=filters == ALL)
+    unexplained = split(cpu.unattributed_cpu_ms, units) if cpu.unattributed_cpu_ms is not None and units else None
     found = []
     for by in orders:
         best = sorted(rows[by], key=lambda ranked: (ranked.rank is None, -(ranked.rank or 0)))
         shown = best_and_ancestors(best, limit) if is_tree else best[:limit]
-        found.append(Top(covered, filters == ALL, shown, system, estimated, used, unattributed, unexplained))
+        found.append(Top(covered, filters == ALL, shown, cpu, unexplained))
     return found
 
 

@@ -26,7 +26,7 @@ from perftrack.reading.units import (
     looks,
     own,
 )
-from perftrack.reading.usage import system_cpu_ms
+from perftrack.reading.usage import CpuTotals, cpu_totals, system_cpu_ms
 
 # A path, and the unit that it is of.
 _PATH = Groups(
@@ -57,25 +57,22 @@ class Group(NamedTuple):
     memory_max_bytes: int | None
     read_bytes: float | None
     write_bytes: float | None
-    oom_kills: int | None
     tasks_max: int | None
+    oom_kills: int | None
     rank: float | None
 
 
 class TopUnits(NamedTuple):
     """The largest units, best first; of a tree, *groups* instead, from the outermost on.
 
-    The others: as in `top.Top`; what is recorded is what the outermost groups used.
+    *is_of_all*: as in `top.Top`. Recorded of *cpu* is what the outermost groups used.
     """
 
     coverage: Coverage
     is_of_all: bool
     rows: list[UnitUsage]
     groups: list[Group]
-    system_cpu_ms: float | None
-    system_estimated_ms: float
-    recorded_cpu_ms: float
-    unattributed_cpu_ms: float | None
+    cpu: CpuTotals
 
 
 def top_units(
@@ -114,16 +111,14 @@ def unit_ranking(
     """Return the ranking of what *covered* covers, see `top_units`."""
     rows: list[UnitUsage] = []
     groups: list[Group] = []
-    systems: list[float] = []
-    estimated = used = 0.0
+    systems = []
+    used = 0.0
     looked_at = 0
     for host in covered.hosts:
         span = covered.span._replace(hosts=(host,))
         looked = looks(connection, span)
         looked_at += looked.samples
-        system, estimated_of_it = system_cpu_ms(connection, span)
-        systems += [] if system is None else [system]
-        estimated += estimated_of_it
+        systems.append(system_cpu_ms(connection, span))
         if as_tree:
             add_up_groups(connection, span, _PATH, Held(connection, _PATH.key, "NULL"), progress)
             groups += _tree(connection, host, by, limit, name)
@@ -137,9 +132,7 @@ def unit_ranking(
             "machine has none of version 2"
         )
     rows.sort(key=lambda row: (row.rank is None, -(row.rank or 0)))
-    system = sum(systems) if systems else None
-    unattributed = None if system is None or name is not None else max(0, system - used)
-    return TopUnits(covered, name is None, rows[:limit], groups, system, estimated, used, unattributed)
+    return TopUnits(covered, name is None, rows[:limit], groups, cpu_totals(systems, used, is_of_all=name is None))
 
 
 def _tree(connection: Connection, host: str, by: UnitOrder, limit: int, name: str | None) -> list[Group]:
@@ -184,7 +177,7 @@ def _group(row: Row[Any], around: Row[Any] | None, host: str, depth: int) -> Gro
         row.memory_max_bytes,
         row.read_bytes,
         row.write_bytes,
-        None if row.oom_kills is None else round(row.oom_kills),
         row.tasks_max,
+        None if row.oom_kills is None else round(row.oom_kills),
         row.rank,
     )

@@ -163,8 +163,8 @@ class UnitUsage(NamedTuple):
     memory_max_bytes: int | None
     read_bytes: float | None
     write_bytes: float | None
-    oom_kills: int | None
     tasks_max: int | None
+    oom_kills: int | None
     last_active_at: datetime | None
     rank: float | None
 
@@ -259,8 +259,8 @@ def _usage(row: Row[Any], host: str, looked: Looks) -> UnitUsage:
         row.memory_max_bytes,
         row.read_bytes,
         row.write_bytes,
-        None if row.oom_kills is None else round(row.oom_kills),
         row.tasks_max,
+        None if row.oom_kills is None else round(row.oom_kills),
         row.last_active_at and row.last_active_at.replace(tzinfo=UTC),
         row.rank,
     )

@@ -132,18 +132,18 @@ class Usage(NamedTuple):
     """What a process, or a group of them, used in a range. None: not known.
 
     *cpu_estimated_ms*: so much of cpu_ms is shares of intervals that are not in the range as a whole.
-    *children_cpu_ms*: what its ended children used that no sample shows, at least; *children_estimated_ms* likewise.
+    *children_cpu_ms*: what its ended children used that no sample shows, at least; *children_cpu_estimated_ms*: so
+    much of that likewise.
     *cpu_percent_mean*: percent of one CPU over the time that is known; *cpu_percent_max*: of the interval that ended
     at *cpu_percent_max_at* (UTC). Memory and threads: of a group, those of all its processes in a sample together; of
     condensed samples, peaks of a group are at least so large.
     *read_bytes*, *write_bytes*: with those of children that have ended; *own_*: what of them is certainly its own.
-    *further*: of the further metrics of the list, the total of a counter and the peak of a gauge.
     """
 
     cpu_ms: float | None
     cpu_estimated_ms: float
     children_cpu_ms: float | None
-    children_estimated_ms: float
+    children_cpu_estimated_ms: float
     cpu_percent_mean: float | None
     cpu_percent_max: float | None
     cpu_percent_max_at: datetime | None
@@ -155,7 +155,6 @@ class Usage(NamedTuple):
     own_write_bytes: float | None
     num_threads_max: int | None
     last_seen_at: datetime | None
-    further: dict[str, float | None]
 
     @property
     def all_cpu_ms(self) -> float | None:
@@ -164,17 +163,31 @@ class Usage(NamedTuple):
         return sum(known) if known else None
 
 
+class CpuTotals(NamedTuple):
+    """What all CPUs of one machine or several worked in a range (None: not known); how much of it is an estimate, as
+    in Usage; what recorded processes or units used of it; and what none of them explains. None: not known, or only
+    some of them were asked for.
+    """
+
+    system_cpu_ms: float | None
+    system_cpu_estimated_ms: float
+    recorded_cpu_ms: float
+    unattributed_cpu_ms: float | None
+
+
 class Ranked(NamedTuple):
     """What a process or a group used on a machine. *process*: process_id, pid, ppid, name, username, command,
     started_at, unit. None: it is a group, of which *key* is the name; None: that is not known.
 
-    *rank*: what it is ordered by. *parent_id*: the process_id of its parent. None: that is not recorded in the range.
+    *further*: of the further metrics of the list, the total of a counter and the peak of a gauge. *rank*: what it is
+    ordered by. *parent_id*: the process_id of its parent. None: that is not recorded in the range.
     """
 
     host: str
     key: str | None
     process: Row[Any] | None
     used: Usage
+    further: dict[str, float | None]
     rank: float | None
     parent_id: int | None = None
 
@@ -274,6 +287,17 @@ def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None
     return sum(known) if known else None, sum(estimated or 0 for _, estimated in found)
 
 
+def cpu_totals(systems: list[tuple[float | None, float]], recorded_ms: float, *, is_of_all: bool) -> CpuTotals:
+    """Return the totals of several machines. *systems*: of each what `system_cpu_ms` tells; *is_of_all*: everything
+    that is recorded was added up.
+    """
+    known = [cpu_ms for cpu_ms, _ in systems if cpu_ms is not None]
+    system = sum(known) if known else None
+    # what is recorded is read a little later than the system: a difference below nothing is none
+    unattributed = max(0, system - recorded_ms) if system is not None and is_of_all else None
+    return CpuTotals(system, sum(estimated for _, estimated in systems), recorded_ms, unattributed)
+
+
 def _ranked(row: Row[Any], host: str, group: Group) -> Ranked:
     mean = row.cpu_ms / row.seconds / 10 if row.cpu_ms is not None and row.seconds else None
     used = Usage(
@@ -292,8 +316,8 @@ def _ranked(row: Row[Any], host: str, group: Group) -> Ranked:
         row.own_write_bytes,
         row.num_threads_max,
         row.last_seen_at and row.last_seen_at.replace(tzinfo=UTC),
-        {metric.name: getattr(row, metric.name) for metric in _FURTHER},
     )
+    further = {metric.name: getattr(row, metric.name) for metric in _FURTHER}
     if group == "process":
-        return Ranked(host, None, row, used, row.rank)
-    return Ranked(host, None if row.key == "\0" else row.key, None, used, row.rank)
+        return Ranked(host, None, row, used, further, row.rank)
+    return Ranked(host, None if row.key == "\0" else row.key, None, used, further, row.rank)

@@ -226,7 +226,7 @@ def test_sums_are_those_of_all_machines(fleet: Fleet) -> None:
             assert row["read_bytes"] == pytest.approx(sum(each[1] or 0 for each in its), abs=2)
             assert row["last_seen_at"] == max(each[2] for each in its if each[2])
     found = fleet_top(url, span, "host", "cpu", 100, None, None).rows
-    its = {host: top(path, span, host=host, now=NOW).system_cpu_ms for host, path in fleet.databases.items()}
+    its = {host: top(path, span, host=host, now=NOW).cpu.system_cpu_ms for host, path in fleet.databases.items()}
     assert {row["key"]: row["cpu_ms"] for row in found} == {key: pytest.approx(ms, abs=1) for key, ms in its.items()}
     processes = fleet_top(url, span, "process", "rss", 5, "b", "web*").rows
     assert {row["name"] for row in processes} == {"b"}

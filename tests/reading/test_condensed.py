@@ -80,9 +80,9 @@ def test_answers_have_the_same_sums_and_peaks(connection: sqlite3.Connection, pa
     condense_all(connection)
     assert answers() == before
     found = top(path, WHOLE, group="name")
-    assert found.system_cpu_ms == by_name.system_cpu_ms
+    assert found.cpu.system_cpu_ms == by_name.cpu.system_cpu_ms
     # whose children ended within an hour is less exactly known
-    assert found.unattributed_cpu_ms == pytest.approx(by_name.unattributed_cpu_ms, rel=0.05)
+    assert found.cpu.unattributed_cpu_ms == pytest.approx(by_name.cpu.unattributed_cpu_ms, rel=0.05)
     # of a group it is the peak of one of its processes at least
     for row in found.rows:
         assert 0 < (row.used.cpu_percent_max or 0) <= (peaks[row.key] or 0) + 0.01

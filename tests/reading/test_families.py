@@ -229,8 +229,8 @@ def test_where_samples_tell_who_waited_for_whom_every_millisecond_is_where_it_be
     found = top(path, WHOLE, limit=10_000)
     assert children_of(path, found) == pytest.approx(used(families.children))
     assert len(used(families.children)) > 100
-    assert found.system_cpu_ms == families.system_ms
-    assert found.unattributed_cpu_ms == pytest.approx(families.lost)
+    assert found.cpu.system_cpu_ms == families.system_ms
+    assert found.cpu.unattributed_cpu_ms == pytest.approx(families.lost)
     by_name = top(path, WHOLE, group="name", limit=10_000).rows
     of_names = sum(row.used.children_cpu_ms or 0 for row in by_name)
     assert of_names == pytest.approx(sum(families.children.values()))
@@ -247,8 +247,8 @@ def test_of_orphans_hardly_anything_is_elsewhere_and_nothing_counts_twice(
     shown, known = children_of(path, found), used(families.children)
     assert too_much(shown, known) <= 0.05 * sum(known.values())
     assert 0.95 * sum(known.values()) <= sum(shown.values()) <= 1.01 * sum(known.values())
-    assert found.recorded_cpu_ms <= families.system_ms
-    assert found.unattributed_cpu_ms == pytest.approx(families.system_ms - found.recorded_cpu_ms)
+    assert found.cpu.recorded_cpu_ms <= families.system_ms
+    assert found.cpu.unattributed_cpu_ms == pytest.approx(families.system_ms - found.cpu.recorded_cpu_ms)
 
 
 RECORDED: dict[str, Callable[[random.Random], Callable[[Member], bool]]] = {
@@ -271,7 +271,7 @@ def test_where_some_are_recorded_little_is_shown_that_was_not_used_and_nothing_c
     assert sum(shown.values()) > 0
     assert min(shown.values()) > 0
     assert too_much(shown, known) <= 0.05 * sum(known.values())
-    assert found.recorded_cpu_ms <= families.system_ms * (1 + 1e-9)
+    assert found.cpu.recorded_cpu_ms <= families.system_ms * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("seed", seeds(6, often=2))
@@ -288,8 +288,8 @@ def test_of_a_part_of_the_time_no_more_is_shown_than_was_used_in_it(
             top(path, span, limit=10_000) for span in (WHOLE._replace(until=middle), WHOLE._replace(since=middle))
         ]
         for found in both:
-            assert found.system_cpu_ms is not None
-            assert found.recorded_cpu_ms <= found.system_cpu_ms * (1 + 1e-9)
+            assert found.cpu.system_cpu_ms is not None
+            assert found.cpu.recorded_cpu_ms <= found.cpu.system_cpu_ms * (1 + 1e-9)
         assert sum(sum(children_of(path, found).values()) for found in both) == pytest.approx(whole, rel=0.02)
 
 

@@ -228,7 +228,7 @@ def test_gives_the_same_answer_as_plain_sql_over_the_views(machine: Machine, pat
         assert coverage(reader, found.coverage.span, found.coverage.span.until).held == found.coverage.held
     answer = [(row.process.process_id, row.used.cpu_ms, row.used.rss_max_bytes) for row in found.rows if row.process]
     assert sorted(row for row in answer if row[1] is not None) == [row for row in expected if row[1] is not None]
-    assert found.system_cpu_ms == query(path, f"SELECT sum(cpu_ms) FROM system_interval WHERE {ends}")[0]
+    assert found.cpu.system_cpu_ms == query(path, f"SELECT sum(cpu_ms) FROM system_interval WHERE {ends}")[0]
     assert len(answer) > 20
 
 

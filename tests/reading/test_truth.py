@@ -120,8 +120,8 @@ def test_of_a_made_up_machine_all_answers_are_exact(
     simulation.run(200)
 
     found = top(path, WHOLE, limit=10_000)
-    assert found.system_cpu_ms == simulation.system_ms
-    assert found.unattributed_cpu_ms == simulation.unseen_ms
+    assert found.cpu.system_cpu_ms == simulation.system_ms
+    assert found.cpu.unattributed_cpu_ms == simulation.unseen_ms
     sql = "SELECT process.id, boot.key, pid, started_ticks FROM process JOIN boot ON boot.id = boot_id"
     identities = {row[0]: row[1:] for row in query(path, sql)}
     rows = {identities[row.process.process_id]: row.used for row in found.rows if row.process}
@@ -138,7 +138,7 @@ def test_of_a_made_up_machine_all_answers_are_exact(
 
     _, by_cpu = reports(path, WHOLE)[0].largest[0]
     assert [row.used.cpu_ms for row in by_cpu.rows] == sorted(simulation.used.values(), reverse=True)[:5]
-    assert (by_cpu.system_cpu_ms, by_cpu.unattributed_cpu_ms) == (simulation.system_ms, simulation.unseen_ms)
+    assert (by_cpu.cpu.system_cpu_ms, by_cpu.cpu.unattributed_cpu_ms) == (simulation.system_ms, simulation.unseen_ms)
 
     drawn = plotted(path, WHOLE)
     assert by_name_in(drawn) == pytest.approx(simulation.by_name)

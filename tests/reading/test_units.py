@@ -55,7 +55,7 @@ def test_of_a_made_up_machine_every_unit_has_what_it_used(
         name: written for name, written in simulation.written.items() if written
     }
     assert {name: row.oom_kills or 0 for name, row in rows.items() if name in simulation.kills} == simulation.kills
-    assert found.recorded_cpu_ms == query(path, "SELECT sum(cpu_ms) FROM cgroup_interval WHERE path = '/'")[0]
+    assert found.cpu.recorded_cpu_ms == query(path, "SELECT sum(cpu_ms) FROM cgroup_interval WHERE path = '/'")[0]
     if -3600 not in steps:  # what idle groups held is carried on by time
         assert {name: row.memory_max_bytes for name, row in rows.items()} == simulation.memory
 
