@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
+from perftrack.progress import Progress, unheard
 from perftrack.text import printable
 
 
 @contextmanager
-def progress_bar(what: str, *, shown: bool = True) -> Generator[Callable[[int, int], None]]:
+def progress_bar(what: str, *, shown: bool = True) -> Generator[Progress]:
     """Yield a function that is told how much is done, of how much."""
     if not (shown and sys.stderr.isatty()):
-        yield lambda done, total: None
+        yield unheard
         return
 
     from rich.console import Console

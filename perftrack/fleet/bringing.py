@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from sqlalchemy import DateTime, Table
 from perftrack.fleet.centre import CGROUP_SAMPLE, PROCESS_SAMPLE, SYSTEM_SAMPLE
 from perftrack.fleet.rebuilding import STATEMENTS, brought
 from perftrack.fleet.summing import BEGINNING, END, IN_RANGE
+from perftrack.progress import Progress
 from perftrack.reading.parts import LOOK_AHEAD
 
 _ROWS_AT_ONCE = 5000
@@ -93,7 +94,7 @@ class Fetch:
         self._ids: dict[str, dict[Any, int]] = {}  # by table: from source and id there to the id here
         self._first: dict[int, tuple[int, int, int]] = {}  # by source: first and last sample there, first here
 
-    def all(self, progress: Callable[[int, int], None]) -> None:
+    def all(self, progress: Progress) -> None:
         """Bring everything."""
         self._number_samples()
         self._bring_boots()
@@ -213,9 +214,7 @@ class Fetch:
             pids = {"pids": sorted({pid for _, pid in parents})}
             self._insert("process", names, rows(_PARENTS, pids, are_parents=True))
 
-    def _bring_samples(
-        self, table: Table, times: dict[str, Any], progress: Callable[[int, int], None] | None = None
-    ) -> None:
+    def _bring_samples(self, table: Table, times: dict[str, Any], progress: Progress | None = None) -> None:
         names = brought(table)
         total = 0
         if progress is not None:
@@ -236,7 +235,7 @@ class Fetch:
         rows: Iterator[tuple[Any, ...]],
         names: list[str],
         total: int = 0,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[list[Any]]:
         """Yield *rows* with the ids of here, but those of other machines. *total*: so many there are."""
         places = [(names.index(key), self._ids[table]) for key, table in _KEYS.items() if key in names]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +14,7 @@ from perftrack.fleet.bringing import Boot, Fetch, instant
 from perftrack.fleet.connecting import address, connect, explained
 from perftrack.fleet.machines import named
 from perftrack.fleet.summing import BEGINNING, END
+from perftrack.progress import Progress, unheard
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import schema
 
@@ -29,14 +30,11 @@ _HELD = "SELECT min(taken_at), max(taken_at) FROM perftrack.system_sample WHERE 
 
 
 @contextmanager
-def fetched(
-    url: str, span: TimeRange, pattern: str | None, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Generator[str]:
+def fetched(url: str, span: TimeRange, pattern: str | None, progress: Progress = unheard) -> Generator[str]:
     """Yield the path of a database that has what the centre at *url* has of *span*, of the machines that *pattern*
     matches, * and ? standing for any characters; None: of all. It is removed at the end.
 
-    *progress* is told how many rows of processes are there, of how many. Raises: PerftrackError, also where the
-    centre has no sample of that.
+    Raises: PerftrackError, also where the centre has no sample of that.
     """
     with TemporaryDirectory(prefix="perftrack-") as folder:
         path = os.path.join(folder, "perftrack.db")

@@ -19,6 +19,7 @@ import perftrack
 from perftrack.errors import BusyError
 from perftrack.fleet import hint, local
 from perftrack.fleet.connecting import FORMAT, address, connect, explained
+from perftrack.progress import Progress, unheard
 from perftrack.storage.opening import open_current
 from perftrack.storage.sqlite_file import explained as sqlite_explained
 
@@ -26,8 +27,6 @@ from perftrack.storage.sqlite_file import explained as sqlite_explained
 _APPLICATION = UUID("5a1b9b6e-61a4-4a0b-8d92-0a1d3c0f8c55")
 _MACHINE_ID = "/etc/machine-id"
 _ASKED_AT_ONCE = 1000
-
-Progress = Callable[[int, int], None]
 
 
 class Source(NamedTuple):
@@ -57,7 +56,7 @@ def machine_hash() -> str | None:
     return hmac.new(machine_id, _APPLICATION.bytes, hashlib.sha256).hexdigest()[:32]
 
 
-def ship(path: str, url: str, progress: Progress = lambda done, total: None) -> Shipped:
+def ship(path: str, url: str, progress: Progress = unheard) -> Shipped:
     """Ship what the database at *path* has and the centre at *url* has not, and leave a hint of it there.
 
     Raises: PerftrackError; BusyError where somebody else ships it at this moment, or the centre is an older one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from collections.abc import Generator, Hashable, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import tzinfo
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from perftrack.legacy.entries import ProcessEntry, SystemEntry
 from perftrack.legacy.rows import Ids, insert_rows
 from perftrack.legacy.samples import ImportedSample, SampleFinder
 from perftrack.legacy.source import Source
+from perftrack.progress import Progress, unheard
 from perftrack.storage.engine import engine_for
 from perftrack.storage.models import Boot, Host, NameFilter, Process, ProcessSample, SystemSample
 from perftrack.storage.opening import open_current
@@ -43,12 +44,12 @@ def import_file(
     zone: tzinfo | None = None,
     *,
     dry_run: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Imported:
     """Import one file of the original as *host*'s, and return what was new.
 
-    *zone*: of the file's local times; None is this system's. *dry_run*: leave the database as it is. *progress* is
-    told how many process entries are done, of how many. Raises: PerftrackError, and then nothing is imported.
+    *zone*: of the file's local times; None is this system's. *dry_run*: leave the database as it is.
+    Raises: PerftrackError, and then nothing is imported.
     """
     system, processes = source.entries()  # all of them, before the database is created or locked
     with (
@@ -100,7 +101,7 @@ class _Importer:
         self._insert_samples(new)
         return len(new)
 
-    def add_processes(self, entries: list[ProcessEntry], progress: Callable[[int, int], None]) -> int:
+    def add_processes(self, entries: list[ProcessEntry], progress: Progress) -> int:
         """Insert the entries that are new, with samples for those that have none, and return how many."""
         place = f"{self._path}, process entry"
         samples = self._finder.find((entry.taken_at_local for entry in entries), place)

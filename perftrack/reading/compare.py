@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from math import sqrt
 from statistics import fmean, stdev
@@ -12,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection
 
+from perftrack.progress import Progress, unheard
 from perftrack.reading.consumption import SHORT_LOOK_AHEAD, of_machine, usage_by_name, used_by_unit
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
@@ -91,13 +91,12 @@ def comparisons(
     by: Compared = "cpu",
     host: str | None = None,
     now: datetime | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> list[Comparison]:
     """Return both ranges, which have both ends, side by side, of each machine that has samples of both; or one
     comparison without lines.
 
-    *by*: what the order is by. *host*: see `machines`. *progress* is told the hours done, of how many.
-    Raises: PerftrackError.
+    *by*: what the order is by. *host*: see `machines`. Raises: PerftrackError.
     """
     now = now or datetime.now(UTC)
     with snapshot(database) as connection:
@@ -115,7 +114,7 @@ def comparisons(
 
 
 def _comparison(
-    connection: Connection, host: str, covered: list[Coverage], by: Compared, progress: Callable[[int, int], None]
+    connection: Connection, host: str, covered: list[Coverage], by: Compared, progress: Progress
 ) -> Comparison:
     spans = [list(_hours(each.span)) for each in covered]
     total, done = sum(map(len, spans)), 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
+from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, Gap, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.oom_kills import OomKill, oom_kills
@@ -63,12 +63,12 @@ def explanations(
     at: datetime | None = None,
     host: str | None = None,
     now: datetime | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> list[Explanation]:
     """Return what was unusual in *span*, of each machine that it holds samples of, or one that has none.
 
-    *at*: tell of the stretch that contains this instant, or is nearest to it. *host*: see `machines`. *progress*: is
-    told how many steps are done, of how many. Raises: PerftrackError.
+    *at*: tell of the stretch that contains this instant, or is nearest to it. *host*: see `machines`.
+    Raises: PerftrackError.
     """
     now = now or datetime.now(UTC)
     with snapshot(database) as connection:
@@ -82,9 +82,7 @@ def explanations(
         ]
 
 
-def _explanation(
-    connection: Connection, covered: Coverage, at: datetime | None, progress: Callable[[int, int], None]
-) -> Explanation:
+def _explanation(connection: Connection, covered: Coverage, at: datetime | None, progress: Progress) -> Explanation:
     gaps = [gap for gap in covered.gaps if gap.kind == "gap"]
     reboots = [_rebooted(connection, gap) for gap in covered.gaps if gap.kind == "boot"]
     if not covered.held.samples:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
+from perftrack.progress import Progress, unheard
 from perftrack.reading import compression, parquet, queries
 from perftrack.reading.logs import CSV, Form, write_log
 from perftrack.reading.machines import machines
@@ -35,12 +35,12 @@ def export(
     *,
     host: str | None = None,
     form: Form = CSV,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Exported:
     """Write the rows of *span* to two files (None: not that one; '-': stdout) and return how many there were.
 
     Both come from one snapshot: a sample is in both or in neither. A name that ends in .gz or .zst is compressed.
-    *host*: see `machines`. *progress* is told how many samples are done, of how many.
+    *host*: see `machines`.
     Raises: PerftrackError, ClosedPipeError; then both files are as before.
     """
     compression.require(system_file, process_file)

@@ -6,13 +6,13 @@ is missed. Only what an import adds to a sample that was there before is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, String, func, select, type_coerce
 
 from perftrack.errors import PerftrackError
+from perftrack.progress import Progress, unheard
 from perftrack.reading import compression, queries
 from perftrack.reading.export import Exported
 from perftrack.reading.growing import GrowingFile, Sample, explained, position_file
@@ -30,13 +30,13 @@ def export_new(
     form: Form,
     *,
     host: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Exported:
     """Append to two files (None: not that one) the rows of the samples that came in since, and return how many.
 
-    Each file has a position of its own, and gets each row once, whatever ends this. *form*, *host*, *progress*: as
-    those of `export`. Raises: BusyError while another export appends to one; PerftrackError. Then the files have what
-    they had.
+    Each file has a position of its own, and gets each row once, whatever ends this. *form*, *host*: as those
+    of `export`. Raises: BusyError while another export appends to one; PerftrackError. Then the files have what they
+    had.
     """
     compression.require(system_file, process_file)
     targets: list[tuple[Log, str | None]] = [("system", system_file), ("process", process_file)]

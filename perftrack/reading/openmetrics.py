@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TextIO
 
 from sqlalchemy import Column, Connection, text
 
+from perftrack.progress import Progress, unheard
 from perftrack.reading import compression, queries
 from perftrack.reading.export import Exported
 from perftrack.reading.machines import machines
@@ -164,12 +165,11 @@ def export_openmetrics(
     span: TimeRange,
     *,
     host: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Exported:
     """Write all metrics of *span* to *file* ('-': stdout), and return how many values there were, as system_rows.
 
-    *host*: see `machines`. *progress* is told how much is done, of how much. Raises: PerftrackError,
-    ClosedPipeError; then the file is as before.
+    *host*: see `machines`. Raises: PerftrackError, ClosedPipeError; then the file is as before.
     """
     compression.require(file)
     with output_files(file) as (stream,), snapshot(database) as connection:

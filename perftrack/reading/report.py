@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 from typing import cast as is_a
 
 from sqlalchemy import ColumnElement, Connection, Integer, cast, func, select, union_all
 
+from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.metrics import (
@@ -70,11 +70,11 @@ def reports(
     host: str | None = None,
     parts: int = 40,
     now: datetime | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> list[Report]:
     """Return what happened in *span*, a report of each machine that it holds samples of, or one that has none.
 
-    Maxima are of *parts* parts. *host*: see `machines`. *progress*: see `top`. Raises: PerftrackError.
+    Maxima are of *parts* parts. *host*: see `machines`. Raises: PerftrackError.
     """
     now = now or datetime.now(UTC)
     with snapshot(database) as connection:
@@ -85,7 +85,7 @@ def reports(
         return [_report(connection, one, parts, progress) for one in covered]
 
 
-def _report(connection: Connection, covered: Coverage, parts: int, progress: Callable[[int, int], None]) -> Report:
+def _report(connection: Connection, covered: Coverage, parts: int, progress: Progress) -> Report:
     def of(*metrics: Metric) -> Statistics | None:
         return statistics(connection, covered, parts, *metrics)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
+from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange, stored
@@ -67,13 +67,11 @@ def top(
     limit: int = 15,
     is_tree: bool = False,
     now: datetime | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Top:
     """Return the *limit* largest consumers of *span*; *is_tree*: and the ancestors of these processes.
 
-    *host*: see `machines`. *progress* is told the parts done.
-
-    Raises: PerftrackError.
+    *host*: see `machines`. Raises: PerftrackError.
     """
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))
@@ -89,7 +87,7 @@ def rankings(
     group: Group,
     limit: int,
     filters: Filters = ALL,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
     *,
     is_tree: bool = False,
 ) -> list[Top]:

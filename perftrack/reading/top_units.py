@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
 from perftrack.errors import PerftrackError
+from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.held import Held
 from perftrack.reading.machines import machines
@@ -85,7 +85,7 @@ def top_units(
     limit: int = 15,
     as_tree: bool = False,
     now: datetime | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> TopUnits:
     """Return the *limit* largest units of *span*, or with *as_tree* the largest control groups.
 
@@ -106,7 +106,7 @@ def unit_ranking(
     name: str | None = None,
     *,
     as_tree: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> TopUnits:
     """Return the ranking of what *covered* covers, see `top_units`."""
     rows: list[UnitUsage] = []

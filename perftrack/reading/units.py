@@ -6,12 +6,12 @@ together are what the outermost group used. What a group cannot say of those bel
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, text
 
+from perftrack.progress import Progress, unheard
 from perftrack.reading.held import Held
 from perftrack.reading.parts import IN_PART, SHARE, parameters, parts_of
 from perftrack.reading.queries import TimeRange
@@ -185,13 +185,8 @@ def unit_usage(connection: Connection, span: TimeRange, *, with_memory: bool = T
     return largest_units(connection, span.hosts[0], looks(connection, span), "cpu", -1)
 
 
-def add_up_units(
-    connection: Connection, span: TimeRange, progress: Callable[[int, int], None] = lambda done, total: None
-) -> None:
-    """Add up what units of one machine used in *span*, for `largest_units` and others on the same *connection*.
-
-    *progress*: is told how many parts of the range are done, of how many.
-    """
+def add_up_units(connection: Connection, span: TimeRange, progress: Progress = unheard) -> None:
+    """Add up what units of one machine used in *span*, for `largest_units` and others on the same *connection*."""
     add_up_groups(connection, span, UNIT, Held(connection, UNIT.key, UNIT.above), progress)
 
 
@@ -200,7 +195,7 @@ def add_up_groups(
     span: TimeRange,
     groups: Groups,
     held: Held | None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> None:
     """Add up what *groups* used in the temporary table grown. *held*: their peaks, and what they held, too; None:
     that is not asked.

@@ -7,12 +7,12 @@ in SQLite, which spills it to disk: memory does not grow with the number of proc
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, text
 
+from perftrack.progress import Progress, unheard
 from perftrack.reading import children
 from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
 from perftrack.reading.parts import IN_PART, LOOK_AHEAD, SHARE, parameters, parts_of
@@ -197,13 +197,12 @@ def add_up(
     span: TimeRange,
     group: Group,
     filters: Filters,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
     look_ahead: timedelta = LOOK_AHEAD,
 ) -> None:
     """Add up what was used in *span* of one machine, for `largest` and `recorded` on the same *connection*.
 
-    *progress*: is told how many parts of the range are done, of how many. *look_ahead*: an interval that ends after
-    the range is looked for in the samples of so long after it.
+    *look_ahead*: an interval that ends after the range is looked for in the samples of so long after it.
     """
     connection.execute(text("DROP TABLE IF EXISTS used"))
     connection.execute(text(_CREATE))

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.private import sync_folder
+from perftrack.progress import Progress, unheard
 from perftrack.reading.snapshot import unchanged
 from perftrack.storage.schema import revision_of
 from perftrack.storage.sqlite_file import connect, explained, pragma
 from perftrack.unfinished import remove_leftovers, unfinished_file
 from perftrack.upkeep import copying
-from perftrack.upkeep.copying import Contents, Progress
+from perftrack.upkeep.copying import Contents
 
 
 class Backup(NamedTuple):
@@ -38,9 +39,7 @@ def target_of(database: str, file: str) -> str:
     return os.path.realpath(file)
 
 
-def back_up(
-    database: str, target: str, *, force: bool = False, progress: Progress = lambda done, total: None
-) -> Backup:
+def back_up(database: str, target: str, *, force: bool = False, progress: Progress = unheard) -> Backup:
     """Copy *database* to *target*, 0600: whoever is killed leaves what was there, or the whole backup.
 
     *force*: also where a file is there. Raises: PerftrackError.

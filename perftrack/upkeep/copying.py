@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple
 
 from perftrack.errors import PerftrackError
+from perftrack.progress import Progress, unheard
 from perftrack.storage.sqlite_file import connect, explained
 from perftrack.unfinished import Unfinished
 
-Progress = Callable[[int, int], None]
 # So many pages a step, 8 MiB: between two steps progress is shown, and Ctrl-C is heard.
 PAGES = 2000
 # Bytes 18 and 19 of a database, https://sqlite.org/fileformat.html: a file that is whole without others; WAL mode.
@@ -45,7 +44,7 @@ def _quoted(name: str) -> str:
     return '"{}"'.format(name.replace('"', '""'))
 
 
-def copy(source: sqlite3.Connection, file: Unfinished, progress: Progress = lambda done, total: None) -> None:
+def copy(source: sqlite3.Connection, file: Unfinished, progress: Progress = unheard) -> None:
     """Copy *source* to the empty *file*, and put it on the disk.
 
     *source* is in a transaction that reads: each step copies of the same snapshot, whatever ticks write, so the copy

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
 from typing import NamedTuple
 
+from perftrack.progress import Progress, unheard
 from perftrack.storage import tick_sql
 from perftrack.storage.condensing import condense
 from perftrack.storage.purging import purge, sweep
@@ -62,9 +62,9 @@ def purge_all(
     connection: sqlite3.Connection,
     condense_before: str,
     purge_before: str,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Purged:
-    """Do what is due, a piece at a time. *progress* is told how many samples are done, of how many.
+    """Do what is due, a piece at a time.
 
     Raises: sqlite3.Error; what was done until then stays, and is as if nothing more had been asked for.
     """

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from perftrack.errors import BusyError, PerftrackError, UnusableError, UsageError
 from perftrack.private import give_to_owner_of, make_folder, sync_folder
+from perftrack.progress import Progress, unheard
 from perftrack.storage import schema
 from perftrack.storage.sqlite_file import address, connect, explained, is_wal, log_bytes, may_be_ours, pragma
 from perftrack.unfinished import remove_leftovers, unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.backup import instant
-from perftrack.upkeep.copying import Contents, Progress
+from perftrack.upkeep.copying import Contents
 from perftrack.upkeep.opened import Backup, opened
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -42,9 +43,7 @@ class Restored(NamedTuple):
     kept: str | None
 
 
-def restore(
-    database: str, file: str, *, force: bool = False, progress: Progress = lambda done, total: None
-) -> Restored:
+def restore(database: str, file: str, *, force: bool = False, progress: Progress = unheard) -> Restored:
     """Make *database* what the backup in *file* is; whoever is killed leaves the one or the other, whole.
 
     *force*: also where it holds samples that the backup lacks, or is damaged; what was there is kept beside it.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from perftrack.errors import UsageError
+from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.output import output_files
@@ -40,7 +41,7 @@ def draw(
     host: str | None = None,
     dark: bool = False,
     now: datetime | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Drawn:
     """Write a plot of *span* to *path*; without a sample nothing is written.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, DateTime, Row, Select, bindparam, case, func, literal, select
 
+from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage
 from perftrack.reading.metrics import CPU_OF_IMPORTED, CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, UNITS, Metric
 from perftrack.reading.oom_kills import OomKill, oom_kills
@@ -57,7 +58,7 @@ def read_series(
     connection: Connection,
     covered: Coverage,
     names: list[str],
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> AllSeries:
     """Return the series of what *covered* covers. *names*: of the processes to show; empty: the largest."""
     is_bucketed = covered.held.rows > POINTS
@@ -157,7 +158,7 @@ def _units(
     covered: Coverage,
     parts: list[tuple[datetime, datetime]],
     places: list[int],
-    progress: Callable[[int, int], None],
+    progress: Progress,
     *,
     is_bucketed: bool,
 ) -> dict[str, dict[str, list[Point | None]]]:
