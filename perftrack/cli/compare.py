@@ -28,9 +28,7 @@ def compare(
     ],
     by: Annotated[Literal["cpu", "memory", "written"], typer.Option(help="Order by the change of this.")] = "cpu",
     limit: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many units and names to show.")] = 15,
-    output: Annotated[
-        Literal["table", "csv", "json"], typer.Option("--format", help="For people, spreadsheets or programs.")
-    ] = "table",
+    output: options.TableFormat = "table",
     spreadsheet_safe: options.SpreadsheetSafe = False,
     host: options.Host = None,
     wide: options.Wide = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,9 +32,7 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    output: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
-    ] = "text",
+    output: options.TextFormat = "text",
     host: options.Host = None,
     database: options.Database = None,
     config: options.Config = None,

@@ -30,7 +30,7 @@ def top(
         typer.Option(metavar="TEXT", help="Only what has TEXT in its name.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option("-n", min=1, max=10**9, metavar="N", help="How many to show.")] = 15,
-    output: Annotated[of_machine.Format, typer.Option("--format", help="For people, or for programs.")] = "table",
+    output: Annotated[options.Format, typer.Option("--format", help="For people, or for programs.")] = "table",
     spreadsheet_safe: options.SpreadsheetSafe = False,
     host: Machines = None,
     whole_hours: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -45,6 +45,9 @@ Host = Annotated[
     ),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Do not cut lines and columns to the width of the screen.")]
+TextFormat = Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")]
+Format = Literal["table", "csv", "json"]
+TableFormat = Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")]
 SpreadsheetSafe = Annotated[
     bool,
     typer.Option(

@@ -66,22 +66,15 @@ def texts(row: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def has_room(name: str, by: str = "", *, wide: bool = False) -> bool:
-    """Return whether the column *name* is shown on this screen in a ranking by *by*."""
-    return show.width(wide=wide) >= _ROOMY or name not in _GIVES_WAY or _GIVES_WAY[name] == by
-
-
-def columns(lines: list[dict[str, str]], by: str = "", *, wide: bool = False) -> list[str]:
-    """Return the columns of *lines* that are shown: a machine without control groups has no units."""
-    has_units = any(line.get("unit", show.UNKNOWN) != show.UNKNOWN for line in lines)
+def columns(lines: list[dict[str, str]], by: str, *, wide: bool) -> list[str]:
+    """Return the columns of *lines* that are shown on this screen in a ranking by *by*."""
     # groups by name or user have room, for they have no command lines
-    return [
-        name
-        for name in lines[0]
-        if ("command" not in lines[0] or has_room(name, by, wide=wide)) and (name != "unit" or has_units)
-    ]
+    has_room = show.width(wide=wide) >= _ROOMY or "command" not in lines[0]
+    names = [name for name in lines[0] if has_room or _GIVES_WAY.get(name, by) == by]
+    has_units = any(line.get("unit", show.UNKNOWN) != show.UNKNOWN for line in lines)
+    return [name for name in names if name != "unit" or has_units]
 
 
-def print_lines(lines: list[dict[str, str]], by: str, *, wide: bool = False) -> None:
+def print_lines(lines: list[dict[str, str]], by: str, *, wide: bool) -> None:
     header = columns(lines, by, wide=wide)
     show.table(header, ([shown[name] for name in header] for shown in lines), left=LEFT, wide=wide)

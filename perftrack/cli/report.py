@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from perftrack.cli import options, processes, show
 from perftrack.cli.cron_line import tell
@@ -44,9 +42,7 @@ _UNITS = {"%": " %", "bytes/s": "/s", "/s": "/s", "bytes": "", "processes": ""}
 def report(
     since: options.Since = None,
     until: options.Until = None,
-    output: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
-    ] = "text",
+    output: options.TextFormat = "text",
     host: options.Host = None,
     wide: options.Wide = False,
     database: options.Database = None,

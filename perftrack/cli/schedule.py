@@ -94,9 +94,7 @@ def install(
 
 @app.command()
 def show(
-    output: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
-    ] = "text",
+    output: options.TextFormat = "text",
     database: options.Database = None,
     config: options.Config = None,
 ) -> None:

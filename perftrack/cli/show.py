@@ -208,7 +208,7 @@ def for_scripts(fields: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         if name.endswith("_ms"):
             shown[f"{name.removesuffix('_ms')}_seconds"] = seconds(value)
-        elif name.endswith("_at"):
+        elif isinstance(value, datetime):
             shown[name] = iso(value)
         elif isinstance(value, float):
             shown[name] = value and round(value, 2 if "percent" in name else None)

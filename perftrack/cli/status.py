@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -26,9 +26,7 @@ MENDED = ((3, 44, 6), (3, 50, 7))
 
 
 def status(
-    output: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
-    ] = "text",
+    output: options.TextFormat = "text",
     host: options.Host = None,
     database: options.Database = None,
     config: options.Config = None,
@@ -94,7 +92,7 @@ def _document(found: Status, settings: Settings) -> dict[str, Any]:
         "recorder_cpu_ms": cost and {"mean": round(cost.mean, 3), "p95": cost.p95, "max": cost.max},
         "pending_samples": found.pending_samples,
         "failures": _failures_document(found.failures),
-        "shipping": found.shipping and _shipping_document(found.shipping),
+        "shipping": found.shipping and show.for_scripts(found.shipping._asdict()),
         "schedules": [schedule._asdict() for schedule in found.schedules],
         "settings": {name: {"value": getattr(settings, name), "origin": settings.origins[name]} for name in SETTINGS},
     }
@@ -113,20 +111,6 @@ def _failures_document(failures: list[Failure]) -> list[dict[str, Any]]:
         }
         for failure in failures
     ]
-
-
-def _shipping_document(found: Shipping) -> dict[str, Any]:
-    return {
-        "to": found.to,
-        "acknowledged_at": show.iso(found.acknowledged_at),
-        "waiting_samples": found.waiting,
-        "waiting_since": show.iso(found.waiting_since),
-        "condensed_samples": found.condensed,
-        "removed_samples": found.removed,
-        "failure": found.failure,
-        "failed_at": show.iso(found.failed_at),
-        "is_late": found.is_late,
-    }
 
 
 def _print(lines: list[tuple[str, str]]) -> None:
@@ -262,11 +246,11 @@ def _shipping_lines(found: Shipping | None) -> list[tuple[str, str]]:
     since = "never acknowledged" if at is None else f"acknowledged {show.span(_age_seconds(at))} before"
     waits = "nothing waits"
     if found.waiting_since is not None:
-        waits = f"{show.count(found.waiting, 'sample')} {'wait' if found.waiting > 1 else 'waits'}"
+        waits = f"{show.count(found.waiting_samples, 'sample')} {'wait' if found.waiting_samples > 1 else 'waits'}"
         waits += f", since {show.local(found.waiting_since)}"
     texts = [f"{'LATE: ' if found.is_late else ''}to {found.to or 'the centre'}, {since}; {waits}"]
-    missed = [f"condensed to one an hour: {show.count(found.condensed, 'sample')}"] * bool(found.condensed)
-    missed += [f"removed: {show.count(found.removed, 'sample')}"] * bool(found.removed)
+    lost = (("condensed to one an hour", found.condensed_samples), ("removed", found.removed_samples))
+    missed = [f"{how}: {show.count(samples, 'sample')}" for how, samples in lost if samples]
     if missed:
         texts.append(f"before they were shipped, {', '.join(missed)}")
     if found.failure is not None:

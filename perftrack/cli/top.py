@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from perftrack.reading.units import UnitOrder
     from perftrack.reading.usage import By, Ranked
 
-Format = Literal["table", "csv", "json"]
-
 
 def top(
     since: options.Since = None,
@@ -66,7 +64,7 @@ def top(
             metavar="T", help="Show the processes of the sample nearest to this time instead.", show_default=False
         ),
     ] = None,
-    output: Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")] = "table",
+    output: options.TableFormat = "table",
     spreadsheet_safe: options.SpreadsheetSafe = False,
     host: options.Host = None,
     wide: options.Wide = False,

@@ -20,18 +20,18 @@ class Shipping(NamedTuple):
     """How shipping is doing. Instants are UTC.
 
     *to*: the centre, without all else of its address; None: it cannot be told, and *failure* says why.
-    *acknowledged_at*: when the centre last said what it has, by the hint of `perftrack ship`; None: never. *waiting*:
-    so many samples, as they are here now, it has not; the first was taken at *waiting_since*; None: there is none.
-    *condensed*: so many were condensed before they were shipped; *removed*: so many were removed. *failure*: why the
-    last ship failed, at *failed_at*; None: it did not.
+    *acknowledged_at*: when the centre last said what it has, by the hint of `perftrack ship`; None: never.
+    *waiting_samples*: so many, as they are here now, it has not; the first was taken at *waiting_since*; None: none.
+    *condensed_samples*: so many were condensed before they were shipped; *removed_samples*: so many were removed.
+    *failure*: why the last ship failed, at *failed_at*; None: it did not.
     """
 
     to: str | None
     acknowledged_at: datetime | None
-    waiting: int
+    waiting_samples: int
     waiting_since: datetime | None
-    condensed: int
-    removed: int
+    condensed_samples: int
+    removed_samples: int
     failure: str | None
     failed_at: datetime | None
     is_late: bool
@@ -68,10 +68,10 @@ def shipping(connection: Connection, settings: Settings, now: datetime) -> Shipp
     return Shipping(
         to=to,
         acknowledged_at=acknowledged_at,
-        waiting=found.rows,
+        waiting_samples=found.rows,
         waiting_since=since,
-        condensed=found.condensed,
-        removed=max(0, removed),
+        condensed_samples=found.condensed,
+        removed_samples=max(0, removed),
         failure=failure,
         failed_at=failed_at,
         is_late=bool(found.rows and silent_since and now - silent_since > LATE_AFTER),
