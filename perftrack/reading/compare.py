@@ -90,7 +90,6 @@ def comparisons(
     *,
     by: Compared = "cpu",
     host: str | None = None,
-    now: datetime | None = None,
     progress: Progress = unheard,
 ) -> list[Comparison]:
     """Return both ranges, which have both ends, side by side, of each machine that has samples of both; or one
@@ -98,7 +97,7 @@ def comparisons(
 
     *by*: what the order is by. *host*: see `machines`. Raises: PerftrackError.
     """
-    now = now or datetime.now(UTC)
+    now = datetime.now(UTC)
     with snapshot(database) as connection:
         names = machines(connection, host)
         found = []
@@ -123,8 +122,8 @@ def _comparison(
         by_hour: _ByHour = defaultdict(list)
         for span in of_range:
             used = _used(connection, span)
-            if used and span.since is not None:
-                by_hour[span.since.astimezone().hour].append(used)
+            if used:
+                by_hour[span.ends[0].astimezone().hour].append(used)
             done += 1
             progress(done, total)
         ranges.append(by_hour)
@@ -136,13 +135,12 @@ def _comparison(
 
 
 def _hours(span: TimeRange) -> list[TimeRange]:
-    assert span.since is not None
-    assert span.until is not None
-    count = -(-(span.until - span.since) // HOUR)
+    since, until = span.ends
+    count = -(-(until - since) // HOUR)
     # an interval that ends with an hour is in it, not in the next
     moment = timedelta(microseconds=1)
-    begins = [span.since + number * HOUR + moment for number in range(count)]
-    return [TimeRange(begin, min(begin + HOUR, span.until + moment), span.hosts) for begin in begins]
+    begins = [since + number * HOUR + moment for number in range(count)]
+    return [TimeRange(begin, min(begin + HOUR, until + moment), span.hosts) for begin in begins]
 
 
 def _used(connection: Connection, span: TimeRange) -> dict[_Key, Hour]:

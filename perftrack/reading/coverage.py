@@ -96,6 +96,15 @@ def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage
     )
 
 
+def of_each_machine(connection: Connection, span: TimeRange, now: datetime) -> list[Coverage]:
+    """Return the coverage of *span* for each machine that it holds samples of, or one where it holds none."""
+    found = coverage(connection, span, now)
+    if len(found.hosts) > 1:
+        return [coverage(connection, span._replace(hosts=(name,)), now) for name in found.hosts]
+    hosts = tuple(found.hosts) or span.hosts
+    return [found._replace(span=found.span._replace(hosts=hosts))]
+
+
 def usual_seconds(connection: Connection, span: TimeRange, gaps: list[Gap]) -> float | None:
     """Return the interval that is usual in *span*: of the time that samples are apart, half is in intervals of a
     recorder that are no longer. None: no recorder has two samples.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from perftrack.progress import Progress, unheard
-from perftrack.reading.coverage import Coverage, Gap, coverage
+from perftrack.reading.coverage import Coverage, Gap, of_each_machine
 from perftrack.reading.machines import machines
 from perftrack.reading.oom_kills import OomKill, oom_kills
 from perftrack.reading.owners import Excess, excess
@@ -62,7 +62,6 @@ def explanations(
     *,
     at: datetime | None = None,
     host: str | None = None,
-    now: datetime | None = None,
     progress: Progress = unheard,
 ) -> list[Explanation]:
     """Return what was unusual in *span*, of each machine that it holds samples of, or one that has none.
@@ -70,16 +69,10 @@ def explanations(
     *at*: tell of the stretch that contains this instant, or is nearest to it. *host*: see `machines`.
     Raises: PerftrackError.
     """
-    now = now or datetime.now(UTC)
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))
-        found = coverage(connection, span, now)
-        each: list[tuple[str, ...]] = [(name,) for name in found.hosts] or [span.hosts]
-        covered = [found] if len(each) == 1 else [coverage(connection, span._replace(hosts=one), now) for one in each]
-        return [
-            _explanation(connection, one._replace(span=one.span._replace(hosts=hosts)), at, progress)
-            for one, hosts in zip(covered, each, strict=True)
-        ]
+        covered = of_each_machine(connection, span, datetime.now(UTC))
+        return [_explanation(connection, each, at, progress) for each in covered]
 
 
 def _explanation(connection: Connection, covered: Coverage, at: datetime | None, progress: Progress) -> Explanation:

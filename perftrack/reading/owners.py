@@ -131,11 +131,9 @@ def _kind(now: Consumption, others: list[Consumption], resource: Resource) -> Ki
 
 def _comparable(connection: Connection, span: TimeRange, within: TimeRange) -> tuple[list[Consumption], bool]:
     """Return what was used at the same hour of the days before, and True; or if those are too few, around *span*."""
-    assert span.since is not None
-    assert span.until is not None
-    assert within.since is not None
-    assert within.until is not None
-    length, days = span.until - span.since, HISTORY // DAY
+    since, until = span.ends
+    earliest, latest = within.ends
+    length, days = until - since, HISTORY // DAY
 
     def known(moves: list[timedelta]) -> list[Consumption]:
         found = (consumption(connection, _later(span, move), is_exact=False) for move in moves)
@@ -145,15 +143,14 @@ def _comparable(connection: Connection, span: TimeRange, within: TimeRange) -> t
     found = known([-number * DAY for number in range(length // DAY + 1, days + 1)])
     if len(found) >= DAYS_MIN:
         return found, True
-    before = min((span.since - within.since + HISTORY) // length, days)
-    after = min((within.until - span.until) // length, days)
+    before = min((since - earliest + HISTORY) // length, days)
+    after = min((latest - until) // length, days)
     return known([number * length for number in range(-before, after + 1) if number]), False
 
 
 def _later(span: TimeRange, by: timedelta) -> TimeRange:
-    assert span.since is not None
-    assert span.until is not None
-    return TimeRange(span.since + by, span.until + by, span.hosts)
+    since, until = span.ends
+    return TimeRange(since + by, until + by, span.hosts)
 
 
 def _moved(connection: Connection, others: list[Consumption], by: timedelta) -> list[Consumption]:

@@ -41,6 +41,13 @@ class TimeRange(NamedTuple):
     hosts: tuple[str, ...] = ()
     after_id: int | None = None
 
+    @property
+    def ends(self) -> tuple[datetime, datetime]:
+        """Both bounds, of a range that has them."""
+        assert self.since is not None
+        assert self.until is not None
+        return self.since, self.until
+
     def holds(self, columns: Any) -> list[ColumnElement[bool]]:
         """Return the conditions that a row is in this range. *columns*: of system_sample, or of a view."""
         conditions = []

@@ -9,7 +9,7 @@ from typing import cast as is_a
 from sqlalchemy import ColumnElement, Connection, Integer, cast, func, select, union_all
 
 from perftrack.progress import Progress, unheard
-from perftrack.reading.coverage import Coverage, coverage
+from perftrack.reading.coverage import Coverage, of_each_machine
 from perftrack.reading.machines import machines
 from perftrack.reading.metrics import (
     CPU_OF_IMPORTED,
@@ -76,13 +76,10 @@ def reports(
 
     Maxima are of *parts* parts. *host*: see `machines`. Raises: PerftrackError.
     """
-    now = now or datetime.now(UTC)
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))
-        found = coverage(connection, span, now)
-        each: list[tuple[str, ...]] = [(name,) for name in found.hosts] or [span.hosts]
-        covered = [found] if len(each) == 1 else [coverage(connection, span._replace(hosts=one), now) for one in each]
-        return [_report(connection, one, parts, progress) for one in covered]
+        covered = of_each_machine(connection, span, now or datetime.now(UTC))
+        return [_report(connection, each, parts, progress) for each in covered]
 
 
 def _report(connection: Connection, covered: Coverage, parts: int, progress: Progress) -> Report:
@@ -111,13 +108,9 @@ def _report(connection: Connection, covered: Coverage, parts: int, progress: Pro
 
 def _units(connection: Connection, covered: Coverage) -> list[tuple[ProcessMetric, list[UnitUsage]]]:
     """Return the largest units of the machine of *covered*, by metric."""
-    if len(covered.hosts) != 1:
+    if not covered.hosts or not (looked := looks(connection, covered.span)).samples:
         return []
-    span = covered.span._replace(hosts=tuple(covered.hosts))
-    looked = looks(connection, span)
-    if not looked.samples:
-        return []
-    add_up_units(connection, span)
+    add_up_units(connection, covered.span)
     return [
         (metric, largest_units(connection, covered.hosts[0], looked, is_a(UnitOrder, metric.ranking), LARGEST))
         for metric in UNITS

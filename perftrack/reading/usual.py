@@ -152,9 +152,9 @@ def norm(connection: Connection, span: TimeRange) -> Norm:
     It is what the days before were, at most HISTORY. Where some part of the day has not been recorded for DAYS_MIN
     days, what all hours had together is there too, those of *span* among them.
     """
-    assert span.since is not None
-    before = TimeRange(span.since - HISTORY, span.since, span.hosts)
-    held = extent(connection, before._replace(until=span.until))
+    since, until = span.ends
+    before = TimeRange(since - HISTORY, since, span.hosts)
+    held = extent(connection, before._replace(until=until))
     if held.samples < SAMPLES_MIN:
         return Norm(0, held.first, held.samples, {})
     # of hours that are condensed only means are known: they are compared with means, and all others with peaks
@@ -162,7 +162,7 @@ def norm(connection: Connection, span: TimeRange) -> Norm:
     of_hours = within.last is not None and within.condensed_until == within.last
     found = _medians(connection, before, by_part=True, of_hours=of_hours)
     if any(usual.days < DAYS_MIN for usual in found.values()) or len({part for _, part in found}) < PARTS:
-        found |= _medians(connection, before._replace(until=span.until), by_part=False, of_hours=of_hours)
+        found |= _medians(connection, before._replace(until=until), by_part=False, of_hours=of_hours)
     days = max((usual.days for (_, part), usual in found.items() if part != ALL_HOURS), default=0)
     return Norm(days, held.first, held.samples, found)
 
@@ -227,6 +227,5 @@ def _slot(local_time: str) -> str:
 
 def bounds(span: TimeRange) -> dict[str, str]:
     """Return :since, :until and :host of *span*, which has both ends and is of one machine."""
-    assert span.since is not None
-    assert span.until is not None
-    return {"since": stored_text(span.since), "until": stored_text(span.until), "host": span.hosts[0]}
+    since, until = map(stored_text, span.ends)
+    return {"since": since, "until": until, "host": span.hosts[0]}

@@ -40,7 +40,6 @@ def draw(
     *,
     host: str | None = None,
     dark: bool = False,
-    now: datetime | None = None,
     progress: Progress = unheard,
 ) -> Drawn:
     """Write a plot of *span* to *path*; without a sample nothing is written.
@@ -54,7 +53,7 @@ def draw(
         raise UsageError(f"-o {path}: a plot is an .html, a .png or an .svg file")
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))
-        covered = coverage(connection, span, now or datetime.now(UTC))
+        covered = coverage(connection, span, datetime.now(UTC))
         if len(covered.hosts) > 1:
             raise UsageError(
                 f"the range holds {', '.join(covered.hosts)}: choose with --host, a plot is of one machine"
