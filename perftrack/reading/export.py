@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from perftrack.progress import Progress, unheard
 from perftrack.reading import compression, parquet, queries
-from perftrack.reading.logs import CSV, Form, write_log
+from perftrack.reading.logs import CSV, Form, Log, write_log
 from perftrack.reading.machines import machines
 from perftrack.reading.output import output_files
 from perftrack.reading.queries import Extent, TimeRange
@@ -53,17 +53,13 @@ def export(
         in_range = queries.extent(connection, span)
         # counting all samples of a year would take longer than exporting an hour of it
         everything = in_range if in_range.samples else queries.extent(connection, TimeRange())
-        total = 2 * in_range.rows
-        system_rows = process_rows = None
 
-        def first_half(done: int) -> None:
-            progress(done, total)
+        def written(log: Log, stream: TextIO | None, before: int) -> int | None:
+            def done(samples: int) -> None:
+                progress(before + samples, 2 * in_range.rows)
 
-        def second_half(done: int) -> None:
-            progress(in_range.rows + done, total)
+            return None if stream is None else write_log(connection, log, span, form, stream, done)
 
-        if system is not None:
-            system_rows = write_log(connection, "system", span, form, system, first_half)
-        if process is not None:
-            process_rows = write_log(connection, "process", span, form, process, second_half)
+        system_rows = written("system", system, 0)
+        process_rows = written("process", process, in_range.rows)
     return Exported(system_rows, process_rows, in_range, everything, hosts)

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from perftrack.errors import PerftrackError
 from perftrack.installation import how_to_install
-from perftrack.reading.plot.panels import Line, Panel, Plot, zone_of
+from perftrack.reading.plot.panels import Line, Panel, Plot
 from perftrack.text import printable
 
 # More rectangles than this nobody tells apart, and a browser draws them slowly.
@@ -45,11 +45,10 @@ def _data(plot: Plot) -> dict[str, Any]:
     covered = plot.coverage
     assert covered.held.first is not None
     assert covered.held.last is not None
-    offset, zone = zone_of(covered.held.last)
 
     def shown(seconds: float) -> str:
         """Return local time as text, which plotly shows as it is, wherever the page is read."""
-        local = datetime.fromtimestamp(round(seconds, 3), UTC) + offset
+        local = datetime.fromtimestamp(round(seconds, 3), UTC) + plot.offset
         return local.replace(tzinfo=None).isoformat(" ", "milliseconds")
 
     gaps = sorted(covered.gaps, key=lambda gap: -gap.seconds)[:GAPS_DRAWN]
@@ -60,7 +59,7 @@ def _data(plot: Plot) -> dict[str, Any]:
     return {
         "x": [shown(instant) for instant in plot.instants],
         "range": [shown(first.timestamp()), shown(last.timestamp())],
-        "zone": zone,
+        "zone": plot.zone,
         "bucketed": plot.is_bucketed,
         "gaps": [[shown(gap.since.timestamp()), shown(gap.until.timestamp())] for gap in gaps if gap.until],
         "boots": [shown(gap.until.timestamp()) for gap in gaps if gap.kind == "boot" and gap.until],

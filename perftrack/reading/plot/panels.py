@@ -57,14 +57,17 @@ class Mark(NamedTuple):
 
 class Plot(NamedTuple):
     """A plot. *instants*: of the points, in seconds since 1970; those of no point are gaps and boots, which no line
-    crosses. *is_bucketed*: a point is of several samples, and drawn around its instant, not from it on. *messages*:
-    of the panels of processes that show nothing, or not all that was asked for.
+    crosses. *offset*: what local time is ahead of UTC, *zone*: its name; one from end to end, for an axis on which an
+    hour comes twice could not be read. *is_bucketed*: a point is of several samples, and drawn around its instant,
+    not from it on. *messages*: of the panels of processes that show nothing, or not all that was asked for.
     """
 
     title: str
     notes: list[str]
     coverage: Coverage
     instants: list[float]
+    offset: timedelta
+    zone: str
     panels: list[Panel]
     is_bucketed: bool
     messages: list[str]
@@ -77,27 +80,14 @@ def plot_of(found: AllSeries, names: list[str], nothing_recorded: str, title: st
     *nothing_recorded*: says why there are no processes.
     """
     instants, places = _with_breaks(found)
-    found = found._replace(
-        system={name: _at(points, places) for name, points in found.system.items()},
-        processes={
-            metric: {name: _at(points, places) for name, points in by_name.items()}
-            for metric, by_name in found.processes.items()
-        },
-        unattributed=_at(found.unattributed, places) if found.unattributed else [],
-        units={
-            metric: {name: _at(points, places) for name, points in by_name.items()}
-            for metric, by_name in found.units.items()
-        },
-    )
     missing = [name for name in names if not any(name in by_name for by_name in found.processes.values())]
     messages = [f"no process named {name} was recorded in this range" for name in missing]
     if not any(found.processes.values()) and not names:
         messages = [nothing_recorded]
-    is_gap = [place is None for place in places]
     shown = [
-        *_system_panels(found, is_gap),
-        *_unit_panels(found, is_gap),
-        *_process_panels(found, is_gap, "; ".join(messages)),
+        *_system_panels(found, places),
+        *_unit_panels(found, places),
+        *_process_panels(found, places, "; ".join(messages)),
     ]
     marks = [
         Mark(
@@ -106,26 +96,25 @@ def plot_of(found: AllSeries, names: list[str], nothing_recorded: str, title: st
         )
         for kill in found.kills
     ]
-    return Plot(title, list(notes), found.coverage, instants, shown, found.is_bucketed, messages, marks)
+    assert found.coverage.held.last is not None
+    zone = _zone_of(found.coverage.held.last)
+    return Plot(title, list(notes), found.coverage, instants, *zone, shown, found.is_bucketed, messages, marks)
 
 
-def zone_of(instant: datetime) -> tuple[timedelta, str]:
-    """Return what local time at *instant* is ahead of UTC, and its name: CET, UTC+01:00.
-
-    A plot has one zone from end to end: an axis on which an hour comes twice could not be read.
-    """
+def _zone_of(instant: datetime) -> tuple[timedelta, str]:
+    """Return what local time at *instant* is ahead of UTC, and its name: CET, UTC+01:00."""
     local = instant.astimezone()
     offset = local.utcoffset() or timedelta()
     name, numeric = local.tzname() or "", f"UTC{local:%z}"
     return offset, "UTC" if not offset else f"{name}, {numeric[:6]}:{numeric[6:8]}"
 
 
-def _system_panels(found: AllSeries, is_gap: list[bool]) -> list[Panel]:
+def _system_panels(found: AllSeries, places: list[int | None]) -> list[Panel]:
     panels = []
     for title in dict.fromkeys(metric.panel for metric in SYSTEM if metric.panel):
         metrics = [metric for metric in SYSTEM if metric.panel == title]
         lines = [
-            _line(metric.label, found.system[metric.name], is_gap, colour, is_step=_is_step(found, metric))._replace(
+            _line(metric.label, found.system[metric.name], places, colour, is_step=_is_step(found, metric))._replace(
                 stacked=metric.stacked, hidden=metric.is_limit
             )
             for colour, metric in enumerate(metrics)
@@ -144,25 +133,25 @@ def _system_panels(found: AllSeries, is_gap: list[bool]) -> list[Panel]:
     return panels
 
 
-def _process_panels(found: AllSeries, is_gap: list[bool], message: str) -> list[Panel]:
+def _process_panels(found: AllSeries, places: list[int | None], message: str) -> list[Panel]:
     panels = []
     colours: dict[str, int] = {}
     for metric in PROCESS:
-        lines = _named_lines(found, metric, found.processes[metric.name], colours, is_gap)
+        lines = _named_lines(found, metric, found.processes[metric.name], colours, places)
         is_step = metric.per_second is not None and not found.is_bucketed
         if metric is CPU and found.unattributed:
-            lines.append(_line(UNATTRIBUTED, found.unattributed, is_gap, GREY, is_step=is_step))
+            lines.append(_line(UNATTRIBUTED, found.unattributed, places, GREY, is_step=is_step))
         note = f"{metric.note}; recorded processes, those of one name together"
         why = message or ("" if lines else _NOT_KNOWN)
         panels.append(_scaled(Panel(metric.panel, note, _UNITS.get(metric.unit, metric.unit), lines, None, why)))
     return panels
 
 
-def _unit_panels(found: AllSeries, is_gap: list[bool]) -> list[Panel]:
+def _unit_panels(found: AllSeries, places: list[int | None]) -> list[Panel]:
     panels = []
     colours = {OTHER_UNITS: GREY}
     for metric in UNITS:
-        lines = _named_lines(found, metric, found.units.get(metric.name, {}), colours, is_gap)
+        lines = _named_lines(found, metric, found.units.get(metric.name, {}), colours, places)
         if lines:
             note = f"{metric.note}; each without other units in it"
             panels.append(_scaled(Panel(metric.panel, note, _UNITS.get(metric.unit, metric.unit), lines, None, "")))
@@ -174,13 +163,13 @@ def _named_lines(
     metric: ProcessMetric,
     by_name: dict[str, list[Point | None]],
     colours: dict[str, int],
-    is_gap: list[bool],
+    places: list[int | None],
 ) -> list[Line]:
     """Return the lines of *by_name*. *colours*: of the panels before, in which a name has the same one."""
     free = (colour for colour in count() if colour not in {colours.get(name) for name in by_name})
     colours |= {name: next(free) for name in by_name if name not in colours}
     is_step = metric.per_second is not None and not found.is_bucketed
-    return [_line(name, points, is_gap, colours[name], is_step=is_step) for name, points in by_name.items()]
+    return [_line(name, points, places, colours[name], is_step=is_step) for name, points in by_name.items()]
 
 
 def _killed(count: int) -> str:
@@ -200,16 +189,19 @@ def _is_step(found: AllSeries, metric: Metric) -> bool:
     return metric.is_of_intervals and not found.is_bucketed and not (metric.name == "cpu" and found.is_cpu_of_windows)
 
 
-def _line(name: str, points: list[Point | None], is_gap: list[bool], colour: int, *, is_step: bool) -> Line:
-    """Return a line. *is_step*: a point is what its interval was like on average, which ends at its instant."""
-    steps = [None if point is None else point[1] for point in points]
+def _line(name: str, points: list[Point | None], places: list[int | None], colour: int, *, is_step: bool) -> Line:
+    """Return a line of *points* at *places*, see `_with_breaks`. *is_step*: a point is what its interval was like on
+    average, which ends at its instant.
+    """
+    shown = [None if place is None else points[place] for place in places]
+    steps = [None if point is None else point[1] for point in shown]
     if is_step:
         following = [*steps[1:], None]
         steps = [
-            None if gap else own if after is None else after
-            for own, after, gap in zip(steps, following, is_gap, strict=True)
+            None if place is None else own if after is None else after
+            for own, after, place in zip(steps, following, places, strict=True)
         ]
-    return Line(name, points, steps, colour)
+    return Line(name, shown, steps, colour)
 
 
 def _scaled(panel: Panel) -> Panel:
@@ -258,7 +250,3 @@ def _with_breaks(found: AllSeries) -> tuple[list[float], list[int | None]]:
         instants.append(instant)
         places.append(place)
     return instants, places
-
-
-def _at(points: list[Point | None], places: list[int | None]) -> list[Point | None]:
-    return [None if place is None else points[place] for place in places]

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from perftrack.errors import PerftrackError
 from perftrack.installation import how_to_install
-from perftrack.reading.plot.panels import Panel, Plot, zone_of
+from perftrack.reading.plot.panels import Panel, Plot
 from perftrack.text import printable
 
 _LIGHT = ("#2a78d6", "#e0702b", "#2c9a66", "#c23b75", "#7a5bd0", "#a67c00", "#129aa8", "#7d8894")
@@ -100,11 +100,8 @@ def _draw_time(axis: Any, plot: Plot, ink: str) -> None:
     """Draw the axis of time, and the gaps and boots."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    covered = plot.coverage
-    assert covered.held.last is not None
-    offset, zone = zone_of(covered.held.last)
-    for gap in covered.gaps:
-        ends = [(end + offset).replace(tzinfo=None) for end in (gap.since, gap.until) if end is not None]
+    for gap in plot.coverage.gaps:
+        ends = [(end + plot.offset).replace(tzinfo=None) for end in (gap.since, gap.until) if end is not None]
         if len(ends) == 2:
             axis.axvspan(*ends, color=ink, alpha=0.07, linewidth=0)
             if gap.kind == "boot":
@@ -114,7 +111,7 @@ def _draw_time(axis: Any, plot: Plot, ink: str) -> None:
     locator = AutoDateLocator(minticks=5, maxticks=12)  # type: ignore[no-untyped-call]
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    axis.set_xlabel(f"time ({zone})", fontsize=8, loc="left")
+    axis.set_xlabel(f"time ({plot.zone})", fontsize=8, loc="left")
     x = _times(plot)
     axis.set_xlim(x[0], x[-1] if len(x) > 1 else None)
 
@@ -141,9 +138,7 @@ def _times(plot: Plot) -> list[datetime]:
 
 
 def _local(plot: Plot, instant: float) -> datetime:
-    assert plot.coverage.held.last is not None
-    offset, _ = zone_of(plot.coverage.held.last)
-    return datetime.fromtimestamp(instant + offset.total_seconds(), UTC).replace(tzinfo=None)
+    return datetime.fromtimestamp(instant + plot.offset.total_seconds(), UTC).replace(tzinfo=None)
 
 
 def _ending(x: list[datetime], *columns: Sequence[float | None]) -> list[list[Any]]:
