@@ -124,12 +124,7 @@ def add_agent(
     """
     from perftrack.fleet.agents import add
 
-    is_new = add(url, name)
-    say(
-        f"made the role {name}; in psql, \\password {name} asks for its password"
-        if is_new
-        else f"the role {name} may ship"
-    )
+    _tell_role(name, "ship", is_new=add(url, name))
 
 
 @app.command("add-reader")
@@ -144,12 +139,12 @@ def add_reader(
     """
     from perftrack.fleet.readers import add
 
-    is_new = add(url, name)
-    say(
-        f"made the role {name}; in psql, \\password {name} asks for its password"
-        if is_new
-        else f"the role {name} may read"
-    )
+    _tell_role(name, "read", is_new=add(url, name))
+
+
+def _tell_role(name: str, may: str, *, is_new: bool) -> None:
+    made = f"made the role {name}; in psql, \\password {name} asks for its password"
+    say(made if is_new else f"the role {name} may {may}")
 
 
 @app.command()

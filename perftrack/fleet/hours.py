@@ -23,9 +23,7 @@ _TAKEN = "DELETE FROM perftrack.open_hour WHERE hour = %(since)s AND source_id =
 _KEYS = {"system": ("boot_id",), "process": ("name", "unit"), "unit": ("unit",)}
 _NAMED = f"""
 SELECT used.source_id, process.name, coalesce(process.unit, '') AS unit, {summing.sum_of("process")}
-FROM ({summing.PROCESSES}) AS used
-  JOIN perftrack.process AS process
-    ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
+FROM {summing.PROCESSES}
 GROUP BY used.source_id, process.name, coalesce(process.unit, '')
 """
 _FOUND = {"system": summing.SYSTEMS, "process": _NAMED, "unit": summing.UNITS}

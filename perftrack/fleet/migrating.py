@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from alembic import command
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -18,9 +15,10 @@ from perftrack.fleet import functions
 from perftrack.fleet.centre import DISTRIBUTED, SCHEMA
 from perftrack.fleet.connecting import OWNERS_LOCK, address, connect, explained, psycopg_module
 from perftrack.fleet.partitions import make_partitions
-from perftrack.storage.schema import migrations_folder
+from perftrack.storage.schema import known_revisions, migrate
 
 APPLICATION = "perftrack fleet"
+_MIGRATIONS = "fleet"  # the folder of the centre's
 # Agents: who may look into the schema, and has no right on any table, as a reader has.
 _AGENTS = """
 SELECT DISTINCT usage.grantee::regrole::text FROM pg_namespace, aclexplode(nspacl) AS usage
@@ -29,14 +27,6 @@ WHERE nspname = 'perftrack' AND usage.grantee <> nspowner AND usage.grantee <> 0
     SELECT 1 FROM pg_class, aclexplode(relacl) AS rights
     WHERE relnamespace = pg_namespace.oid AND rights.grantee = usage.grantee)
 """
-
-
-def alembic_config() -> Config:
-    """Return Alembic's configuration for the migrations of the centre."""
-    config = Config()
-    config.set_main_option("script_location", str(migrations_folder() / "fleet").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 @contextmanager
@@ -80,7 +70,7 @@ def upgrade(url: str, *, is_new: bool) -> tuple[str | None, str]:
         revision = revision_of(connection)
         if revision is None and not is_new:
             raise PerftrackError(f"{address(url)} holds no samples of a fleet yet: `perftrack fleet init` makes it")
-        known = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
+        known = known_revisions(_MIGRATIONS)
         if revision is not None and revision not in known:
             raise PerftrackError(
                 f"{address(url)} was made by a newer perftrack (its revision is {revision}, this one knows up to "
@@ -88,9 +78,7 @@ def upgrade(url: str, *, is_new: bool) -> tuple[str | None, str]:
             )
         if revision is None:
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        migrate(connection, _MIGRATIONS)
         for statement in functions.definitions():
             connection.exec_driver_sql(statement.replace("%", "%%"))
         for (role,) in connection.exec_driver_sql(_AGENTS).fetchall():

@@ -39,9 +39,7 @@ WHERE {NOT_OTHERS.format("boot")}
 """
 _NAMES = f"""
 SELECT used.source_id, process.{{column}} AS key, last_seen_at, {_VALUES["process"]}
-FROM ({PROCESSES}) AS used
-  JOIN perftrack.process AS process
-    ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
+FROM {PROCESSES}
 WHERE {NOT_OTHERS.format("process")}
 {{hours}}
 """
@@ -71,9 +69,7 @@ ORDER BY {rank} DESC NULLS LAST, key LIMIT %(limit)s
 _SINGLE = f"""
 SELECT {_NAME} AS host, process.pid, process.name, process.username, process.unit, process.command,
   process.started_at, used.last_seen_at, {_VALUES["process"]}
-FROM ({PROCESSES}) AS used
-  JOIN perftrack.process AS process
-    ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
+FROM {PROCESSES}
   JOIN perftrack.boot AS boot ON (boot.source_id, boot.boot_id) = (process.source_id, process.boot_id)
 WHERE (%(name)s::text IS NULL OR position(%(name)s::text IN process.name) > 0) AND {NOT_OTHERS.format("process")}
 ORDER BY {{rank}} DESC NULLS LAST, host, pid LIMIT %(limit)s
@@ -83,9 +79,7 @@ _ALL_SYSTEMS = f"SELECT array_agg(DISTINCT source_id) AS sources, {sum_of('syste
 # One that was restored is several sources.
 MACHINE = "concat_ws(' ', role, machine, host)"
 _ALL_PROCESSES = f"""
-SELECT sum(cpu_ms) FROM ({PROCESSES}) AS used
-  JOIN perftrack.process AS process
-    ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
+SELECT sum(cpu_ms) FROM {PROCESSES}
 WHERE {NOT_OTHERS.format("process")}
 """
 

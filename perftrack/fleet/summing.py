@@ -57,12 +57,16 @@ SELECT source_id, boot_id, max(taken_at) FILTER (WHERE is_seen) AS last_seen_at,
   {_totals("system", without=("samples", "cpu_possible_ms"))}, {_peaks("system")}
 FROM {_SHARED.replace("{table}", "system_sample")} AS sample GROUP BY source_id, boot_id
 """
-PROCESSES = f"""
+_PROCESSES = f"""
 SELECT source_id, process_id, max(taken_at) FILTER (WHERE is_seen) AS last_seen_at,
   {_totals("process")}, {_peaks("process")}
 FROM {_SHARED.replace("{table}", "process_sample")} AS sample WHERE is_seen OR share > 0
 GROUP BY source_id, process_id
 """
+# The same as `used`, with what each of them is.
+PROCESSES = f"""({_PROCESSES}) AS used
+  JOIN perftrack.process AS process
+    ON (process.source_id, process.process_id) = (used.source_id, used.process_id)"""
 _GROUPS = f"""
 SELECT source_id, cgroup_id, max(taken_at) FILTER (WHERE is_seen) AS last_seen_at, {_totals("unit")}, {_peaks("unit")}
 FROM {_SHARED.replace("{table}", "cgroup_sample")} AS sample WHERE is_seen OR share > 0 GROUP BY source_id, cgroup_id

@@ -32,27 +32,36 @@ def migrations_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "migrations"
 
 
-def alembic_config() -> Config:
-    """Return Alembic's configuration for the migrations of this perftrack."""
+def alembic_config(below: str = "") -> Config:
+    """Return Alembic's configuration for the migrations of this perftrack, or for those in a folder *below* them."""
     config = Config()
-    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations_folder() / below).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
+def known_revisions(below: str = "") -> list[str]:
+    """Return the revisions that this perftrack knows, the newest first. *below*: see `alembic_config`."""
+    scripts = ScriptDirectory.from_config(alembic_config(below))
+    return [script.revision for script in scripts.walk_revisions()]
+
+
 def head_revision() -> str:
     """Return the newest revision that this perftrack knows."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    assert head is not None
-    return head
+    return known_revisions()[0]
 
 
 def upgrade(path: str) -> None:
     """Bring the database to the newest revision; create it if it does not exist. Raises: PerftrackError."""
     with migrating(path) as connection:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        migrate(connection)
+
+
+def migrate(connection: Connection, below: str = "") -> None:
+    """Run what migrations there are to the newest revision. *below*: see `alembic_config`."""
+    config = alembic_config(below)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def revision_of(path: str) -> str | None:
@@ -150,7 +159,7 @@ def _known_revision(connection: Connection, path: str) -> str | None:
     if not tables:
         return None
     revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    known = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
+    known = known_revisions()
     if revision is not None and revision not in known:
         raise UnusableError(
             f"database {path} was written by a newer perftrack (its revision is {revision}, this one knows "
