@@ -5,19 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from perftrack.cli import options, processes, show
+from perftrack.cli import options, processes, show, totals
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.top import document as process_document
-from perftrack.cli.totals import (
-    CHILDREN,
-    children_text,
-    cpu_text,
-    parts,
-    parts_text,
-    shows_children,
-    unattributed_line,
-)
 from perftrack.cli.units import document as unit_document
 from perftrack.settings import load
 
@@ -94,7 +85,7 @@ def _document(found: Report) -> dict[str, Any]:
             "recorder_cpu": found.cost and _statistics_document(found.cost),
         }
         | show.for_scripts(found.largest[0][1].cpu._asdict())
-        | parts(found.largest[0][1])
+        | totals.parts(found.largest[0][1])
         | {
             f"top_{metric.name}": [process_document(row, "process") | row.further for row in top.rows]
             for metric, top in found.largest
@@ -148,7 +139,7 @@ def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
     if found.kills.total:
         show.paragraph(_kills_text(found.kills, covered), wide=wide)
     unexplained = found.largest[0][1]
-    show.paragraph(unattributed_line(unexplained.cpu) + parts_text(unexplained), wide=wide)
+    show.paragraph(totals.unattributed_line(unexplained.cpu) + totals.parts_text(unexplained), wide=wide)
     if found.cost is not None:
         cost = found.cost
         show.line(
@@ -179,7 +170,7 @@ def _time_axis(covered: Coverage, width: int) -> str:
 def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
     lines = [
         {metric.report: _used(metric, row)}
-        | ({CHILDREN: children_text(row.used)} if metric.name == "cpu" and shows_children(top) else {})
+        | (totals.children(top, row.used) if metric.name == "cpu" else {})
         | processes.texts(process_document(row, "process"))
         for row in top.rows
     ]
@@ -189,7 +180,7 @@ def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
     print()
     shown = processes.columns(lines, metric.ranking, wide=wide)
     has_room = show.width(wide=wide) >= _ROOMY
-    names = [name for name in lines[0] if name in {"user", CHILDREN} or name in shown]
+    names = [name for name in lines[0] if name in {"user", totals.CHILDREN} or name in shown]
     names = [name for name in names if name != "unit" or has_room]
     show.table(names, [[line[name] for name in names] for line in lines], left=processes.LEFT, wide=wide)
 
@@ -198,7 +189,7 @@ def _used(metric: ProcessMetric, ranked: Ranked) -> str:
     """Return what a list is ordered by; of CPU, that of ended children too."""
     used = ranked.used
     if metric.name == "cpu":
-        return cpu_text(used.all_cpu_ms, used.cpu_estimated_ms + used.children_cpu_estimated_ms)
+        return totals.cpu_text(used.all_cpu_ms, used.cpu_estimated_ms + used.children_cpu_estimated_ms)
     if metric.name == "rss":
         return show.size(used.rss_max_bytes)
     value = ranked.further[metric.name]
@@ -207,7 +198,7 @@ def _used(metric: ProcessMetric, ranked: Ranked) -> str:
 
 def _print_units(metric: ProcessMetric, rows: list[UnitUsage], *, wide: bool) -> None:
     if metric.name == "cpu":
-        lines = [[cpu_text(row.cpu_ms, row.cpu_estimated_ms), row.unit] for row in rows if row.cpu_ms]
+        lines = [[totals.cpu_text(row.cpu_ms, row.cpu_estimated_ms), row.unit] for row in rows if row.cpu_ms]
     else:
         lines = [[show.size(row.memory_max_bytes), row.unit] for row in rows if row.memory_max_bytes]
     if lines:

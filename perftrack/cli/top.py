@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from perftrack.cli import options, processes, show
+from perftrack.cli import options, processes, show, totals
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
-from perftrack.cli.totals import (
-    CHILDREN,
-    UNATTRIBUTED,
-    children_text,
-    cpu_text,
-    parts,
-    parts_text,
-    shows_children,
-    unattributed_line,
-)
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import load
 
@@ -152,9 +142,9 @@ def top(
     rows = [document(branch.row, group) for branch in branches]
     if output == "json":
         described = show.coverage_document(found.coverage) | {"by": by, "group": group, "rows": rows}
-        print(json.dumps(described | show.for_scripts(found.cpu._asdict()) | parts(found), indent=2))
+        print(json.dumps(described | show.for_scripts(found.cpu._asdict()) | totals.parts(found), indent=2))
     elif output == "csv":
-        unexplained = {"name": UNATTRIBUTED, "cpu_seconds": show.seconds(found.cpu.unattributed_cpu_ms)}
+        unexplained = {"name": totals.UNATTRIBUTED, "cpu_seconds": show.seconds(found.cpu.unattributed_cpu_ms)}
         of_all = [unexplained] if found.is_of_all else []
         fields = ("host", *show.for_scripts(dict.fromkeys(Usage._fields)), *_IDENTITY)
         processes.write_csv(fields, [*rows, *of_all], spreadsheet_safe=spreadsheet_safe)
@@ -187,8 +177,8 @@ def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothin
     for ranked, is_last in branches:
         used = ranked.used
         shown = {
-            "CPU s": cpu_text(used.cpu_ms, used.cpu_estimated_ms),
-            **({CHILDREN: children_text(used)} if shows_children(found) else {}),
+            "CPU s": totals.cpu_text(used.cpu_ms, used.cpu_estimated_ms),
+            **totals.children(found, used),
             "CPU %": show.number(used.cpu_percent_mean),
             "max %": show.number(used.cpu_percent_max),
             "busiest at": show.short(used.cpu_percent_max_at, found.coverage),
@@ -214,4 +204,4 @@ def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothin
     if by == "io":
         show.line("read and written: with those of its children that have ended; own: certainly its own", wide=wide)
     if found.is_of_all:
-        show.paragraph(unattributed_line(found.cpu) + parts_text(found), wide=wide)
+        show.paragraph(totals.unattributed_line(found.cpu) + totals.parts_text(found), wide=wide)

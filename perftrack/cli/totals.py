@@ -39,14 +39,11 @@ def cpu_text(cpu_ms: float | None, estimated_ms: float) -> str:
     return f"{'~' if marked else ''}{show.number(show.seconds(cpu_ms))}"
 
 
-def children_text(used: Usage) -> str:
-    """Return CPU seconds of ended children likewise."""
-    return cpu_text(used.children_cpu_ms, used.children_cpu_estimated_ms)
-
-
-def shows_children(found: Top) -> bool:
-    """Return whether there is something of children to show a person."""
-    return any(ranked.used.children_cpu_ms for ranked in found.rows)
+def children(found: Top, used: Usage) -> dict[str, str]:
+    """Return the column of what ended children used, where there is something of them to show a person."""
+    if not any(ranked.used.children_cpu_ms for ranked in found.rows):
+        return {}
+    return {CHILDREN: cpu_text(used.children_cpu_ms, used.children_cpu_estimated_ms)}
 
 
 def unattributed_line(cpu: CpuTotals) -> str:

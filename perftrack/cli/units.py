@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from perftrack.cli import processes, show
-from perftrack.cli.totals import UNATTRIBUTED, cpu_text, unattributed_line
+from perftrack.cli import processes, show, totals
 
 if TYPE_CHECKING:
     from perftrack.reading.coverage import Coverage
@@ -33,7 +32,7 @@ def print_units(found: TopUnits, by: str, output: str, *, spreadsheet_safe: bool
         print(json.dumps(described | show.for_scripts(found.cpu._asdict()), indent=2))
         return
     if output == "csv":
-        rest = {"unit": UNATTRIBUTED, "cpu_seconds": show.seconds(found.cpu.unattributed_cpu_ms)}
+        rest = {"unit": totals.UNATTRIBUTED, "cpu_seconds": show.seconds(found.cpu.unattributed_cpu_ms)}
         lines = [*rows, rest] if found.is_of_all else rows
         processes.write_csv(tuple(rows[0]), lines, spreadsheet_safe=spreadsheet_safe)
         return
@@ -51,7 +50,7 @@ def print_units(found: TopUnits, by: str, output: str, *, spreadsheet_safe: bool
     show.table(names, ([each[name] for name in names] for each in texts), left=_LEFT, wide=wide)
     print()
     if found.is_of_all:
-        show.line(unattributed_line(found.cpu), wide=wide)
+        show.line(totals.unattributed_line(found.cpu), wide=wide)
 
 
 def _texts(used: UnitUsage, covered: Coverage, *, wide: bool) -> dict[str, str]:
@@ -63,7 +62,7 @@ def _texts(used: UnitUsage, covered: Coverage, *, wide: bool) -> dict[str, str]:
     }
     has_room = show.width(wide=wide) >= _ROOMY
     return (
-        {"CPU s": cpu_text(used.cpu_ms, used.cpu_estimated_ms)}
+        {"CPU s": totals.cpu_text(used.cpu_ms, used.cpu_estimated_ms)}
         | {name: shown for name, shown in busiest.items() if has_room or name not in _GIVE_WAY}
         | _further_texts(used)
         | {"unit": used.unit}
@@ -73,7 +72,7 @@ def _texts(used: UnitUsage, covered: Coverage, *, wide: bool) -> dict[str, str]:
 def _group_texts(group: Group) -> dict[str, str]:
     return (
         {
-            "CPU s": cpu_text(group.cpu_ms, group.cpu_estimated_ms),
+            "CPU s": totals.cpu_text(group.cpu_ms, group.cpu_estimated_ms),
             "own CPU s": show.number(show.seconds(group.own_cpu_ms)),
         }
         | _further_texts(group)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, select
 
 from perftrack.reading import queries
-from perftrack.reading.queries import Extent, TimeRange
+from perftrack.reading.queries import SAMPLES, Extent, TimeRange
 from perftrack.storage.intervals import GAP, GAP_FACTOR, NEIGHBOURS
-from perftrack.storage.models import Boot, Host, Recorder, SystemSample
+from perftrack.storage.models import Boot, Host, Recorder
 
 # A sample that is so much later than now was taken under a wrong clock.
 FUTURE = timedelta(minutes=1)
@@ -79,8 +79,7 @@ def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage
             gaps.append(Gap(None, "", "gap", held.last, None, rest, usual))
     intervals = ((gap.seconds, gap.usual_seconds or usual) for gap in gaps)
     missing = sum(max(0, round(seconds / interval) - 1) for seconds, interval in intervals if interval)
-    table = SystemSample.__table__.c
-    imported = select(func.count()).where(*span.holds(table), table.uptime_seconds.is_(None))
+    imported = select(func.count()).where(*span.holds(SAMPLES), SAMPLES.uptime_seconds.is_(None))
     return Coverage(
         span,
         is_open,
@@ -111,14 +110,13 @@ def usual_seconds(connection: Connection, span: TimeRange, gaps: list[Gap]) -> f
 
     So a hundred samples by hand count for no more than the seconds that they took. *gaps*: what is not counted.
     """
-    table = SystemSample.__table__.c
     # imported data has no uptime, and is of one recorder; + 0 keeps SQLite from reading all samples, boot by boot
-    instant = func.coalesce(table.uptime_seconds, func.julianday(table.taken_at) * 86400)
-    before = func.lag(instant).over(partition_by=(table.boot_id + 0, table.recorder_id), order_by=instant)
+    instant = func.coalesce(SAMPLES.uptime_seconds, func.julianday(SAMPLES.taken_at) * 86400)
+    before = func.lag(instant).over(partition_by=(SAMPLES.boot_id + 0, SAMPLES.recorder_id), order_by=instant)
     apart = (instant - before).label("seconds")
-    each = (apart / func.coalesce(table.samples, 1.0)).label("each")  # a condensed one stands for several
+    each = (apart / func.coalesce(SAMPLES.samples, 1.0)).label("each")  # a condensed one stands for several
     of_gaps = func.json_each(json.dumps([gap.sample_id for gap in gaps])).table_valued("value")
-    intervals = select(table.id, apart, each).where(*span.holds(table)).subquery()
+    intervals = select(SAMPLES.id, apart, each).where(*span.holds(SAMPLES)).subquery()
     counted = (
         select(
             intervals.c.each,
@@ -135,11 +133,10 @@ def usual_seconds(connection: Connection, span: TimeRange, gaps: list[Gap]) -> f
 
 def newest_recorded(connection: Connection, span: TimeRange) -> Row[Any, Any, Any, Any] | None:
     """Return taken_at, boot_id, recorder_id and uptime_seconds of the newest sample that was not imported."""
-    table = SystemSample.__table__.c
     return connection.execute(
-        select(table.taken_at, table.boot_id, table.recorder_id, table.uptime_seconds)
-        .where(*span.holds(table), table.uptime_seconds.is_not(None))
-        .order_by(table.taken_at.desc())
+        select(SAMPLES.taken_at, SAMPLES.boot_id, SAMPLES.recorder_id, SAMPLES.uptime_seconds)
+        .where(*span.holds(SAMPLES), SAMPLES.uptime_seconds.is_not(None))
+        .order_by(SAMPLES.taken_at.desc())
         .limit(1)
     ).first()
 
@@ -149,15 +146,14 @@ def recent_seconds(connection: Connection, newest: Row[Any, Any, Any, Any]) -> f
 
     None: it has no sample before that one in its boot.
     """
-    table = SystemSample.__table__.c
     recent = connection.execute(
-        select(table.uptime_seconds, func.coalesce(table.samples, 1))
+        select(SAMPLES.uptime_seconds, func.coalesce(SAMPLES.samples, 1))
         .where(
-            table.boot_id == newest.boot_id,
-            table.recorder_id.is_not_distinct_from(newest.recorder_id),
-            table.uptime_seconds <= newest.uptime_seconds,
+            SAMPLES.boot_id == newest.boot_id,
+            SAMPLES.recorder_id.is_not_distinct_from(newest.recorder_id),
+            SAMPLES.uptime_seconds <= newest.uptime_seconds,
         )
-        .order_by(table.uptime_seconds.desc())
+        .order_by(SAMPLES.uptime_seconds.desc())
         .limit(NEIGHBOURS + 1)
     )
     intervals = [(later - earlier) / samples for (later, samples), (earlier, _) in pairwise(recent)]
@@ -165,16 +161,14 @@ def recent_seconds(connection: Connection, newest: Row[Any, Any, Any, Any]) -> f
 
 
 def _selections(connection: Connection, span: TimeRange) -> list[str]:
-    table = SystemSample.__table__.c
-    recorders = select(table.recorder_id).where(*span.holds(table))
+    recorders = select(SAMPLES.recorder_id).where(*span.holds(SAMPLES))
     found = select(Recorder.selection).where(Recorder.id.in_(recorders)).distinct().order_by(Recorder.selection)
     return list(connection.execute(found).scalars())
 
 
 def _hosts(connection: Connection, span: TimeRange) -> list[str]:
     """Return the names of the machines that *span* holds samples of."""
-    table = SystemSample.__table__.c
-    boots = select(Boot.host_id).where(Boot.id.in_(select(table.boot_id).where(*span.holds(table))))
+    boots = select(Boot.host_id).where(Boot.id.in_(select(SAMPLES.boot_id).where(*span.holds(SAMPLES))))
     return list(connection.execute(select(Host.name).where(Host.id.in_(boots)).order_by(Host.name)).scalars())
 
 

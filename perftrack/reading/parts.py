@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from perftrack.reading.queries import TimeRange, stored_text
-from perftrack.storage.models import SystemSample
+from perftrack.reading.queries import SAMPLES, TimeRange, stored_text
 
 # An interval that ends after the range is looked for in the samples of so long after it.
 LOOK_AHEAD = timedelta(days=1)
@@ -39,10 +38,9 @@ class Part(NamedTuple):
 
 def parts_of(connection: Connection, span: TimeRange, look_ahead: timedelta = LOOK_AHEAD) -> list[Part]:
     """Return the parts of *span*, and the time after it in which its last intervals end."""
-    table = SystemSample.__table__.c
-    later = TimeRange(span.since).holds(table)
+    later = TimeRange(span.since).holds(SAMPLES)
     # each by itself is found at an end of the index; both at once are by reading all of it
-    ends = (select(end(table.taken_at)).where(*later) for end in (func.min, func.max))
+    ends = (select(end(SAMPLES.taken_at)).where(*later) for end in (func.min, func.max))
     first, last = (instant and instant.replace(tzinfo=UTC) for instant in map(connection.scalar, ends))
     if first is None or last is None:
         return []

@@ -23,6 +23,8 @@ from sqlalchemy import (
 from perftrack.storage.models import Boot, Host, NameFilter, Process, ProcessSample, SystemSample
 from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, SYSTEM_LOG_ORIGINAL
 
+# The columns of system_sample.
+SAMPLES = SystemSample.__table__.c
 # How an export shows an instant: the recorded machine's wall clock, ISO 8601 in UTC, or seconds since 1970.
 TimeFormat = Literal["local", "utc", "epoch"]
 # The condition that a row of system_sample is of the machine :host. The + keeps SQLite from finding samples by their
@@ -100,9 +102,8 @@ def process_log(span: TimeRange, time_format: TimeFormat) -> Select[Any]:
 
 def samples(span: TimeRange, time_format: TimeFormat) -> Select[Any]:
     """Select id and instant of the samples of *span* by time."""
-    table = SystemSample.__table__.c
-    instant = _instant(table.taken_at_local, table.taken_at, time_format)
-    return select(table.id, instant).where(*span.holds(table)).order_by(*span.order(table))
+    instant = _instant(SAMPLES.taken_at_local, SAMPLES.taken_at, time_format)
+    return select(SAMPLES.id, instant).where(*span.holds(SAMPLES)).order_by(*span.order(SAMPLES))
 
 
 # Which process and which filter a row is of, as one number: every column less is read faster.
@@ -133,14 +134,13 @@ def process_of() -> Select[int, int, str, int, str]:
 
 def extent(connection: Connection, span: TimeRange) -> Extent:
     """Return what the database holds of *span*."""
-    table = SystemSample.__table__.c
     found = select(
-        func.coalesce(func.sum(func.coalesce(table.samples, 1)), 0),
-        func.min(table.taken_at),
-        func.max(table.taken_at),
+        func.coalesce(func.sum(func.coalesce(SAMPLES.samples, 1)), 0),
+        func.min(SAMPLES.taken_at),
+        func.max(SAMPLES.taken_at),
         func.count(),
-        func.max(table.taken_at).filter(table.samples.is_not(None)),
-    ).where(*span.holds(table))
+        func.max(SAMPLES.taken_at).filter(SAMPLES.samples.is_not(None)),
+    ).where(*span.holds(SAMPLES))
     samples, first, last, rows, condensed = connection.execute(found).one()
     first, last, condensed = (each and each.replace(tzinfo=UTC) for each in (first, last, condensed))
     return Extent(samples, first, last, rows, condensed)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select
 from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
-from perftrack.reading.queries import TimeRange, stored
+from perftrack.reading.queries import SAMPLES, TimeRange, stored
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.tree import best_and_ancestors, with_parents
 from perftrack.reading.unexplained import Unexplained, split, unexplained_units
@@ -123,8 +123,7 @@ def rankings(
 
 def nearest_sample(database: str, instant: datetime, host: str | None = None) -> NearestSample | None:
     """Return the sample nearest to *instant*; None: there is none. *host*: see `machines`. Raises: PerftrackError."""
-    table = SystemSample.__table__.c
-    taken_at = table.taken_at
+    taken_at = SAMPLES.taken_at
     with snapshot(database) as connection:
         hosts = tuple(machines(connection, host))
         before = _one(connection, hosts, taken_at < stored(instant), taken_at.desc())
@@ -160,5 +159,5 @@ def _one(connection: Connection, hosts: tuple[str, ...], condition: Any, order: 
         .join(Host, Host.id == Boot.host_id)
     )
     span = TimeRange(hosts=hosts)
-    found = statement.where(condition, *span.holds(SystemSample.__table__.c)).order_by(order).limit(1)
+    found = statement.where(condition, *span.holds(SAMPLES)).order_by(order).limit(1)
     return connection.execute(found).first()
