@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,8 +16,7 @@ from perftrack.settings import load
 if TYPE_CHECKING:
     from perftrack.reading.top import Top
     from perftrack.reading.tree import Branch
-    from perftrack.reading.units import UnitOrder
-    from perftrack.reading.usage import By, Ranked
+    from perftrack.reading.usage import Ranked
 
 
 def top(
@@ -102,7 +101,7 @@ def top(
                 settings.database,
                 TimeRange(first, last),
                 host=host,
-                by=cast("UnitOrder", by),
+                by=by,
                 name=name,
                 limit=limit,
                 as_tree=tree,
@@ -125,7 +124,7 @@ def top(
             settings.database,
             TimeRange(first, last),
             host=host,
-            by=cast("By", by),
+            by=by,
             group=group,
             filters=Filters(name, pid, user),
             limit=limit,

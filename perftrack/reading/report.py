@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import NamedTuple
-from typing import cast as is_a
 
 from sqlalchemy import ColumnElement, Connection, Integer, cast, func, select, union_all
 
@@ -26,7 +25,7 @@ from perftrack.reading.oom_kills import OomKills, oom_kills
 from perftrack.reading.queries import TimeRange, stored
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import Top, rankings
-from perftrack.reading.units import UnitOrder, UnitUsage, add_up_units, largest_units, looks
+from perftrack.reading.units import UnitUsage, add_up_units, largest_units, looks
 
 LARGEST = 5
 # Of so many times the kernel killed processes at is told when.
@@ -112,8 +111,7 @@ def _units(connection: Connection, covered: Coverage) -> list[tuple[ProcessMetri
         return []
     add_up_units(connection, covered.span)
     return [
-        (metric, largest_units(connection, covered.hosts[0], looked, is_a(UnitOrder, metric.ranking), LARGEST))
-        for metric in UNITS
+        (metric, largest_units(connection, covered.hosts[0], looked, metric.ranking, LARGEST)) for metric in UNITS
     ]
 
 

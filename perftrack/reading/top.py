@@ -16,7 +16,6 @@ from perftrack.reading.tree import best_and_ancestors, with_parents
 from perftrack.reading.unexplained import Unexplained, split, unexplained_units
 from perftrack.reading.usage import (
     ALL,
-    By,
     CpuTotals,
     Filters,
     Group,
@@ -61,7 +60,7 @@ def top(
     span: TimeRange,
     *,
     host: str | None = None,
-    by: By = "cpu",
+    by: str = "cpu",
     group: Group = "process",
     filters: Filters = ALL,
     limit: int = 15,
@@ -71,7 +70,7 @@ def top(
 ) -> Top:
     """Return the *limit* largest consumers of *span*; *is_tree*: and the ancestors of these processes.
 
-    *host*: see `machines`. Raises: PerftrackError.
+    *host*: see `machines`; *by*: `usage.largest`. Raises: PerftrackError.
     """
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))

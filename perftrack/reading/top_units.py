@@ -17,7 +17,6 @@ from perftrack.reading.snapshot import snapshot
 from perftrack.reading.units import (
     RANKED_BY_ALL,
     Groups,
-    UnitOrder,
     UnitUsage,
     add_up_groups,
     add_up_units,
@@ -80,7 +79,7 @@ def top_units(
     span: TimeRange,
     *,
     host: str | None = None,
-    by: UnitOrder = "cpu",
+    by: str = "cpu",
     name: str | None = None,
     limit: int = 15,
     as_tree: bool = False,
@@ -89,43 +88,29 @@ def top_units(
 ) -> TopUnits:
     """Return the *limit* largest units of *span*, or with *as_tree* the largest control groups.
 
-    *name*: only units whose name contains it. *host*: see `machines`. Raises: PerftrackError, also where no control
-    group was looked at.
+    *by*: see `largest_units`. *name*: only units whose name contains it. *host*: see `machines`.
+    Raises: PerftrackError, also where no control group was looked at.
     """
-    with snapshot(database) as connection:
-        span = span._replace(hosts=tuple(machines(connection, host)))
-        covered = coverage(connection, span, now or datetime.now(UTC))
-        return unit_ranking(connection, covered, by, limit, name, as_tree=as_tree, progress=progress)
-
-
-def unit_ranking(
-    connection: Connection,
-    covered: Coverage,
-    by: UnitOrder,
-    limit: int,
-    name: str | None = None,
-    *,
-    as_tree: bool = False,
-    progress: Progress = unheard,
-) -> TopUnits:
-    """Return the ranking of what *covered* covers, see `top_units`."""
     rows: list[UnitUsage] = []
     groups: list[Group] = []
     systems = []
     used = 0.0
     looked_at = 0
-    for host in covered.hosts:
-        span = covered.span._replace(hosts=(host,))
-        looked = looks(connection, span)
-        looked_at += looked.samples
-        systems.append(system_cpu_ms(connection, span))
-        if as_tree:
-            add_up_groups(connection, span, _PATH, Held(connection, _PATH.key, "NULL"), progress)
-            groups += _tree(connection, host, by, limit, name)
-        else:
-            add_up_units(connection, span, progress)
-            rows += largest_units(connection, host, looked, by, limit, name)
-        used += grown_cpu_ms(connection)
+    with snapshot(database) as connection:
+        span = span._replace(hosts=tuple(machines(connection, host)))
+        covered = coverage(connection, span, now or datetime.now(UTC))
+        for machine in covered.hosts:
+            own_span = covered.span._replace(hosts=(machine,))
+            looked = looks(connection, own_span)
+            looked_at += looked.samples
+            systems.append(system_cpu_ms(connection, own_span))
+            if as_tree:
+                add_up_groups(connection, own_span, _PATH, Held(connection, _PATH.key, "NULL"), progress)
+                groups += _tree(connection, machine, by, limit, name)
+            else:
+                add_up_units(connection, own_span, progress)
+                rows += largest_units(connection, machine, looked, by, limit, name)
+            used += grown_cpu_ms(connection)
     if covered.held.samples and not looked_at:
         raise PerftrackError(
             "no control groups were recorded in this range: the samples are older, cgroups = false was set, or the "
@@ -135,7 +120,7 @@ def unit_ranking(
     return TopUnits(covered, name is None, rows[:limit], groups, cpu_totals(systems, used, is_of_all=name is None))
 
 
-def _tree(connection: Connection, host: str, by: UnitOrder, limit: int, name: str | None) -> list[Group]:
+def _tree(connection: Connection, host: str, by: str, limit: int, name: str | None) -> list[Group]:
     """Return the *limit* largest groups in the order of a tree, in each group the largest first."""
     statement = text(_SELECT_GROUPS.format(own=own("cpu_ms"), value=RANKED_BY_ALL[by]))
     found = {row.path: row for row in connection.execute(statement, {"limit": limit, "name": name})}

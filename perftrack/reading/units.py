@@ -7,7 +7,7 @@ together are what the outermost group used. What a group cannot say of those bel
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, text
 
@@ -15,8 +15,6 @@ from perftrack.progress import Progress, unheard
 from perftrack.reading.held import Held
 from perftrack.reading.parts import IN_PART, SHARE, parameters, parts_of
 from perftrack.reading.queries import TimeRange
-
-UnitOrder = Literal["cpu", "rss", "io", "threads"]
 
 # A condensed row has the peak of its group, which is its own where no other one is in it.
 # *_below: what of it the groups of other units below used. newest: the last sample in which something had changed;
@@ -225,9 +223,12 @@ def looks(connection: Connection, span: TimeRange) -> Looks:
 
 
 def largest_units(
-    connection: Connection, host: str, looked: Looks, by: UnitOrder, limit: int, name: str | None = None
+    connection: Connection, host: str, looked: Looks, by: str, limit: int, name: str | None = None
 ) -> list[UnitUsage]:
-    """Return the *limit* (-1: all) largest of what was added up of *host*, best first; not known comes last."""
+    """Return the *limit* (-1: all) largest of what was added up of *host*, best first; not known comes last.
+
+    *by*: cpu, rss, io or threads.
+    """
     owns = ", ".join(f"{own(each)} AS {each}" for each in _COUNTERS)
     statement = text(_SELECT.format(own=owns, value=_RANKED_BY[by])).columns(
         peak_at=DateTime, last_active_at=DateTime

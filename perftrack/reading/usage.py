@@ -19,7 +19,6 @@ from perftrack.reading.parts import IN_PART, LOOK_AHEAD, SHARE, parameters, part
 from perftrack.reading.queries import TimeRange
 
 Group = Literal["process", "name", "command", "user"]
-By = Literal["cpu", "rss", "io", "threads"]
 
 _ASKED = (
     "(:name IS NULL OR instr(name, :name)) AND (:pid IS NULL OR pid = :pid) AND (:user IS NULL OR username = :user)"
@@ -263,7 +262,7 @@ def largest(
 ) -> list[Ranked]:
     """Return the *limit* largest of what was added up of *host*, best first; not known comes last.
 
-    *by*: one of By, or the name of a further metric of the list. *keys*: of these processes alone.
+    *by*: cpu, rss, io, threads, or the name of a further metric of the list. *keys*: of these processes alone.
     """
     statement = text(_SELECT.format(value=_RANKED_BY[by])).columns(
         peak_at=DateTime, last_seen_at=DateTime, started_at=DateTime
