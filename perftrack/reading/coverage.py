@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median_low
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, select
 
 from perftrack.reading import queries
-from perftrack.reading.queries import SAMPLES, Extent, TimeRange
+from perftrack.reading.queries import SAMPLES, Extent, TimeRange, utc
 from perftrack.storage.intervals import GAP, GAP_FACTOR, NEIGHBOURS
 from perftrack.storage.models import Boot, Host, Recorder
 
@@ -177,7 +177,7 @@ def _gaps(connection: Connection, span: TimeRange) -> list[Gap]:
     found = connection.execute(select(GAP).where(*span.holds(GAP.c)).order_by(GAP.c.taken_at))
     gaps = []
     for row in found:
-        before, after = row.previous_taken_at.replace(tzinfo=UTC), row.taken_at.replace(tzinfo=UTC)
+        before, after = utc(row.previous_taken_at), utc(row.taken_at)
         gap = Gap(row.sample_id, row.host, row.kind, before, after, row.seconds, row.usual_seconds)
         if span.since is not None and gap.since < span.since:
             gap = gap._replace(since=span.since, seconds=(after - span.since).total_seconds())

@@ -12,7 +12,7 @@ from perftrack.reading.coverage import Coverage, Gap, of_each_machine
 from perftrack.reading.machines import machines
 from perftrack.reading.oom_kills import OomKill, oom_kills
 from perftrack.reading.owners import Excess, excess
-from perftrack.reading.queries import TimeRange
+from perftrack.reading.queries import TimeRange, utc
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.stretches import Stretch, stretches
 from perftrack.reading.usual import Norm, norm
@@ -133,4 +133,4 @@ def _story(connection: Connection, group: list[Stretch], within: TimeRange) -> S
 def _rebooted(connection: Connection, gap: Gap) -> Rebooted:
     booted = select(Boot.booted_at).join(SystemSample, SystemSample.boot_id == Boot.id)
     booted_at = connection.execute(booted.where(SystemSample.id == gap.sample_id)).scalar()
-    return Rebooted(booted_at and booted_at.replace(tzinfo=UTC), gap)
+    return Rebooted(utc(booted_at), gap)

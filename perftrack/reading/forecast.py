@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, text
 
-from perftrack.reading.queries import Extent, stored_text
+from perftrack.reading.queries import Extent, stored_text, utc
 from perftrack.settings import Settings, bytes_of, days_of
 from perftrack.storage.models import ORDINARY, SystemSample
 from perftrack.storage.sqlite_file import free_bytes
@@ -75,7 +75,7 @@ def forecast(connection: Connection, settings: Settings, held: Extent, size_byte
     assert opened is not None
     free = free_bytes(opened)
     since = connection.execute(select(func.min(SystemSample.taken_at)).where(text(ORDINARY))).scalar()
-    ordinary_since = since and since.replace(tzinfo=UTC)
+    ordinary_since = utc(since)
     keep = days_of(settings.keep_every_sample)
     condensing_at = None if ordinary_since is None or keep is None else ordinary_since + timedelta(days=keep)
     if held.first is None or held.last is None or held.last - held.first < LEAST_FOR_GROWTH:

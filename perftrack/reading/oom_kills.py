@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, text
 
-from perftrack.reading.queries import TimeRange
+from perftrack.reading.queries import TimeRange, utc
 from perftrack.reading.units import UNIT
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 
@@ -57,8 +57,8 @@ def oom_kills(connection: Connection, span: TimeRange, limit: int | None = None)
         total,
         [
             OomKill(
-                row.previous_taken_at.replace(tzinfo=UTC),
-                row.taken_at.replace(tzinfo=UTC),
+                utc(row.previous_taken_at),
+                utc(row.taken_at),
                 row.oom_kills,
                 list(connection.execute(text(_UNITS), {"sample_id": row.sample_id}).scalars()),
             )

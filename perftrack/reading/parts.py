@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from perftrack.reading.queries import SAMPLES, TimeRange, stored_text
+from perftrack.reading.queries import SAMPLES, TimeRange, stored_text, utc
 
 # An interval that ends after the range is looked for in the samples of so long after it.
 LOOK_AHEAD = timedelta(days=1)
@@ -41,7 +41,7 @@ def parts_of(connection: Connection, span: TimeRange, look_ahead: timedelta = LO
     later = TimeRange(span.since).holds(SAMPLES)
     # each by itself is found at an end of the index; both at once are by reading all of it
     ends = (select(end(SAMPLES.taken_at)).where(*later) for end in (func.min, func.max))
-    first, last = (instant and instant.replace(tzinfo=UTC) for instant in map(connection.scalar, ends))
+    first, last = map(utc, map(connection.scalar, ends))
     if first is None or last is None:
         return []
     parts = []

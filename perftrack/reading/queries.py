@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,6 +23,7 @@ from sqlalchemy import (
 from perftrack.storage.models import Boot, Host, NameFilter, Process, ProcessSample, SystemSample
 from perftrack.storage.views import PROCESS_LOG, SYSTEM_LOG, SYSTEM_LOG_ORIGINAL
 
+Instant = TypeVar("Instant", datetime, datetime | None)
 # The columns of system_sample.
 SAMPLES = SystemSample.__table__.c
 # How an export shows an instant: the recorded machine's wall clock, ISO 8601 in UTC, or seconds since 1970.
@@ -142,7 +143,7 @@ def extent(connection: Connection, span: TimeRange) -> Extent:
         func.max(SAMPLES.taken_at).filter(SAMPLES.samples.is_not(None)),
     ).where(*span.holds(SAMPLES))
     samples, first, last, rows, condensed = connection.execute(found).one()
-    first, last, condensed = (each and each.replace(tzinfo=UTC) for each in (first, last, condensed))
+    first, last, condensed = map(utc, (first, last, condensed))
     return Extent(samples, first, last, rows, condensed)
 
 
@@ -186,6 +187,11 @@ def _sample_id(columns: Any) -> ColumnElement[int]:
 def stored(instant: datetime) -> datetime:
     """Return *instant* as the database keeps it: UTC, without saying so."""
     return instant.astimezone(UTC).replace(tzinfo=None)
+
+
+def utc(instant: Instant) -> Instant:
+    """Return *instant*, as the database keeps it, with its zone; None: it is not known."""
+    return instant and instant.replace(tzinfo=UTC)
 
 
 def stored_text(instant: datetime) -> str:

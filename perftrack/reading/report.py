@@ -22,7 +22,7 @@ from perftrack.reading.metrics import (
     ProcessMetric,
 )
 from perftrack.reading.oom_kills import OomKills, oom_kills
-from perftrack.reading.queries import TimeRange, stored
+from perftrack.reading.queries import TimeRange, stored, utc
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import Top, rankings
 from perftrack.reading.units import UnitUsage, add_up_units, largest_units, looks
@@ -168,4 +168,4 @@ def statistics(connection: Connection, covered: Coverage, parts: int, *metrics: 
     maxima: list[float | None] = [None] * parts
     for index, maximum in connection.execute(select(part, func.max(values.c.peak)).group_by(part)):
         maxima[max(index, 0)] = maximum
-    return Statistics(metrics[0], count, mean, p50, p95, largest, largest_at.replace(tzinfo=UTC), total, maxima)
+    return Statistics(metrics[0], count, mean, p50, p95, largest, utc(largest_at), total, maxima)

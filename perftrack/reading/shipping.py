@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
 from perftrack.errors import PerftrackError
 from perftrack.fleet.connecting import address
+from perftrack.reading.queries import utc
 from perftrack.settings import Settings
 from perftrack.storage.models import Source, SystemSample
 
@@ -55,7 +56,7 @@ def shipping(connection: Connection, settings: Settings, now: datetime) -> Shipp
             of_condensed,
         ).where(SystemSample.id > (hint.shipped_sample_id or 0))
     ).one()
-    acknowledged_at, since, failed_at = map(_utc, (hint.shipped_at, found.first, hint.ship_failed_at))
+    acknowledged_at, since, failed_at = map(utc, (hint.shipped_at, found.first, hint.ship_failed_at))
     # ids are given without a gap; how many were removed before anything was shipped is nothing that it missed
     is_known = hint.shipped_sample_id is not None and found.rows
     removed = found.newest_id - hint.shipped_sample_id - found.stood_for if is_known else 0
@@ -76,7 +77,3 @@ def shipping(connection: Connection, settings: Settings, now: datetime) -> Shipp
         failed_at=failed_at,
         is_late=bool(found.rows and silent_since and now - silent_since > LATE_AFTER),
     )
-
-
-def _utc(instant: datetime | None) -> datetime | None:
-    return instant and instant.replace(tzinfo=UTC)

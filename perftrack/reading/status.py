@@ -16,7 +16,7 @@ from perftrack.reading.forecast import COUNTED_SAMPLES, Forecast, counted_rows, 
 from perftrack.reading.machines import machines
 from perftrack.reading.metrics import RECORDER_CPU
 from perftrack.reading.openers import Opener, openers
-from perftrack.reading.queries import Extent, TimeRange
+from perftrack.reading.queries import Extent, TimeRange, utc
 from perftrack.reading.report import Statistics, statistics
 from perftrack.reading.shipping import Shipping, shipping
 from perftrack.reading.snapshot import snapshot
@@ -82,7 +82,7 @@ def status(settings: Settings, host: str | None = None, now: datetime | None = N
         hosts = machines(connection, host)
         held = queries.extent(connection, TimeRange())
         newest = newest_recorded(connection, TimeRange(None, now + FUTURE, tuple(hosts)))
-        newest_at = newest and newest.taken_at.replace(tzinfo=UTC)
+        newest_at = newest and utc(newest.taken_at)
         end = newest_at or now
         before = TimeRange(end - DAY, end + timedelta(microseconds=1), tuple(hosts))
         lately = coverage(connection, before, end)

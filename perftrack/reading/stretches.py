@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from statistics import median
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from perftrack.reading.queries import TimeRange
+from perftrack.reading.queries import TimeRange, utc
 from perftrack.reading.usual import PART_SECONDS, Measure, Norm, Usual, values
 
 # So many spreads above the highest value that is usual: a day's samples do not reach that by chance.
@@ -81,7 +81,7 @@ def stretches(connection: Connection, span: TimeRange, norm: Norm) -> list[Stret
         of_measures: list[list[_Value]] = [[] for _ in measures]
         before: datetime | None = None
         for taken_at, part, seconds, *measured in rows:
-            until = datetime.fromisoformat(taken_at).replace(tzinfo=UTC)
+            until = utc(datetime.fromisoformat(taken_at))
             # a gauge is of the time since the sample before, where that is not long ago
             since = until - timedelta(seconds=seconds or PART_SECONDS)
             since = max(before or since, since)

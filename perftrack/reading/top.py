@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select
 from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
-from perftrack.reading.queries import SAMPLES, TimeRange, stored
+from perftrack.reading.queries import SAMPLES, TimeRange, stored, utc
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.tree import best_and_ancestors, with_parents
 from perftrack.reading.unexplained import Unexplained, split, unexplained_units
@@ -140,13 +140,13 @@ def nearest_sample(database: str, instant: datetime, host: str | None = None) ->
             .where(ProcessSample.sample_id == sample.id)
             .order_by(ProcessSample.cpu_percent.desc().nulls_last(), ProcessSample.rss_bytes.desc(), Process.pid)
         ).all()
-    at = sample.taken_at.replace(tzinfo=UTC)
+    at = utc(sample.taken_at)
     return NearestSample(
         sample,
         at,
         abs((at - instant).total_seconds()),
-        previous and previous.taken_at.replace(tzinfo=UTC),
-        following and following.taken_at.replace(tzinfo=UTC),
+        previous and utc(previous.taken_at),
+        following and utc(following.taken_at),
         list(processes),
     )
 

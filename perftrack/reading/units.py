@@ -6,7 +6,7 @@ together are what the outermost group used. What a group cannot say of those bel
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, text
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, DateTime, Row, text
 from perftrack.progress import Progress, unheard
 from perftrack.reading.held import Held
 from perftrack.reading.parts import IN_PART, SHARE, parameters, parts_of
-from perftrack.reading.queries import TimeRange
+from perftrack.reading.queries import TimeRange, utc
 
 # A condensed row has the peak of its group, which is its own where no other one is in it.
 # *_below: what of it the groups of other units below used. newest: the last sample in which something had changed;
@@ -251,12 +251,12 @@ def _usage(row: Row[Any], host: str, looked: Looks) -> UnitUsage:
         row.cpu_estimated_ms or 0,
         mean,
         None if row.peak is None else (row.peak >> 32) / 100,
-        row.peak_at and row.peak_at.replace(tzinfo=UTC),
+        utc(row.peak_at),
         row.memory_max_bytes,
         row.read_bytes,
         row.write_bytes,
         row.tasks_max,
         None if row.oom_kills is None else round(row.oom_kills),
-        row.last_active_at and row.last_active_at.replace(tzinfo=UTC),
+        utc(row.last_active_at),
         row.rank,
     )

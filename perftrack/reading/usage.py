@@ -7,7 +7,7 @@ in SQLite, which spills it to disk: memory does not grow with the number of proc
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, text
@@ -16,7 +16,7 @@ from perftrack.progress import Progress, unheard
 from perftrack.reading import children
 from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
 from perftrack.reading.parts import IN_PART, LOOK_AHEAD, SHARE, parameters, parts_of
-from perftrack.reading.queries import TimeRange
+from perftrack.reading.queries import TimeRange, utc
 
 Group = Literal["process", "name", "command", "user"]
 
@@ -305,7 +305,7 @@ def _ranked(row: Row[Any], host: str, group: Group) -> Ranked:
         row.children_estimated_ms,
         mean,
         None if row.peak is None else (row.peak >> 32) / 100,
-        row.peak_at and row.peak_at.replace(tzinfo=UTC),
+        utc(row.peak_at),
         row.rss_max_bytes,
         round(row.rss_sum_bytes / row.rss_samples) if row.rss_samples else None,
         row.read_bytes,
@@ -313,7 +313,7 @@ def _ranked(row: Row[Any], host: str, group: Group) -> Ranked:
         row.own_read_bytes,
         row.own_write_bytes,
         row.num_threads_max,
-        row.last_seen_at and row.last_seen_at.replace(tzinfo=UTC),
+        utc(row.last_seen_at),
     )
     further = {metric.name: getattr(row, metric.name) for metric in _FURTHER}
     if group == "process":
