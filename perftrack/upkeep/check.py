@@ -14,7 +14,7 @@ from perftrack.storage import schema
 from perftrack.storage.sqlite_file import connect, explained, may_be_ours
 from perftrack.upkeep import surroundings
 from perftrack.upkeep.copying import ALONE, answers, error_code, problems_of
-from perftrack.upkeep.finding import Finding
+from perftrack.upkeep.surroundings import Finding
 
 PROBLEMS_SHOWN = 3
 _RESTORE = "`perftrack database restore FILE` puts a backup in its place"

@@ -6,13 +6,13 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from perftrack.reading.openers import openers
 from perftrack.reading.status import failures_of
 from perftrack.storage import pending
 from perftrack.storage.sqlite_file import LOG_BYTES_MAX, failures_file, log_bytes, pending_folder, side_files
 from perftrack.upkeep.copying import mib
-from perftrack.upkeep.finding import Finding
 
 if os.name == "posix":
     import grp
@@ -20,6 +20,17 @@ if os.name == "posix":
 
 _OTHERS = 0o007
 _MIB = 1 << 20
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at. *ok*: None where it could not be looked at, as the *text* says, or needs not be.
+
+    *text*: where it is not as it should be, what is wrong and what to do.
+    """
+
+    name: str
+    ok: bool | None
+    text: str
 
 
 def findings(database: str, disk_floor_mib: int) -> Iterator[Finding]:
