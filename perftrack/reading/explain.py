@@ -84,7 +84,7 @@ def _explanation(connection: Connection, covered: Coverage, at: datetime | None,
     progress(1, STORIES + 1)
     groups = _grouped(stretches(connection, covered.span, usual))
     if at is not None:
-        groups.sort(key=lambda group: _away(group[0], at))
+        groups.sort(key=lambda group: max(group[0].since - at, at - group[0].until, timedelta(0)))
     told = groups[: 1 if at is not None else STORIES]
     stories = []
     for number, group in enumerate(told, 2):
@@ -113,10 +113,6 @@ def _grouped(found: list[Stretch]) -> list[list[Stretch]]:
         else:
             groups.append([stretch])
     return groups
-
-
-def _away(stretch: Stretch, at: datetime) -> timedelta:
-    return max(stretch.since - at, at - stretch.until, timedelta(0))
 
 
 def _story(connection: Connection, group: list[Stretch], within: TimeRange) -> Story:

@@ -35,7 +35,7 @@ def rows_writer(
             try:
                 lines.append(encode(dict(zip(names, values, strict=True))))
             except ValueError:  # JSON has no infinity
-                known = [value if _is_in_json(value) else None for value in values]
+                known = [None if isinstance(each, float) and not math.isfinite(each) else each for each in values]
                 lines.append(encode(dict(zip(names, known, strict=True))))
         # the one control character that JSON need not escape; it can be in a text alone
         stream.write("".join(f"{line}\n" for line in lines).replace("\x7f", "\\u007f"))
@@ -51,7 +51,3 @@ def _instant_of(column: Column[Any], time_format: TimeFormat) -> Callable[[str],
         return lambda text: float(text) if "." in text else int(text)
     zone = "" if column.name == "datetime" else "Z"
     return lambda text: f"{text.removesuffix('.000000').replace(' ', 'T')}{zone}"
-
-
-def _is_in_json(value: object) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)

@@ -20,8 +20,9 @@ SOURCE = panels.Source("frser-sqlite-datasource", "SQLite", "3.0.0", "perftrack'
 def dashboard() -> dict[str, Any]:
     """Return the dashboard."""
     recorded_now_and_then = "What a process used while it was not among the recorded ones is not in it."
+    of_panels = groupby((metric for metric in SYSTEM if metric.panel), lambda metric: metric.panel)
     shown = [
-        *(_system(title, list(metrics)) for title, metrics in groupby(_shown(), lambda metric: metric.panel)),
+        *(_system(title, list(metrics)) for title, metrics in of_panels),
         _by_name(CPU, queries.PROCESS_CPU, f"{CPU.note}. {recorded_now_and_then}"),
         _by_name(RSS, queries.PROCESS_MEMORY, RSS.note),
         _by_name(UNIT_CPU, queries.UNIT_CPU, UNIT_CPU.note),
@@ -37,10 +38,6 @@ def dashboard() -> dict[str, Any]:
     ]
     about = "What a machine and its processes were doing."
     return panels.dashboard(SOURCE, "perftrack", "perftrack", about, panels.hosts(SOURCE, queries.HOSTS), shown)
-
-
-def _shown() -> list[Metric]:
-    return [metric for metric in SYSTEM if metric.panel]
 
 
 def _system(title: str, metrics: list[Metric]) -> dict[str, Any]:
