@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perftrack.reading.consumption import Used
     from perftrack.reading.explain import Explanation, Story
     from perftrack.reading.owners import Excess, Owner
+    from perftrack.reading.queries import TimeRange
     from perftrack.reading.stretches import Stretch
 
 
@@ -50,16 +51,13 @@ def explain(
     The three most unusual stretches are told; with --format json, every figure is there too.
     """
     settings = load({"database": database}, config)
-    first, last, instant = _range(since, until, at)
+    span, instant = _range(since, until, at)
 
     from perftrack.cli.sentences import told
     from perftrack.reading import explain as reading
-    from perftrack.reading.queries import TimeRange
 
     with progress_bar("comparing with other days") as progress:
-        found = reading.explanations(
-            settings.database, TimeRange(first, last), at=instant, host=host, progress=progress
-        )
+        found = reading.explanations(settings.database, span, at=instant, host=host, progress=progress)
     show.require_samples(found[0].coverage, settings.database)
     if output == "json":
         show.documents([_document(each) for each in found])
@@ -71,9 +69,10 @@ def explain(
             show.paragraph(text)
 
 
-def _range(since: str | None, until: str | None, at: str | None) -> tuple[datetime, datetime | None, datetime | None]:
-    """Return the ends of what is looked at, and the instant that is asked for. Raises: UsageError."""
+def _range(since: str | None, until: str | None, at: str | None) -> tuple[TimeRange, datetime | None]:
+    """Return the range that is looked at, and the instant that is asked for. Raises: UsageError."""
     from perftrack.reading.explain import AROUND
+    from perftrack.reading.queries import TimeRange
     from perftrack.reading.usual import HISTORY
 
     now = datetime.now(UTC)
@@ -81,14 +80,16 @@ def _range(since: str | None, until: str | None, at: str | None) -> tuple[dateti
         if since is not None or until is not None:
             raise UsageError("--at looks at the hours around that time: leave --since and --until away")
         instant = parse_instant(at, now)
-        return instant - AROUND, instant + AROUND, instant
-    first, last = options.recent(since, until)
-    if (last or now) - first > HISTORY + timedelta(hours=1):  # of a clock change
+        return TimeRange(instant - AROUND, instant + AROUND), instant
+    span = options.recent(since, until)
+    if span.since is not None and (span.until or now) - span.since > HISTORY + timedelta(
+        hours=1
+    ):  # of a clock change
         raise UsageError(
             f"explain compares with the {HISTORY.days} days before, and looks at no more than as many; "
             "for a longer range see perftrack report, top and compare"
         )
-    return first, last, None
+    return span, None
 
 
 def _document(found: Explanation) -> dict[str, Any]:

@@ -116,15 +116,13 @@ def export(
         _refuse_for_new(output_format, since, until, targets)
         named_targets += [position_file(target) for target in named_targets]
     refuse_own_files(settings, *named_targets)
-    first, last = options.instants(since, until)
+    span = options.time_range(since, until)
 
     from perftrack.reading import export as exporting
     from perftrack.reading.logs import Form
     from perftrack.reading.new import export_new
     from perftrack.reading.openmetrics import export_openmetrics
-    from perftrack.reading.queries import TimeRange
 
-    span = TimeRange(first, last)
     system, process = targets
     with progress_bar("exporting samples", shown="-" not in targets) as progress:
         if output_format == "openmetrics":

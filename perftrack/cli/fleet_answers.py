@@ -17,12 +17,9 @@ from perftrack.cli.progress import progress_bar
 from perftrack.errors import UsageError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from perftrack.fleet.sums import Held
+    from perftrack.reading.queries import TimeRange
 
-Range = tuple["datetime | None", "datetime | None"]
-Ends = Callable[[str | None, str | None], Range]
 # So many machines are brought here where none is named.
 MACHINES_MAX = 20
 # What a command of the machine's own has and this has not, or has otherwise.
@@ -46,8 +43,10 @@ Machines = Annotated[
 ]
 
 
-def _asked_of_centre(command: Callable[..., None], ends: Ends, doc: str) -> Callable[..., None]:
-    """Return *command* of the machine's own for a centre. *ends*: what it takes --since and --until for."""
+def _asked_of_centre(
+    command: Callable[..., None], span_of: Callable[..., TimeRange], doc: str
+) -> Callable[..., None]:
+    """Return *command* of the machine's own for a centre. *span_of*: what it takes --since and --until for."""
     own = inspect.signature(command, eval_str=True)
     kept = [each for name, each in own.parameters.items() if name not in _OWN]
     url, host = (
@@ -58,7 +57,7 @@ def _asked_of_centre(command: Callable[..., None], ends: Ends, doc: str) -> Call
     def run(url: str, host: str | None, **given: Any) -> None:
         from perftrack.fleet.sums import held
 
-        answer(command, url, host, held(url, host), ends(given.pop("since"), given.pop("until")), given)
+        answer(command, url, host, held(url, host), span_of(given.pop("since"), given.pop("until")), given)
 
     run.__doc__ = doc
     run.__annotations__ = {each.name: each.annotation for each in (url, *kept, host)}
@@ -71,21 +70,20 @@ def answer(
     url: str,
     host: str | None,
     there: Held,
-    ends: Range,
+    span: TimeRange,
     given: dict[str, Any],
 ) -> None:
-    """Bring the range *ends* of the machines *host* here, and run *command* on it. *there*: what the centre has."""
+    """Bring *span* of the machines *host* here, and run *command* on it. *there*: what the centre has."""
     from perftrack.fleet.fetching import fetched
-    from perftrack.reading.queries import TimeRange
 
     if host is None and len(there.machines) > MACHINES_MAX:
         raise UsageError(
             f"the centre has {len(there.machines):,} machines: name some, --host NAME, or all, --host '*'"
         )
-    if there.kept_since is not None and there.is_of_hours(ends[0]):
+    if there.kept_since is not None and there.is_of_hours(span.since):
         tell(f"before {show.local(there.kept_since)} there are sums by hour alone: perftrack fleet top")
-    since, until = (None if end is None else end.isoformat() for end in ends)
-    with progress_bar("fetching samples") as progress, fetched(url, TimeRange(*ends), host, progress) as database:
+    since, until = (None if end is None else end.isoformat() for end in (span.since, span.until))
+    with progress_bar("fetching samples") as progress, fetched(url, span, host, progress) as database:
         command(since=since, until=until, host="*", database=database, config=None, **given)
 
 
@@ -107,5 +105,5 @@ What `perftrack plot` draws on the machine itself: an .html page, or a .png or .
 def add_to(app: typer.Typer) -> None:
     """Add the commands to *app*."""
     app.command("report")(_asked_of_centre(report.report, options.recent, _REPORT))
-    app.command("export")(_asked_of_centre(export.export, options.instants, _EXPORT))
+    app.command("export")(_asked_of_centre(export.export, options.time_range, _EXPORT))
     app.command("plot")(_asked_of_centre(plot.plot, options.recent, _PLOT))

@@ -50,23 +50,22 @@ def top(
     what no process explains.
     """
     options.refuse_spreadsheet_safe(output, is_given=spreadsheet_safe)
-    first, last = options.recent(since, until)
+    span = options.recent(since, until)
 
     from perftrack.fleet.sums import fleet_top, held
-    from perftrack.reading.queries import TimeRange
 
     there = held(url, host)
     is_of_one = host is not None and group != "host" and len(there.machines) == 1
-    if is_of_one and not (whole_hours or there.is_of_hours(first)):
+    if is_of_one and not (whole_hours or there.is_of_hours(span.since)):
         given = {"by": by, "group": group, "name": name, "limit": limit}
         given |= {"output": output, "spreadsheet_safe": spreadsheet_safe, "wide": wide}
-        answer(of_machine.top, url, host, there, (first, last), given)
+        answer(of_machine.top, url, host, there, span, given)
         return
-    found = fleet_top(url, TimeRange(first, last), group, by, limit, name, host, whole_hours=whole_hours)
+    found = fleet_top(url, span, group, by, limit, name, host, whole_hours=whole_hours)
     rows = [_document(row, group) for row in found.rows]
     described = {
-        "since": show.iso(first),
-        "until": show.iso(last),
+        "since": show.iso(span.since),
+        "until": show.iso(span.until),
         "by": by,
         "group": group,
         "hours_until": show.iso(found.hours_until),

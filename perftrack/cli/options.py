@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from perftrack.errors import UsageError
 from perftrack.timerange import parse_instant
+
+if TYPE_CHECKING:
+    from perftrack.reading.queries import TimeRange
 
 Database = Annotated[
     str | None,
@@ -85,17 +88,20 @@ Ranking = Annotated[
 ]
 
 
-def instants(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
-    """Return --since and --until as instants. Raises: UsageError."""
+def time_range(since: str | None, until: str | None) -> TimeRange:
+    """Return the range of --since and --until. Raises: UsageError."""
     now = datetime.now(UTC)
     first = None if since is None else parse_instant(since, now)
     last = None if until is None else parse_instant(until, now, first)
     if first is not None and last is not None and first > last:
         raise UsageError(f"--since {since} is later than --until {until}")
-    return first, last
+
+    from perftrack.reading.queries import TimeRange
+
+    return TimeRange(first, last)
 
 
-def recent(since: str | None, until: str | None) -> tuple[datetime, datetime | None]:
-    """Return --since and --until as instants; without --since it is the 24 hours before. Raises: UsageError."""
-    first, last = instants(since, until)
-    return first or (last or datetime.now(UTC)) - timedelta(days=1), last
+def recent(since: str | None, until: str | None) -> TimeRange:
+    """Return the range of --since and --until; without --since it is of 24 hours. Raises: UsageError."""
+    span = time_range(since, until)
+    return span._replace(since=span.since or (span.until or datetime.now(UTC)) - timedelta(days=1))

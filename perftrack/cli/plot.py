@@ -43,17 +43,16 @@ def plot(
     missing, the error is the command that installs it.
     """
     settings = load({"database": database}, config)
-    first, last = options.recent(since, until)
+    span = options.recent(since, until)
     target = output if output == "-" else expand(output, "the file's name")
     refuse_own_files(settings, target)
 
     from perftrack.reading.plot.draw import draw
-    from perftrack.reading.queries import TimeRange
 
     with progress_bar("reading", shown=output != "-") as progress:
         drawn = draw(
             settings.database,
-            TimeRange(first, last),
+            span,
             target,
             names or [],
             show.coverage_lines,

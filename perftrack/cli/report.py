@@ -48,16 +48,15 @@ def report(
     `perftrack top`. Of several machines, each has its own; with --format json they are a list, "machines".
     """
     settings = load({"database": database}, config)
-    first, last = options.recent(since, until)
+    span = options.recent(since, until)
     shown = ("mean", "p50", "p95", "max") if show.width(wide=wide) >= _NARROW else ("mean", "p95", "max")
     taken = _LABEL + _STATISTIC * len(shown) + _WHEN
     parts = min(max(show.width(wide=wide) - taken, _BARS[0]), _BARS[1])
 
     from perftrack.reading import report as reading
-    from perftrack.reading.queries import TimeRange
 
     with progress_bar("reading samples") as progress:
-        found = reading.reports(settings.database, TimeRange(first, last), host=host, parts=parts, progress=progress)
+        found = reading.reports(settings.database, span, host=host, parts=parts, progress=progress)
     show.require_samples(found[0].coverage, settings.database)
     if output == "json":
         for each in found:

@@ -88,18 +88,17 @@ def top(
         return
     if tree and group not in {"process", "unit"}:
         raise UsageError("--tree shows processes under their parents, or units in their slices: --group unit")
-    first, last = options.recent(since, until)
+    span = options.recent(since, until)
     if group == "unit":
         if (pid, user) != (None, None):
             raise UsageError("--group unit has no PIDs and users: leave --pid and --user away, --name filters units")
         from perftrack.cli.units import print_units
-        from perftrack.reading.queries import TimeRange
         from perftrack.reading.top_units import top_units
 
         with progress_bar("reading samples") as progress:
             units = top_units(
                 settings.database,
-                TimeRange(first, last),
+                span,
                 host=host,
                 by=by,
                 name=name,
@@ -114,7 +113,6 @@ def top(
         return
 
     from perftrack.reading import top as reading
-    from perftrack.reading.queries import TimeRange
     from perftrack.reading.tree import Branch
     from perftrack.reading.tree import branches as tree_of
     from perftrack.reading.usage import Filters, Usage
@@ -122,7 +120,7 @@ def top(
     with progress_bar("reading samples") as progress:
         found = reading.top(
             settings.database,
-            TimeRange(first, last),
+            span,
             host=host,
             by=by,
             group=group,

@@ -116,12 +116,13 @@ class TestARangeOfClockTimes:
     ) -> None:
         present = datetime.fromisoformat(f"2026-11-23 {now}").astimezone()
         monkeypatch.setattr(options, "datetime", SimpleNamespace(now=present.astimezone))
-        found = [instant for instant in options.instants(since, until) if instant is not None]
+        span = options.time_range(since, until)
+        found = [instant for instant in (span.since, span.until) if instant is not None]
         assert ", ".join(f"{instant:%d %H:%M}" for instant in found) == utc
 
     def test_that_is_dated_must_not_be_the_wrong_way_around(self) -> None:
         with pytest.raises(UsageError, match="--since today is later than --until yesterday"):
-            options.instants("today", "yesterday")
+            options.time_range("today", "yesterday")
 
 
 @pytest.mark.usefixtures("berlin")
