@@ -82,9 +82,8 @@ def _range(since: str | None, until: str | None, at: str | None) -> tuple[TimeRa
         instant = parse_instant(at, now)
         return TimeRange(instant - AROUND, instant + AROUND), instant
     span = options.recent(since, until)
-    if span.since is not None and (span.until or now) - span.since > HISTORY + timedelta(
-        hours=1
-    ):  # of a clock change
+    length = (span.until or now) - (span.since or now)
+    if length > HISTORY + timedelta(hours=1):  # of a clock change
         raise UsageError(
             f"explain compares with the {HISTORY.days} days before, and looks at no more than as many; "
             "for a longer range see perftrack report, top and compare"

@@ -32,8 +32,7 @@ _SUMS = "added up over the chosen machines. At the end of the range, not all of 
 def dashboard() -> dict[str, Any]:
     """Return the dashboard."""
     shown = [
-        panels.table(
-            SOURCE,
+        SOURCE.table(
             "Machines",
             queries.MACHINES,
             "Those that have not shipped for longest first; silent: for an hour. Lag: how old the newest sample is. "
@@ -55,16 +54,14 @@ def dashboard() -> dict[str, Any]:
             queries.MEMORY_BY_NAME,
             f"{RSS.note}, {_SUMS}; where one takes samples less often than every 5 minutes, it is not in each point.",
         ),
-        panels.table(
-            SOURCE,
+        SOURCE.table(
             "Most CPU by process",
             queries.TOP_NAMES,
             "What `perftrack fleet top --group name` tells. For a longer range, see By hour.",
             {**_SIZES, "max %": "%"},
             times=("last seen",),
         ),
-        panels.table(
-            SOURCE,
+        SOURCE.table(
             "Most CPU by unit",
             queries.TOP_UNITS,
             "What `perftrack fleet top --group unit` tells. For a longer range, see By hour.",
@@ -74,8 +71,8 @@ def dashboard() -> dict[str, Any]:
         panels.row("By hour: for ranges of more than a few days, and for samples that are not kept", _by_hour()),
     ]
     about = "What the machines of a fleet and their processes were doing."
-    host = panels.hosts(SOURCE, queries.HOSTS, every=queries.EVERY)
-    return panels.dashboard(SOURCE, "perftrack-fleet", "perftrack: a fleet", about, host, shown)
+    host = SOURCE.hosts(queries.HOSTS, every=queries.EVERY)
+    return SOURCE.dashboard("perftrack-fleet", "perftrack: a fleet", about, host, shown)
 
 
 def _of_hosts(
@@ -83,24 +80,22 @@ def _of_hosts(
 ) -> dict[str, Any]:
     """Return a panel of a line for each machine, or some."""
     about = f"{_LARGEST_HOSTS}, {note}."
-    return panels.lines(
-        SOURCE, title, unit, query, about, full=full, display=display, connected_ms=_CONNECTED_MS, width="1m"
-    )
+    return SOURCE.lines(title, unit, query, about, full=full, display=display, connected_ms=_CONNECTED_MS, width="1m")
 
 
 def _summed(title: str, unit: str, query: str, note: str) -> dict[str, Any]:
     """Return a panel of a line for each name, or unit."""
-    return panels.lines(SOURCE, title, unit, query, note, display=_NAME, connected_ms=_CONNECTED_MS, width="5m")
+    return SOURCE.lines(title, unit, query, note, display=_NAME, connected_ms=_CONNECTED_MS, width="5m")
 
 
 def _by_hour() -> list[dict[str, Any]]:
     note = "Sums by hour, which `perftrack fleet upkeep` makes and keeps."
 
     def of_hours(title: str, query: str, about: str, full: float | None = None) -> dict[str, Any]:
-        return panels.lines(SOURCE, title, "%", query, f"{about}. {note}", full=full, display=_NAME, width="1h")
+        return SOURCE.lines(title, "%", query, f"{about}. {note}", full=full, display=_NAME, width="1h")
 
     def top(title: str, query: str) -> dict[str, Any]:
-        return panels.table(SOURCE, title, query, note, _SIZES, times=("last hour",))
+        return SOURCE.table(title, query, note, _SIZES, times=("last hour",))
 
     return [
         of_hours(

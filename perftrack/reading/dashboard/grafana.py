@@ -26,9 +26,8 @@ def dashboard() -> dict[str, Any]:
         _by_name(CPU, queries.PROCESS_CPU, f"{CPU.note}. {recorded_now_and_then}"),
         _by_name(RSS, queries.PROCESS_MEMORY, RSS.note),
         _by_name(UNIT_CPU, queries.UNIT_CPU, UNIT_CPU.note),
-        panels.bars(SOURCE, "OOM kills", queries.OOM_KILLS, "Processes that the kernel killed for want of memory."),
-        panels.table(
-            SOURCE,
+        SOURCE.bars("OOM kills", queries.OOM_KILLS, "Processes that the kernel killed for want of memory."),
+        SOURCE.table(
             "Gaps",
             queries.GAPS,
             "When nothing was recorded. boot: it ended with a start of the machine.",
@@ -37,13 +36,13 @@ def dashboard() -> dict[str, Any]:
         ),
     ]
     about = "What a machine and its processes were doing."
-    return panels.dashboard(SOURCE, "perftrack", "perftrack", about, panels.hosts(SOURCE, queries.HOSTS), shown)
+    return SOURCE.dashboard("perftrack", "perftrack", about, SOURCE.hosts(queries.HOSTS), shown)
 
 
 def _system(title: str, metrics: list[Metric]) -> dict[str, Any]:
     full = 100.0 if all(metric.full == 100.0 for metric in metrics) else None
     query, note = queries.system(metrics), PANEL_NOTES.get(title, "")
-    panel = panels.lines(SOURCE, title, metrics[0].unit, query, note, full=full)
+    panel = SOURCE.lines(title, metrics[0].unit, query, note, full=full)
     stacked = [
         {"id": "custom.stacking", "value": {"mode": "normal", "group": "A"}},
         {"id": "custom.fillOpacity", "value": 40},
@@ -58,4 +57,4 @@ def _system(title: str, metrics: list[Metric]) -> dict[str, Any]:
 
 def _by_name(metric: ProcessMetric, query: str, note: str) -> dict[str, Any]:
     """Return a panel whose query has a line for each name, in a column of that name."""
-    return panels.lines(SOURCE, metric.panel, metric.unit, query, note, display="${__field.labels.name}")
+    return SOURCE.lines(metric.panel, metric.unit, query, note, display="${__field.labels.name}")
