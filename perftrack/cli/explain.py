@@ -132,21 +132,10 @@ def _story_document(story: Story) -> dict[str, Any]:
 
 
 def _stretch_document(stretch: Stretch) -> dict[str, Any]:
-    return {
-        "metric": stretch.measure.metric.name,
-        "unit": stretch.measure.metric.unit,
-        "resource": stretch.measure.resource,
-        "since": show.iso(stretch.since),
-        "until": show.iso(stretch.until),
-        "samples": stretch.samples,
-        "mean": round(stretch.mean, 3),
-        "last": round(stretch.last, 3),
-        "peak": round(stretch.peak, 3),
-        "peak_at": show.iso(stretch.peak_at),
-        "usual": round(stretch.usual, 3),
-        "usual_days": stretch.usual_days,
-        "score": round(stretch.score, 3),
-    }
+    measure = stretch.measure
+    of = {"metric": measure.metric.name, "unit": measure.metric.unit, "resource": measure.resource}
+    figures = {name: value for name, value in stretch._asdict().items() if name not in {"measure", "weight"}}
+    return of | show.for_scripts(figures, decimals=3)
 
 
 def _excess_document(excess: Excess) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
-def for_scripts(fields: Mapping[str, Any]) -> dict[str, Any]:
+def for_scripts(fields: Mapping[str, Any], *, decimals: int = 2) -> dict[str, Any]:
     """Return the *fields* of a row for scripts: ms as seconds, whole bytes, instants as `iso` has them."""
     shown: dict[str, Any] = {}
     for name, value in fields.items():
@@ -211,7 +211,7 @@ def for_scripts(fields: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, datetime):
             shown[name] = iso(value)
         elif isinstance(value, float):
-            shown[name] = value and round(value, 2 if "percent" in name else None)
+            shown[name] = value and round(value, None if name.endswith("_bytes") else decimals)
         else:
             shown[name] = value
     return shown
