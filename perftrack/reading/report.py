@@ -25,7 +25,7 @@ from perftrack.reading.oom_kills import OomKills, oom_kills
 from perftrack.reading.queries import TimeRange, stored, utc
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.top import Top, rankings
-from perftrack.reading.units import UnitUsage, add_up_units, largest_units, looks
+from perftrack.reading.units import UNIT, UnitUsage, add_up_groups, largest_units, looks
 
 LARGEST = 5
 # Of so many times the kernel killed processes at is told when.
@@ -109,7 +109,7 @@ def _units(connection: Connection, covered: Coverage) -> list[tuple[ProcessMetri
     """Return the largest units of the machine of *covered*, by metric."""
     if not covered.hosts or not (looked := looks(connection, covered.span)).samples:
         return []
-    add_up_units(connection, covered.span)
+    add_up_groups(connection, covered.span, UNIT)
     return [
         (metric, largest_units(connection, covered.hosts[0], looked, metric.ranking, LARGEST)) for metric in UNITS
     ]

@@ -10,16 +10,15 @@ from sqlalchemy import Connection, Row, text
 from perftrack.errors import PerftrackError
 from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
-from perftrack.reading.held import Held
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.snapshot import snapshot
 from perftrack.reading.units import (
     RANKED_BY_ALL,
+    UNIT,
     Groups,
     UnitUsage,
     add_up_groups,
-    add_up_units,
     grown_cpu_ms,
     largest_units,
     looks,
@@ -29,7 +28,9 @@ from perftrack.reading.usage import CpuTotals, cpu_totals, system_cpu_ms
 
 # A path, and the unit that it is of.
 _PATH = Groups(
-    "json_array(cgroup.path, cgroup.unit)", "iif(parent.id IS NULL, NULL, json_array(parent.path, parent.unit))"
+    "json_array(cgroup.path, cgroup.unit)",
+    "iif(parent.id IS NULL, NULL, json_array(parent.path, parent.unit))",
+    holding="NULL",
 )
 _SELECT_GROUPS = """
 SELECT grown.*, key ->> 0 AS path, key ->> 1 AS unit, {own} AS own_cpu_ms, {value} AS rank
@@ -104,11 +105,10 @@ def top_units(
             looked = looks(connection, own_span)
             looked_at += looked.samples
             systems.append(system_cpu_ms(connection, own_span))
+            add_up_groups(connection, own_span, _PATH if as_tree else UNIT, progress)
             if as_tree:
-                add_up_groups(connection, own_span, _PATH, Held(connection, _PATH.key, "NULL"), progress)
                 groups += _tree(connection, machine, by, limit, name)
             else:
-                add_up_units(connection, own_span, progress)
                 rows += largest_units(connection, machine, looked, by, limit, name)
             used += grown_cpu_ms(connection)
     if covered.held.samples and not looked_at:

@@ -58,7 +58,7 @@ def unexplained_units(connection: Connection, span: TimeRange) -> UnitParts | No
     """
     if not looks(connection, span).samples:
         return None
-    add_up_groups(connection, span, UNIT, None)
+    add_up_groups(connection, span, UNIT, with_memory=False)
     rows = connection.execute(text(_UNEXPLAINED)).all()
     units = [UnitPart(span.hosts[0], row.key, row.unexplained_ms) for row in rows if row.key != _NO_UNIT]
     no_unit = sum(row.unexplained_ms for row in rows if row.key == _NO_UNIT)

@@ -133,13 +133,17 @@ ORDER BY rank DESC NULLS LAST, key
 
 
 class Groups(NamedTuple):
-    """Which control groups are added up together: SQL for the key of one, and for that of the one that it is in."""
+    """Which control groups are added up together: SQL for the key of one, and for that of the one that it is in.
+
+    *holding*: from whose share what it holds is taken off, see `Held`.
+    """
 
     key: str
     above: str
+    holding: str
 
 
-UNIT = Groups("cgroup.unit", "parent.unit")
+UNIT = Groups("cgroup.unit", "parent.unit", "parent.unit")
 
 
 class UnitUsage(NamedTuple):
@@ -176,28 +180,22 @@ class Looks(NamedTuple):
 
 def unit_usage(connection: Connection, span: TimeRange, *, with_memory: bool = True) -> list[UnitUsage]:
     """Return all units of one machine in *span*, best first. Not *with_memory*: that, threads and peaks are None."""
-    if with_memory:
-        add_up_units(connection, span)
-    else:
-        add_up_groups(connection, span, UNIT, None)
+    add_up_groups(connection, span, UNIT, with_memory=with_memory)
     return largest_units(connection, span.hosts[0], looks(connection, span), "cpu", -1)
-
-
-def add_up_units(connection: Connection, span: TimeRange, progress: Progress = unheard) -> None:
-    """Add up what units of one machine used in *span*, for `largest_units` and others on the same *connection*."""
-    add_up_groups(connection, span, UNIT, Held(connection, UNIT.key, UNIT.above), progress)
 
 
 def add_up_groups(
     connection: Connection,
     span: TimeRange,
     groups: Groups,
-    held: Held | None,
     progress: Progress = unheard,
+    *,
+    with_memory: bool = True,
 ) -> None:
-    """Add up what *groups* used in the temporary table grown. *held*: their peaks, and what they held, too; None:
-    that is not asked.
+    """Add up what *groups* of one machine used in *span* in the temporary table grown, for `largest_units` and others
+    on the same *connection*. *with_memory*: and what they held of memory and threads, and their peaks.
     """
+    held = Held(connection, groups.key, groups.holding) if with_memory else None
     for name in ("grown", "interval"):
         connection.execute(text(f"DROP TABLE IF EXISTS temp.{name}"))
     for statement in _CREATE:

@@ -99,7 +99,7 @@ class UnitPoints:
     def __init__(self, connection: Connection, host: str) -> None:
         self._connection = connection
         self._host = host
-        self._held = Held(connection, *UNIT)
+        self._held = Held(connection, UNIT.key, UNIT.holding)
         self._looked: dict[int, Any] = {}  # by place: how many looks, intervals and seconds
         self._boots: list[int] = []  # of each place, where a sample is one
         self._execute("DROP TABLE IF EXISTS temp.unit_point")
