@@ -78,9 +78,7 @@ def upkeep(
     """
     days, columnar_days = _days("--keep", keep), _days("--columnar-after", columnar_after)
 
-    from contextlib import closing
-
-    from perftrack.fleet.connecting import UPKEEP_LOCK, address, connect, explained
+    from perftrack.fleet.connecting import UPKEEP_LOCK, address, connected
     from perftrack.fleet.hours import close_hours
     from perftrack.fleet.migrating import owner
     from perftrack.fleet.partitions import drop_partitions, make_columnar, make_partitions
@@ -88,7 +86,7 @@ def upkeep(
     now = datetime.now(UTC)
     today = now.date()
     gone = columnar = 0
-    with explained(url), closing(connect(url, "perftrack fleet upkeep")) as centre:
+    with connected(url, "perftrack fleet upkeep") as centre:
         ((is_alone,),) = centre.execute(UPKEEP_LOCK).fetchall()  # until the connection ends
         if not is_alone:
             raise BusyError(f"{address(url)}: another `perftrack fleet upkeep` is under way; try again later")

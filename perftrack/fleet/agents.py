@@ -7,7 +7,7 @@ from typing import Any
 
 from perftrack.errors import PerftrackError
 from perftrack.fleet import functions
-from perftrack.fleet.connecting import OWNERS_LOCK, address, connect, explained
+from perftrack.fleet.connecting import OWNERS_LOCK, address, connected
 
 _IS_THERE = """
 SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication
@@ -35,7 +35,7 @@ def let_in(
     *is_there*: SQL that tells of one that is there whether it is refused, *refused*: why. *grants*: returns the
     statements, for a connection and the quoted name. Raises: PerftrackError.
     """
-    with explained(url), connect(url, application) as connection, connection.transaction():
+    with connected(url, application) as connection, connection.transaction():
         from psycopg import sql
 
         connection.execute(OWNERS_LOCK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from perftrack.errors import BusyError, PerftrackError, UsageError
 from perftrack.installation import how_to_install
@@ -120,6 +120,13 @@ def connect(url: str, application: str) -> psycopg.Connection[Any]:
         connection.autocommit = True
         connection.execute(_SESSION)
     return connection
+
+
+@contextmanager
+def connected(url: str, application: str) -> Generator[psycopg.Connection[Any]]:
+    """Yield a connection to the centre at *url*, and close it. Raises: as `connect` and `explained`."""
+    with explained(url), closing(connect(url, application)) as connection:
+        yield connection
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 from perftrack.errors import PerftrackError
 from perftrack.fleet.bringing import Boot, Fetch, instant
-from perftrack.fleet.connecting import address, connect, explained
+from perftrack.fleet.connecting import address, connected
 from perftrack.fleet.machines import named
 from perftrack.fleet.summing import BEGINNING, END
 from perftrack.progress import Progress, unheard
@@ -40,8 +40,7 @@ def fetched(url: str, span: TimeRange, pattern: str | None, progress: Progress =
         path = os.path.join(folder, "perftrack.db")
         with (
             _explained(folder),
-            explained(url),
-            closing(connect(url, "perftrack fleet")) as centre,
+            connected(url, "perftrack fleet") as centre,
             centre.transaction(),
         ):
             centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from perftrack.errors import PerftrackError
-from perftrack.fleet.connecting import address, connect, explained
+from perftrack.fleet.connecting import address, connected
 
 # Of the sources of one database, which it has where it was restored, the one that shipped last.
 NEWEST = """
@@ -48,7 +47,7 @@ def machines(url: str, silent_after: timedelta) -> list[MachineSeen]:
 
     Raises: PerftrackError.
     """
-    with explained(url), closing(connect(url, "perftrack fleet status")) as connection:
+    with connected(url, "perftrack fleet status") as connection:
         return [MachineSeen(*row) for row in connection.execute(_MACHINES, (silent_after,))]
 
 

@@ -18,7 +18,7 @@ from uuid import UUID, uuid5
 import perftrack
 from perftrack.errors import BusyError
 from perftrack.fleet import hint, local
-from perftrack.fleet.connecting import FORMAT, address, connect, explained
+from perftrack.fleet.connecting import FORMAT, address, connected
 from perftrack.progress import Progress, unheard
 from perftrack.storage.opening import open_current
 from perftrack.storage.sqlite_file import explained as sqlite_explained
@@ -67,7 +67,7 @@ def ship(path: str, url: str, progress: Progress = unheard) -> Shipped:
         closing(open_current(path, read_only=True)) as database,
     ):
         database.execute("BEGIN")  # one snapshot of it, whatever is recorded meanwhile
-        with closing(connect(url, "perftrack ship")) as centre, explained(url):
+        with connected(url, "perftrack ship") as centre:
             return _ship(database, centre, url, acknowledged, progress)
 
 

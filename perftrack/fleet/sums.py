@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.fleet import ranking
-from perftrack.fleet.connecting import connect, explained
+from perftrack.fleet.connecting import connected
 from perftrack.fleet.machines import Named, named
 from perftrack.fleet.ranking import FleetGroup, kind_of
 from perftrack.fleet.summing import BEGINNING, END, LOOK_AHEAD, NOBODY
@@ -53,7 +52,7 @@ def held(url: str, pattern: str | None) -> Held:
 
     Raises: PerftrackError.
     """
-    with explained(url), closing(connect(url, "perftrack fleet")) as centre:
+    with connected(url, "perftrack fleet") as centre:
         return _held(centre, url, pattern)[0]
 
 
@@ -84,7 +83,7 @@ def fleet_top(
         raise UsageError(f"--group {group} has no --by {by}: {', '.join(ranking.RANKED[kind])}")
     if whole_hours and group not in _OF_HOURS:
         raise UsageError(f"--group {group} has no sums by hour (--whole-hours): host, unit, name")
-    with explained(url), closing(connect(url, "perftrack fleet")) as centre, centre.transaction():
+    with connected(url, "perftrack fleet") as centre, centre.transaction():
         centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         centre.execute("SET LOCAL jit = off")  # compiling takes longer than an hour's sums
         there, found_machines = _held(centre, url, pattern)
