@@ -95,11 +95,7 @@ def _document(found: Explanation) -> dict[str, Any]:
     """Return everything for scripts."""
     return show.coverage_document(found.coverage) | {
         "at": show.iso(found.at),
-        "usual": {
-            "days": found.norm.days,
-            "since": show.iso(found.norm.since),
-            "samples": found.norm.samples,
-        },
+        "usual": show.for_scripts(found.norm._asdict(), {"by_part"}),
         "killed_for_want_of_memory": [
             {
                 "since": show.iso(each.since),
@@ -134,8 +130,7 @@ def _story_document(story: Story) -> dict[str, Any]:
 def _stretch_document(stretch: Stretch) -> dict[str, Any]:
     measure = stretch.measure
     of = {"metric": measure.metric.name, "unit": measure.metric.unit, "resource": measure.resource}
-    figures = {name: value for name, value in stretch._asdict().items() if name not in {"measure", "weight"}}
-    return of | show.for_scripts(figures, decimals=3)
+    return of | show.for_scripts(stretch._asdict(), {"measure", "weight"}, decimals=3)
 
 
 def _excess_document(excess: Excess) -> dict[str, Any]:

@@ -41,13 +41,7 @@ def show_nearest(
         for process in sorted(found.processes, key=lambda process: -(getattr(process, rank) or 0))[:limit]
     ]
     if output == "json":
-        times = {
-            "host": found.sample.host,
-            "taken_at": show.iso(found.taken_at),
-            "away_seconds": found.away_seconds,
-            "previous_at": show.iso(found.previous_at),
-            "next_at": show.iso(found.next_at),
-        }
+        times = {"host": found.sample.host} | show.for_scripts(found._asdict(), {"sample", "processes"}, decimals=6)
         system = {name: value for name, value in found.sample._mapping.items() if not name.startswith("taken_at")}
         print(json.dumps(times | {"system": system, "rows": rows}, indent=2))
     elif output == "csv":

@@ -92,17 +92,14 @@ def _document(found: Report) -> dict[str, Any]:
         | {f"top_units_{metric.name}": [unit_document(row) for row in rows] for metric, rows in found.units}
         | {
             "oom_kills": found.kills.total,
-            "oom_kills_latest": [
-                {"taken_at": show.iso(each.taken_at), "killed": each.killed, "units": each.units}
-                for each in found.kills.latest
-            ],
+            "oom_kills_latest": [show.for_scripts(each._asdict(), {"since"}) for each in found.kills.latest],
         }
     )
 
 
 def _statistics_document(of: Statistics) -> dict[str, Any]:
-    values = {name: round(getattr(of, name), 3) for name in ("mean", "p50", "p95", "max")}
-    return {"unit": of.metric.unit, "samples": of.samples} | values | {"max_at": show.iso(of.max_at)}
+    figures = show.for_scripts(of._asdict(), {"metric", "total", "maxima"}, decimals=3)
+    return {"unit": of.metric.unit} | figures
 
 
 def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -202,10 +202,15 @@ def seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
-def for_scripts(fields: Mapping[str, Any], *, decimals: int = 2) -> dict[str, Any]:
-    """Return the *fields* of a row for scripts: ms as seconds, whole bytes, instants as `iso` has them."""
+def for_scripts(fields: Mapping[str, Any], without: Container[str] = (), *, decimals: int = 2) -> dict[str, Any]:
+    """Return the *fields* of a row for scripts: ms as seconds, whole bytes, instants as `iso` has them.
+
+    *without*: those that are not shown. *decimals*: of other figures that are not whole.
+    """
     shown: dict[str, Any] = {}
     for name, value in fields.items():
+        if name in without:
+            continue
         if name.endswith("_ms"):
             shown[f"{name.removesuffix('_ms')}_seconds"] = seconds(value)
         elif isinstance(value, datetime):
@@ -325,14 +330,5 @@ def coverage_document(covered: Coverage) -> dict[str, Any]:
         "condensed_until": iso(covered.held.condensed_until),
         "samples_in_the_future": covered.future.samples,
         "usual_interval_seconds": covered.usual_seconds,
-        "gaps": [
-            {
-                "host": gap.host,
-                "kind": gap.kind,
-                "since": iso(gap.since),
-                "until": iso(gap.until),
-                "seconds": round(gap.seconds, 3),
-            }
-            for gap in covered.gaps
-        ],
+        "gaps": [for_scripts(gap._asdict(), {"sample_id", "usual_seconds"}, decimals=3) for gap in covered.gaps],
     }

@@ -21,7 +21,7 @@ _GIVE_WAY = ("max %", "last active")
 
 def document(used: UnitUsage | Group) -> dict[str, Any]:
     """Return a row for scripts."""
-    return show.for_scripts({name: value for name, value in used._asdict().items() if name not in {"label", "rank"}})
+    return show.for_scripts(used._asdict(), {"label", "rank"})
 
 
 def print_units(found: TopUnits, by: str, output: str, *, spreadsheet_safe: bool, wide: bool) -> None:
