@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -314,7 +315,7 @@ class TestWhatFailsBeforeTheDatabaseIsKnown:
 
     def test_a_database_of_another_program_is_told_likewise(self, perftrack: Run, default: str, path: str) -> None:
         os.makedirs(os.path.dirname(path))
-        with sqlite3.connect(path) as other:
+        with closing(sqlite3.connect(path)) as other:
             other.execute("CREATE TABLE bookmarks (url TEXT)")
         assert [bool(perftrack("record", expect=1).stderr) for _ in range(2)] == [True, False]
         assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
@@ -323,7 +324,7 @@ class TestWhatFailsBeforeTheDatabaseIsKnown:
     def test_of_one_database_is_not_told_of_another(self, perftrack: Run, default: str, path: str) -> None:
         """The default one's own failures are noted where those are that are of none of ours."""
         os.makedirs(os.path.dirname(path))
-        with sqlite3.connect(path) as other:
+        with closing(sqlite3.connect(path)) as other:
             other.execute("CREATE TABLE bookmarks (url TEXT)")
         perftrack("record", expect=1)
         os.mkdir(f"{default}-pending")
