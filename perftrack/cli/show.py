@@ -202,6 +202,11 @@ def seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
+def whole(amount: float | None) -> int | None:
+    """Return an amount for scripts as a whole number: 0, not 0.0, where only a share of an interval counts."""
+    return None if amount is None else round(amount)
+
+
 def nothing_in_range(held: Extent, database: str) -> str:
     """Return the line that says that a range holds no samples, and what *database* does hold."""
     if held.first is None or held.last is None:

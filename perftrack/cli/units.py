@@ -83,8 +83,8 @@ def print_units(found: TopUnits, by: str, output: str, *, spreadsheet_safe: bool
 def _further(used: UnitUsage | Group) -> dict[str, Any]:
     return {
         "memory_max_bytes": used.memory_max_bytes,
-        "read_bytes": used.read_bytes and round(used.read_bytes),
-        "write_bytes": used.write_bytes and round(used.write_bytes),
+        "read_bytes": show.whole(used.read_bytes),
+        "write_bytes": show.whole(used.write_bytes),
         "tasks_max": used.tasks_max,
         "oom_kills": used.oom_kills,
     }

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
-from conftest import LEGACY, Run, query
+from conftest import LEGACY, Run, cgroup_row, query
 from machine import NOON, Machine, process
 
 from perftrack.reading import children, parts, usage
@@ -270,6 +270,16 @@ class TestTheRange:
         found = document()
         assert found["samples"] == 1
         assert found["rows"][0]["name"] == "python3"
+
+    @pytest.mark.parametrize("group", ["process", "name", "unit"])
+    def test_of_which_an_interval_is_only_a_part_has_whole_bytes(
+        self, machine: Machine, perftrack: Run, group: str
+    ) -> None:
+        for number in range(3):
+            machine.tick(process(0), cgroups=[cgroup_row("/", 60 * number, write_bytes=0)])
+        half = ("--since", "2026-11-20 12:02:30", "--group", group)
+        (row, *_) = csv.DictReader(perftrack("top", *half, "--format", "csv").stdout.splitlines())
+        assert row["write_bytes"] == "0"
 
     @pytest.mark.usefixtures("machine")
     def test_that_is_empty_says_what_there_is(self, machine: Machine, perftrack: Run) -> None:
