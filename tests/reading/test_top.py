@@ -461,3 +461,11 @@ def test_holds_no_more_in_memory_than_it_shows(machine: Machine, path: str, conn
         " SELECT 3 + id % 3, id, 1, 5, 5, 4096 FROM process WHERE name LIKE 'short%'"
     )
     assert peak() < few + 200_000
+
+
+@pytest.mark.parametrize(
+    "given", [("-n", f"{10**20}"), ("-n", f"{10**20}", "--group", "unit"), ("--pid", f"{10**20}"), ("--pid", "-1")]
+)
+def test_a_number_that_none_can_be_is_wrong_usage(machine: Machine, perftrack: Run, given: tuple[str, ...]) -> None:
+    machine.tick(process(0))
+    assert f"Invalid value for '{given[0]}'" in perftrack("top", *given, *WHOLE, expect=2).stderr
