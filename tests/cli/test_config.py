@@ -117,6 +117,16 @@ class TestTheFile:
             settings.load(config_file=str(config_file))
         assert says in str(error.value)
 
+    def test_that_names_no_control_groups_is_told_of_no_processes(self, config_file: Path) -> None:
+        config_file.write_text('cgroup_paths = "/system.slice/*"\n')
+        with pytest.raises(UsageError, match=r'none empty, e\.g\. \["/system\.slice/\*"\]$'):
+            settings.load(config_file=str(config_file))
+
+    @pytest.mark.parametrize(("size", "size_bytes"), [("500M", 500 << 20), ("100000M", 100000 << 20)])
+    def test_can_allow_a_large_database(self, config_file: Path, size: str, size_bytes: int) -> None:
+        config_file.write_text(f'max_size = "{size}"\n')
+        assert settings.bytes_of(settings.load(config_file=str(config_file)).max_size) == size_bytes
+
     def test_that_is_named_must_be_there(self, perftrack: Run) -> None:
         done = perftrack("record", "--config", "nowhere.toml", expect=2)
         assert done.stderr.startswith("perftrack: config file nowhere.toml does not exist")
