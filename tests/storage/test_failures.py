@@ -295,6 +295,20 @@ class TestWhatFailsBeforeTheDatabaseIsKnown:
         perftrack("record", env={"PERFTRACK_DATABASE": default})
         assert failures.failures(default)[0].recovered_at is not None
 
+    def test_is_over_when_a_sample_is_recorded_into_the_database_that_is_asked_about(
+        self, perftrack: Run, default: str
+    ) -> None:
+        perftrack("record", expect=2, env={"PERFTRACK_TOP": "many"})
+        perftrack("record")
+        earlier(default, hours=1)
+        (found,) = json.loads(perftrack("status", "--format", "json").stdout)["failures"]
+        assert found["recovered_at"] is not None
+        assert "failures  ok" in perftrack("database", "check").stdout
+        perftrack("record", expect=2, env={"PERFTRACK_ALL": "many"})
+        (newest, _) = json.loads(perftrack("status", "--format", "json").stdout)["failures"]
+        assert newest["recovered_at"] is None
+        assert "failures  WRONG" in perftrack("database", "check", expect=1).stdout
+
     def test_on_a_terminal_is_told_always_and_not_remembered(self, default: str) -> None:
         """Whoever mistypes an option sees it at once."""
         for _ in range(2):
