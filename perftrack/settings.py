@@ -209,12 +209,13 @@ def _read_file(path: str, *, must_exist: bool) -> dict[str, tuple[Any, int]]:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # HOME=/dev/null
         if must_exist:
             raise UsageError(f"config file {path} does not exist; `perftrack config init` writes one") from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"config file {path} cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"config file {path} cannot be read: {why}") from None
 
     import tomllib
 
