@@ -30,17 +30,21 @@ GAPS_SHOWN = 5
 # On a screen: of a text that others stand beside, and of the one that has the rest.
 LONGEST_TEXT = 20
 LEAST_ROOM = 10
+LEAST = 20
 
 
 def width(*, wide: bool = False) -> int:
-    """Return how many columns there are: of the terminal, or COLUMNS, or of what a pipe gets. *wide*: no limit."""
+    """Return how many columns there are: of the terminal, or COLUMNS, or of what a pipe gets. *wide*: no limit.
+
+    Of a terminal that says it has fewer than LEAST, or none, so many.
+    """
     if wide:
         return _NO_SCREEN
     if not _is_screen():
         return _PIPE
     from rich.console import Console
 
-    return Console().width
+    return max(Console().width, LEAST)
 
 
 def _is_screen() -> bool:
@@ -103,7 +107,7 @@ def line(text: str, *, wide: bool = False) -> None:
 
 def paragraph(text: str, *, wide: bool = False) -> None:
     """Print *text* on as many lines as it takes."""
-    print(*textwrap.wrap(printable(text), max(width(wide=wide), 2 * LEAST_ROOM), break_on_hyphens=False), sep="\n")
+    print(*textwrap.wrap(printable(text), width(wide=wide), break_on_hyphens=False), sep="\n")
 
 
 def _cut(text: str, room: int) -> Text:

@@ -246,6 +246,12 @@ class TestTheRange:
             "booted, no samples from 2026-11-20 12:34:00 to 2026-11-20 12:36:00 (2 min)",
         ]
 
+    @pytest.mark.parametrize("columns", ["0", "1", "20"])
+    def test_is_said_on_a_screen_of_no_width_too(self, machine: Machine, perftrack: Run, columns: str) -> None:
+        machine.tick()
+        out = perftrack("top", *WHOLE, env={"COLUMNS": columns}).stdout.splitlines()
+        assert out[0] == "here: 2026-11-20 12…"
+
     def test_names_both_zones_where_the_clock_changed(self, machine: Machine, perftrack: Run) -> None:
         machine.clock = datetime(2026, 10, 25, 0, 10)
         for after in (60, 60, 60, 3600, 60):
