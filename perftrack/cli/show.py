@@ -272,7 +272,9 @@ def condensed_lines(covered: Coverage) -> list[str]:
     if covered.held.condensed_until is None:
         return []
     until = local(covered.held.condensed_until)
-    return [f"until {until} one sample an hour is left: sums and peaks are exact, times and means are of hours"]
+    return [
+        f"until {until} one sample an hour is left: sums and peaks are exact, times are of hours, means of those left"
+    ]
 
 
 def future_lines(covered: Coverage) -> list[str]:
