@@ -71,7 +71,7 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
     "cgroups": ("flag", True, "Record control groups (Linux): systemd units, containers and users' sessions."),
     "cgroup_depth": ("count", CGROUP_DEPTH, "How deep: /system.slice/cron.service is 2. 0: the outermost alone."),
     "cgroup_paths": (
-        "strings",
+        "patterns",
         list(CGROUP_PATHS),
         'A control group is recorded when its path matches one of these, e.g. "/system.slice/*"; * is any text.',
     ),
@@ -87,6 +87,7 @@ _KINDS = {
     "path": 'a path in quotes, e.g. "/var/lib/perftrack.db"',
     "address": 'an address of a PostgreSQL database without a password, e.g. "postgresql://web1@db.example.org/fleet"',
     "strings": 'a list of strings, none empty, e.g. ["java", "python"] (to record every process: all = true)',
+    "patterns": 'a list of strings, none empty, e.g. ["/system.slice/*"]',
     "count": "a whole number, 0 or more",
     "flag": "true or false",
     "seconds": "a number of seconds from 0 to 3600",
@@ -95,6 +96,7 @@ _KINDS = {
     "size": '"off" or a size, one megabyte or more, e.g. "500M", "2G"',
 }
 _DAYS = {"d": 1, "w": 7, "y": 365}
+_LONGEST_DAYS = 1000 * 365
 _BYTES = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -207,12 +209,13 @@ def _read_file(path: str, *, must_exist: bool) -> dict[str, tuple[Any, int]]:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # HOME=/dev/null
         if must_exist:
             raise UsageError(f"config file {path} does not exist; `perftrack config init` writes one") from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"config file {path} cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"config file {path} cannot be read: {why}") from None
 
     import tomllib
 
@@ -245,7 +248,7 @@ def _parse(name: str, text: str, where: str) -> Any:
     """Return the value that *text* of an environment variable stands for. Raises: UsageError."""
     kind = SETTINGS[name][0]
     value: Any = text
-    if kind == "strings":
+    if kind in {"strings", "patterns"}:
         value = [part.strip() for part in text.split(",") if part.strip()]
     elif kind == "flag":
         value = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text.lower())
@@ -263,10 +266,12 @@ def _check(name: str, value: Any, where: str) -> Any:
     """Return *value* if it fits the setting *name*. Raises: UsageError."""
     kind = SETTINGS[name][0]
     number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_list = isinstance(value, list) and all(isinstance(text, str) and text for text in value)
     fits = {
         "path": isinstance(value, str) and value != "" and "\0" not in value,
         "address": isinstance(value, str) and "\0" not in value,
-        "strings": isinstance(value, list) and all(isinstance(text, str) and text for text in value),
+        "strings": is_list,
+        "patterns": is_list,
         "count": isinstance(value, int) and number and value >= 0,
         "flag": isinstance(value, bool),
         "seconds": number and 0 <= value <= 3600,
@@ -285,8 +290,8 @@ def is_age(value: Any) -> bool:
 
 
 def days_of(age: str) -> int | None:
-    """Return the days of a value of kind age; None: forever."""
-    return None if age == "forever" else _amount(age, _DAYS)
+    """Return the days of a value of kind age; None: forever. They can be counted from any instant."""
+    return None if age == "forever" else min(_amount(age, _DAYS), _LONGEST_DAYS)
 
 
 def bytes_of(size: str) -> int | None:
@@ -299,5 +304,5 @@ def _amount(text: Any, units: Mapping[str, int]) -> int:
     if not isinstance(text, str):
         return 0
     number, unit = text[:-1], text[-1:]
-    is_number = number.isascii() and number.isdigit() and len(number) < 6
+    is_number = number.isascii() and number.isdigit() and len(number) < 10
     return int(number) * units.get(unit, 0) if is_number else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta, tzinfo
 
 from perftrack.errors import UsageError
 
@@ -20,6 +20,8 @@ _SECONDS = {
     **dict.fromkeys(("d", "day", "days"), 86400),
     **dict.fromkeys(("w", "week", "weeks"), 7 * 86400),
 }
+# All that is counted from an instant, in any time zone, is an instant of Python's too.
+_FIRST_YEAR, _LAST_YEAR = MINYEAR + 1, MAXYEAR - 1
 _PART = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
 _DURATION = re.compile(rf"(?:{_PART}\s*)+")
 _AGO = re.compile(r"(?:now ?- ?|last )(?P<before>.+)|-?\s*(?P<ago>.+?)(?:\s+ago)?")
@@ -42,8 +44,8 @@ def parse_instant(text: str, now: datetime, after: datetime | None = None) -> da
     lower = written.lower()
     try:
         instant = _named(lower, now) or _ago(lower, now) or _clock(written, now, after) or _dated(written)
-        if instant is not None:
-            return to_utc(instant)
+        if instant is not None and _FIRST_YEAR <= (utc := to_utc(instant)).year <= _LAST_YEAR:
+            return utc
     except (ValueError, OverflowError, OSError):  # a 32nd of a month, a year that no clock reaches
         pass
     raise UsageError(f"{text!r} is no time that perftrack knows; it accepts {ACCEPTED}")

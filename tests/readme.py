@@ -23,8 +23,9 @@ from perftrack.storage import opening
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 FURTHER = ROOT / "perftrack" / "reading" / "README.md"
+SETTINGS_PAGE = ROOT / "perftrack" / "SETTINGS.md"
 # All that a user reads: the first page, and one beside the code of each subject.
-PAGES = (README, *sorted(ROOT.glob("perftrack/*/README.md")))
+PAGES = (README, SETTINGS_PAGE, *sorted(ROOT.glob("perftrack/*/README.md")))
 # The first page has the half of the cookbook that is asked most.
 FIRST_QUESTIONS = 4
 PICTURE = ROOT / ".readme" / "plot.png"
@@ -147,18 +148,18 @@ def questions(recipes: tuple[Recipe, ...]) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Return README.md and the page of its further questions, as they should be."""
+    """Return the pages that have generated parts, as they should be."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/perftrack.db"
         a_night(path)
         parts = {
             "top": answer(path, "top", *NIGHT),
             "report": answer(path, "report", *NIGHT),
-            "settings": settings(),
             "questions": questions(COOKBOOK[:FIRST_QUESTIONS]),
         }
     return {
         README: _filled(README, parts),
+        SETTINGS_PAGE: _filled(SETTINGS_PAGE, {"settings": settings()}),
         FURTHER: _filled(FURTHER, {"questions": questions(COOKBOOK[FIRST_QUESTIONS:])}),
     }
 

@@ -26,6 +26,7 @@ from perftrack.cli import (
     status,
     top,
 )
+from perftrack.errors import ClosedPipeError
 from perftrack.text import printable
 
 app = typer.Typer(
@@ -86,3 +87,7 @@ def run() -> int:
         return error.exit_code
     except typer.Abort:
         return 130
+    except SystemExit as error:  # with 1, where whoever reads stdout has seen enough
+        if isinstance(error.__context__, BrokenPipeError):
+            raise ClosedPipeError from error
+        raise

@@ -160,9 +160,14 @@ def _also(used: Used, usual: Used) -> str:
 
 
 def _gap(since: datetime, until: datetime | None, found: Explanation) -> str:
+    end = found.coverage.span.until
+    if until is None and not found.coverage.is_open and end is not None and end < datetime.now(UTC):
+        until = end  # of the range: later there may be samples again
     if until is None:
         return f"No samples since {_time(since, found)}: the machine does not record."
-    return f"No samples between {_time(since, found)} and {_time(until, found)}: the machine did not record."
+    short = until - since < timedelta(minutes=2)
+    first, last = (_time(instant, found, seconds=short) for instant in (since, until))
+    return f"No samples between {first} and {last}: the machine did not record."
 
 
 def _reboot(reboot: Rebooted, found: Explanation) -> str:

@@ -30,17 +30,21 @@ GAPS_SHOWN = 5
 # On a screen: of a text that others stand beside, and of the one that has the rest.
 LONGEST_TEXT = 20
 LEAST_ROOM = 10
+LEAST = 20
 
 
 def width(*, wide: bool = False) -> int:
-    """Return how many columns there are: of the terminal, or COLUMNS, or of what a pipe gets. *wide*: no limit."""
+    """Return how many columns there are: of the terminal, or COLUMNS, or of what a pipe gets. *wide*: no limit.
+
+    Of a terminal that says it has fewer than LEAST, or none, so many.
+    """
     if wide:
         return _NO_SCREEN
     if not _is_screen():
         return _PIPE
     from rich.console import Console
 
-    return Console().width
+    return max(Console().width, LEAST)
 
 
 def _is_screen() -> bool:
@@ -103,7 +107,7 @@ def line(text: str, *, wide: bool = False) -> None:
 
 def paragraph(text: str, *, wide: bool = False) -> None:
     """Print *text* on as many lines as it takes."""
-    print(*textwrap.wrap(printable(text), max(width(wide=wide), 2 * LEAST_ROOM), break_on_hyphens=False), sep="\n")
+    print(*textwrap.wrap(printable(text), width(wide=wide), break_on_hyphens=False), sep="\n")
 
 
 def _cut(text: str, room: int) -> Text:
@@ -202,6 +206,11 @@ def seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
+def whole(amount: float | None) -> int | None:
+    """Return an amount for scripts as a whole number: 0, not 0.0, where only a share of an interval counts."""
+    return None if amount is None else round(amount)
+
+
 def for_scripts(fields: Mapping[str, Any], without: Container[str] = (), *, decimals: int = 2) -> dict[str, Any]:
     """Return the *fields* of a row for scripts: ms as seconds, whole bytes, instants as `iso` has them.
 
@@ -216,7 +225,7 @@ def for_scripts(fields: Mapping[str, Any], without: Container[str] = (), *, deci
         elif isinstance(value, datetime):
             shown[name] = iso(value)
         elif isinstance(value, float):
-            shown[name] = value and round(value, None if name.endswith("_bytes") else decimals)
+            shown[name] = whole(value) if name.endswith("_bytes") else round(value, decimals)
         else:
             shown[name] = value
     return shown
@@ -283,7 +292,9 @@ def condensed_lines(covered: Coverage) -> list[str]:
     if covered.held.condensed_until is None:
         return []
     until = local(covered.held.condensed_until)
-    return [f"until {until} one sample an hour is left: sums and peaks are exact, times and means are of hours"]
+    return [
+        f"until {until} one sample an hour is left: sums and peaks are exact, times are of hours, means of those left"
+    ]
 
 
 def future_lines(covered: Coverage) -> list[str]:

@@ -41,12 +41,13 @@ def top(
         typer.Option(metavar="TEXT", help="Only processes, or units, whose name contains TEXT.", show_default=False),
     ] = None,
     pid: Annotated[
-        int | None, typer.Option(metavar="PID", help="Only the process of this PID.", show_default=False)
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, metavar="PID", help="Only the process of this PID.", show_default=False),
     ] = None,
     user: Annotated[
         str | None, typer.Option(metavar="USER", help="Only processes of this user.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many to show.")] = 15,
+    limit: Annotated[int, typer.Option("-n", min=1, max=10**9, metavar="N", help="How many to show.")] = 15,
     at: Annotated[
         str | None,
         typer.Option(

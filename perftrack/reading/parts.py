@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -37,21 +38,26 @@ class Part(NamedTuple):
 
 
 def parts_of(connection: Connection, span: TimeRange, look_ahead: timedelta = LOOK_AHEAD) -> list[Part]:
-    """Return the parts of *span*, and the time after it in which its last intervals end."""
-    later = TimeRange(span.since).holds(SAMPLES)
-    # each by itself is found at an end of the index; both at once are by reading all of it
-    ends = (select(end(SAMPLES.taken_at)).where(*later) for end in (func.min, func.max))
-    first, last = map(utc, map(connection.scalar, ends))
-    if first is None or last is None:
-        return []
-    parts = []
-    begin = span.since or first
+    """Return the parts of *span*, and the time after it in which its last intervals end.
+
+    Each begins with a sample: there are no more of them than samples, however long the range is.
+    """
+
+    def sample(end: Callable[..., Any], since: datetime | None) -> datetime | None:
+        # each end by itself is found in the index; both at once are by reading all of it
+        return utc(connection.scalar(select(end(SAMPLES.taken_at)).where(*TimeRange(since).holds(SAMPLES))))
+
+    begin, last = sample(func.min, span.since), sample(func.max, span.since)
+    parts: list[Part] = []
+    if last is None:
+        return parts
     until = min(span.until or last, last) + timedelta(microseconds=1)
     length = FIRST_PART
-    while begin < until:
+    while begin is not None and begin < until:
         inside = _NO_BOUND if span.since is None else (begin - span.since).total_seconds()
-        parts.append(Part(begin, min(begin + length, until, span.until or until), True, inside))
-        begin, length = begin + length, PART
+        following = sample(func.min, begin + length)
+        parts.append(Part(begin, min(following or until, until, span.until or until), True, inside))
+        begin, length = following, PART
     if span.until is not None:
         parts.append(Part(span.until, span.until + look_ahead, False, -1.0))
     return parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -109,19 +110,30 @@ def status(settings: Settings, host: str | None = None, now: datetime | None = N
             day=coverage(connection, TimeRange(now - DAY, now, tuple(hosts)), now),
             cost=statistics(connection, lately, 1, RECORDER_CPU),
             pending_samples=pending.count(database),
-            failures=failures_of(database),
+            failures=failures_of(database, newest_at),
             shipping=shipping(connection, settings, now),
             schedules=schedules(),
         )
 
 
-def failures_of(database: str) -> list[Failure]:
-    """Return the newest failures of recording into *database*, the newest first, and those before one was known."""
+def failures_of(database: str, recorded_at: datetime | None = None) -> list[Failure]:
+    """Return the newest failures of recording into *database*, the newest first, and those before one was known.
+
+    *recorded_at*: when its newest sample was recorded. What failed before that and is noted beside another database,
+    where that sample was not told of, is over since then.
+    """
     found = [failure for failure in reversed(failures(database)) if failure.database in {None, "", database}]
     with suppress(PerftrackError):  # this user has no home folder
         if (default := default_database()) != database:
-            found += [failure for failure in reversed(failures(default)) if failure.database in {"", database}]
+            elsewhere = [failure for failure in reversed(failures(default)) if failure.database in {"", database}]
+            found += [_over(failure, recorded_at) for failure in elsewhere]
     return sorted(found, key=lambda failure: failure.last_at, reverse=True)
+
+
+def _over(failure: Failure, recorded_at: datetime | None) -> Failure:
+    if recorded_at is None or failure.recovered_at or recorded_at <= datetime.fromisoformat(failure.last_at):
+        return failure
+    return replace(failure, recovered_at=recorded_at.isoformat(timespec="seconds"))
 
 
 def _rows(connection: Connection, held: Extent) -> dict[str, int]:

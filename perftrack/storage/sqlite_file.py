@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from perftrack.errors import PerftrackError, UnusableError, explain
 
@@ -20,6 +20,7 @@ LOG_BYTES_MAX = 16 * 1024 * 1024
 APPLICATION_ID = 0x70657266
 _FILE_TYPE, _REGULAR_FILE = 0o170000, 0o100000  # S_IFMT and S_IFREG, without importing stat
 _ANYBODY_WRITES, _ANYBODY_READS, _GROUP_AND_ANYBODY = 0o002, 0o004, 0o077  # S_IWOTH; S_IROTH; S_IRWXG | S_IRWXO
+_IMMUTABLE = "ro&immutable=1"  # read without locks, log and files beside it
 _MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 
 
@@ -73,14 +74,20 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
         refuse_leftover_log(path)
     if not read_only:
         refuse_others_files(path)
+    if found.st_size and log_bytes(path):
+        _refuse_log_of_no_database(path)
     uri = address(path, read_only=read_only)
     with explained(path):
         connection = sqlite3.connect(
             uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, uri=True
         )
-        # What SQLite does not keep in the file, as it does WAL mode: commits survive a power cut, keys are checked.
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
+        try:
+            # What the file does not keep, as it does WAL mode: commits survive a power cut, keys are checked.
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
@@ -89,7 +96,10 @@ def address(path: str, *, read_only: bool) -> str:
 
     Raises: PerftrackError as `is_immutable` does.
     """
-    mode = ("ro&immutable=1" if is_immutable(path) else "ro") if read_only else "rw"
+    return _uri(path, (_IMMUTABLE if is_immutable(path) else "ro") if read_only else "rw")
+
+
+def _uri(path: str, mode: str) -> str:
     location = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace(os.sep, "/")
     return f"file:{'/' if os.name == 'nt' else ''}{location}?mode={mode}"
 
@@ -124,6 +134,15 @@ def refuse_leftover_log(path: str) -> None:
             "would be mixed into a new one: move it to where the database is now, under its new name with -wal, or "
             "remove it if that is gone for good"
         )
+
+
+def _refuse_log_of_no_database(path: str) -> None:
+    """Raise UnusableError where a write-ahead log is beside what is no database, so that the log stays.
+
+    SQLite knows that only when it has opened both, and then deletes the log on closing.
+    """
+    with explained(path), closing(sqlite3.connect(_uri(path, _IMMUTABLE), uri=True)) as connection:
+        connection.execute("PRAGMA schema_version")
 
 
 def _size(path: str) -> int:

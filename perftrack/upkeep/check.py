@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
+from datetime import datetime
 
 from perftrack import private
 from perftrack.errors import PerftrackError
@@ -32,14 +33,14 @@ def check(database: str, disk_floor_mib: int, *, quick: bool = False) -> list[Fi
         connect(database, read_only=True)
     # before SQLite opens it, which for root gives its log to the owner
     whose = list(surroundings.ownership(database)) if os.name == "posix" and os.path.exists(database) else []
-    found, recorder = _inside(database, quick=quick)
+    found, recorder, recorded_at = _inside(database, quick=quick)
     if recorder is not None and os.name == "posix":
         whose.insert(1, surroundings.recorder(database, recorder))
-    return [*found, *whose, *surroundings.findings(database, disk_floor_mib)]
+    return [*found, *whose, *surroundings.findings(database, disk_floor_mib, recorded_at)]
 
 
-def _inside(database: str, *, quick: bool) -> tuple[list[Finding], str | None]:
-    """Return what is found in the file itself, and who took the newest sample, if that is known."""
+def _inside(database: str, *, quick: bool) -> tuple[list[Finding], str | None, datetime | None]:
+    """Return what is found in the file itself, and who took the newest sample and when, if that is known."""
     try:
         connect(database, read_only=True).close()
         header = private.read(os.path.realpath(database), 100)
@@ -47,7 +48,7 @@ def _inside(database: str, *, quick: bool) -> tuple[list[Finding], str | None]:
         if not os.path.exists(database):
             raise
         unknown = [Finding(name, None, "not looked at, for the database cannot be read") for name in _NAMES[1:]]
-        return [Finding(_NAMES[0], False, _reason(error, database)), *unknown], None
+        return [Finding(_NAMES[0], False, _reason(error, database)), *unknown], None, None
     with unchanged(database), closing(connect(database, read_only=True)) as connection:
         sound = _guarded("integrity", database, lambda: _integrity(connection, quick=quick))
         if sound.ok:
@@ -55,7 +56,7 @@ def _inside(database: str, *, quick: bool) -> tuple[list[Finding], str | None]:
         else:
             keys = Finding("keys", None, "not looked at, for the database is not sound")
         revision = _guarded("revision", database, lambda: _revision(database))
-        return [sound, keys, revision, _mode(header)], _recorder(connection)
+        return [sound, keys, revision, _mode(header)], *_newest(connection)
 
 
 def _guarded(name: str, database: str, look: Callable[[], tuple[bool | None, str]]) -> Finding:
@@ -123,10 +124,17 @@ def _mode(header: bytes) -> Finding:
     return Finding("mode", True, "WAL")
 
 
-def _recorder(connection: sqlite3.Connection) -> str | None:
-    """Return who took the newest sample; None: it is not known, as where an older perftrack did."""
-    newest = "SELECT recorder_id FROM system_sample WHERE recorder_id IS NOT NULL ORDER BY taken_at DESC LIMIT 1"
+def _newest(connection: sqlite3.Connection) -> tuple[str | None, datetime | None]:
+    """Return who took the newest sample, and when; None: it is not known, as where an older perftrack did.
+
+    When is not known either where it is in the future.
+    """
+    newest = """
+SELECT username, taken_at, taken_at <= strftime('%Y-%m-%d %H:%M:%f', 'now')
+FROM system_sample JOIN recorder ON recorder.id = recorder_id ORDER BY taken_at DESC LIMIT 1"""
     with suppress(sqlite3.Error):
-        row = connection.execute(f"SELECT username FROM recorder WHERE id = ({newest})").fetchone()  # noqa: S608
-        return None if row is None else str(row[0])
-    return None
+        row = connection.execute(newest).fetchone()
+        if row is not None:
+            username, taken_at, is_past = row
+            return str(username), datetime.fromisoformat(f"{taken_at}+00:00") if is_past else None
+    return None, None

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 from perftrack.reading.openers import openers
@@ -33,11 +34,11 @@ class Finding(NamedTuple):
     text: str
 
 
-def findings(database: str, disk_floor_mib: int) -> Iterator[Finding]:
-    """Yield what is found around *database*."""
+def findings(database: str, disk_floor_mib: int, recorded_at: datetime | None) -> Iterator[Finding]:
+    """Yield what is found around *database*. *recorded_at*: when its newest sample was recorded."""
     yield _log(database)
     yield _pending(database)
-    yield _failures(database)
+    yield _failures(database, recorded_at)
     yield _disk(database, disk_floor_mib)
 
 
@@ -137,11 +138,11 @@ def _pending(database: str) -> Finding:
     return Finding("pending", not wrong, "; ".join(wrong) or "no sample waits")
 
 
-def _failures(database: str) -> Finding:
+def _failures(database: str, recorded_at: datetime | None) -> Finding:
     file = failures_file(database)
     if os.path.exists(file) and not os.access(file, os.R_OK):
         return Finding("failures", None, f"{file} cannot be read")
-    lasting = [failure for failure in failures_of(database) if failure.recovered_at is None]
+    lasting = [failure for failure in failures_of(database, recorded_at) if failure.recovered_at is None]
     if not lasting:
         return Finding("failures", True, "none that is not over")
     newest = lasting[0]

@@ -117,9 +117,23 @@ class TestTheFile:
             settings.load(config_file=str(config_file))
         assert says in str(error.value)
 
+    def test_that_names_no_control_groups_is_told_of_no_processes(self, config_file: Path) -> None:
+        config_file.write_text('cgroup_paths = "/system.slice/*"\n')
+        with pytest.raises(UsageError, match=r'none empty, e\.g\. \["/system\.slice/\*"\]$'):
+            settings.load(config_file=str(config_file))
+
+    @pytest.mark.parametrize(("size", "size_bytes"), [("500M", 500 << 20), ("100000M", 100000 << 20)])
+    def test_can_allow_a_large_database(self, config_file: Path, size: str, size_bytes: int) -> None:
+        config_file.write_text(f'max_size = "{size}"\n')
+        assert settings.bytes_of(settings.load(config_file=str(config_file)).max_size) == size_bytes
+
     def test_that_is_named_must_be_there(self, perftrack: Run) -> None:
         done = perftrack("record", "--config", "nowhere.toml", expect=2)
         assert done.stderr.startswith("perftrack: config file nowhere.toml does not exist")
+
+    def test_that_is_a_folder_is_refused_in_words(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"cannot be read: Is a directory$"):
+            settings.load(config_file=str(tmp_path))
 
     def test_that_is_no_text_is_refused(self, config_file: Path) -> None:
         config_file.write_bytes(b"\xff\xfe")
@@ -148,6 +162,18 @@ class TestTheHomeFolder:
     def test_stands_for_a_tilde(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", "/somewhere")
         assert settings.load(environ={"PERFTRACK_DATABASE": "~/p.db"}).database == "/somewhere/p.db"
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there is none like it")
+    def test_of_a_service_is_no_folder(self, perftrack: Run) -> None:
+        """So a package gives its user /dev/null."""
+        env = {"HOME": "/dev/null", "XDG_CONFIG_HOME": None, "XDG_DATA_HOME": None}
+        perftrack("record", env=env)
+        assert perftrack("config", "show", env=env).stdout.endswith(
+            "/dev/null/.config/perftrack/perftrack.toml (none)\n"
+        )
+        without = perftrack("record", env=env | {"PERFTRACK_DATABASE": None}, expect=1).stderr
+        assert "cannot be created" in without
+        assert without.count("\n") == 1
 
     @pytest.mark.skipif(sys.platform == "win32" or os.getuid() != 0, reason="only root can become another user")
     def test_that_nobody_knows_is_no_folder_named_tilde(self, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -149,3 +151,18 @@ def test_a_progress_bar_shows_no_markup(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_what_is_stored_stays_as_it_is(perftrack: Run, path: str) -> None:
     perftrack("import", DATA_PIK, "--host", HOSTILE)
     assert query(path, "SELECT name FROM host") == [HOSTILE]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments", [("config", "show"), ("database", "schema"), ("top", "--help"), ("export", "--help")]
+)
+def test_a_reader_that_has_seen_enough_is_no_failure(arguments: tuple[str, ...], unbuffered: str) -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        [sys.executable, "-m", "perftrack", *arguments], stdout=ours, stderr=subprocess.PIPE, env=env, check=False
+    )
+    os.close(ours)
+    assert (done.returncode, done.stderr) == (0, b"")

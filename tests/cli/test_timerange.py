@@ -82,7 +82,8 @@ def test_every_accepted_form(text: str, utc: str) -> None:
     "text",
     ["", "-", "foo", "2x", "2026-02-30", "2026-13-01", "25:00", "14:60", "2026-11-20 14", "@", "@nan", "@1e400",
      "99999999999d", "20261120", "2026-11-20T14:30:05+1", "1h30", "--2h", "2026-11-20 14:30 CET", "now-", "now+10m",
-     "now10m", "last", "last monday", "last 10 minutes ago", "mo", "nowadays", "1:2:3"],
+     "now10m", "last", "last monday", "last 10 minutes ago", "mo", "nowadays", "1:2:3",
+     "0001-01-01", "0001-12-31T23:59Z", "9999-01-01 00:00Z", "9999-12-31", "739900d"],
 )  # fmt: skip
 def test_anything_else_is_a_usage_error_that_shows_the_forms(text: str) -> None:
     with pytest.raises(UsageError, match=r"accepts 2026-11-20, .*14:30.*now-10m.*2 hours ago.*@1790000000") as error:

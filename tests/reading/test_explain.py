@@ -243,7 +243,8 @@ class TestOfLittle:
         assert text_of(perftrack, *HOUR) == (
             "From 12:04:00 to 12:05:00 CPU was 46 % (usually 2.5 %). 96 % of the excess CPU time was storm: "
             "bash storm.sh (PID 4242, root), started at 11:00:00 by PID 77, which was not recorded. "
-            "4 % of the excess CPU time has no known owner. No samples since 12:10: the machine does not record. "
+            "4 % of the excess CPU time has no known owner. "
+            "No samples between 12:10 and 13:00: the machine did not record. "
             "There is little to compare with, only 9 min recorded: usual is what most of it was."
         )
 
@@ -261,6 +262,22 @@ class TestOfLittle:
         assert text_of(perftrack, "--at", "2026-11-20 12:20").startswith(
             "What was at 2026-11-20 12:20:00 was not recorded."
         )
+
+    def test_a_time_without_samples_that_is_short_is_told_by_the_second(
+        self, machine: Machine, perftrack: Run
+    ) -> None:
+        for second in range(20):
+            self.tick(machine, after=20 if second == 10 else 1)
+        assert "No samples between 12:00:10 and 12:00:30: the machine" in text_of(perftrack, *HOUR)
+
+    def test_that_none_comes_is_told_of_the_present_alone(self, machine: Machine, perftrack: Run) -> None:
+        machine.clock = datetime.now(UTC).replace(tzinfo=None) - timedelta(minutes=30)
+        for _ in range(20):
+            self.tick(machine)
+        assert ": the machine does not record." in text_of(perftrack)
+        earlier = text_of(perftrack, "--until", "5m")
+        assert "does not record" not in earlier
+        assert ": the machine did not record." in earlier
 
     def test_kills_for_want_of_memory_are_told_with_the_unit(self, machine: Machine, perftrack: Run) -> None:
         for minute in range(20):

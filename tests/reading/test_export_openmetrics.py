@@ -17,7 +17,7 @@ import urllib.parse
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ class TestTheText:
 
     def test_has_each_gauge_of_each_sample(self, text: str, path: str) -> None:
         found = parsed(text)
-        with sqlite3.connect(path) as database:
+        with closing(sqlite3.connect(path)) as database:
             database.row_factory = sqlite3.Row
             for row in database.execute("SELECT * FROM system_log"):
                 for name, column, scale in (

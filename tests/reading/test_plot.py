@@ -164,6 +164,16 @@ class TestAPicture:
             assert raw[:8] == b"\x89PNG\r\n\x1a\n"
             assert min(struct.unpack(">II", raw[16:24])) > 1000
 
+    @pytest.mark.parametrize("name", ["java", "日本🐍"])
+    def test_is_drawn_in_silence_without_a_home_folder_or_a_letter(
+        self, machine: Machine, perftrack: Run, name: str
+    ) -> None:
+        for number in range(3):
+            machine.tick(process(number * 1000, name=name))
+        nowhere = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), "/proc/nowhere")
+        done = perftrack("plot", *NIGHT, "-o", "night.png", env=nowhere)
+        assert done.stderr == ""
+
     def test_is_an_svg_in_which_names_are_text(self, perftrack: Run, path: str, tmp_path: Path) -> None:
         a_night(path, 60)
         perftrack("plot", *NIGHT, "-o", "night.svg")

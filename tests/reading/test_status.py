@@ -145,6 +145,13 @@ class TestItTells:
         found = json.loads(perftrack("status", "--format", "json").stdout)["failures"]
         assert (found[0]["count"], found[0]["recovered_at"]) == (1, None)
 
+    @pytest.mark.parametrize("setting", ["PERFTRACK_KEEP_EVERY_SAMPLE", "PERFTRACK_KEEP_HOURLY"])
+    def test_of_what_is_kept_for_longer_than_the_calendar_goes(
+        self, machine: Machine, perftrack: Run, setting: str
+    ) -> None:
+        minutes_of(machine, 3, 0)
+        assert "kept      every sample since" in perftrack("status", env={setting: "99999y"}).stdout
+
     def test_of_the_settings_and_where_they_are_from(self, machine: Machine, perftrack: Run) -> None:
         minutes_of(machine, 3, 0)
         assert "top = 7  # environment, PERFTRACK_TOP" in perftrack("status", env={"PERFTRACK_TOP": "7"}).stdout

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
-from conftest import LEGACY, Run, query
+from conftest import LEGACY, Run, cgroup_row, query
 from machine import NOON, Machine, process
 
 from perftrack.reading import children, parts, usage
@@ -246,6 +246,12 @@ class TestTheRange:
             "booted, no samples from 2026-11-20 12:34:00 to 2026-11-20 12:36:00 (2 min)",
         ]
 
+    @pytest.mark.parametrize("columns", ["0", "1", "20"])
+    def test_is_said_on_a_screen_of_no_width_too(self, machine: Machine, perftrack: Run, columns: str) -> None:
+        machine.tick()
+        out = perftrack("top", *WHOLE, env={"COLUMNS": columns}).stdout.splitlines()
+        assert out[0] == "here: 2026-11-20 12…"
+
     def test_names_both_zones_where_the_clock_changed(self, machine: Machine, perftrack: Run) -> None:
         machine.clock = datetime(2026, 10, 25, 0, 10)
         for after in (60, 60, 60, 3600, 60):
@@ -270,6 +276,16 @@ class TestTheRange:
         found = document()
         assert found["samples"] == 1
         assert found["rows"][0]["name"] == "python3"
+
+    @pytest.mark.parametrize("group", ["process", "name", "unit"])
+    def test_of_which_an_interval_is_only_a_part_has_whole_bytes(
+        self, machine: Machine, perftrack: Run, group: str
+    ) -> None:
+        for number in range(3):
+            machine.tick(process(0), cgroups=[cgroup_row("/", 60 * number, write_bytes=0)])
+        half = ("--since", "2026-11-20 12:02:30", "--group", group)
+        (row, *_) = csv.DictReader(perftrack("top", *half, "--format", "csv").stdout.splitlines())
+        assert row["write_bytes"] == "0"
 
     @pytest.mark.usefixtures("machine")
     def test_that_is_empty_says_what_there_is(self, machine: Machine, perftrack: Run) -> None:
@@ -451,3 +467,11 @@ def test_holds_no_more_in_memory_than_it_shows(machine: Machine, path: str, conn
         " SELECT 3 + id % 3, id, 1, 5, 5, 4096 FROM process WHERE name LIKE 'short%'"
     )
     assert peak() < few + 200_000
+
+
+@pytest.mark.parametrize(
+    "given", [("-n", f"{10**20}"), ("-n", f"{10**20}", "--group", "unit"), ("--pid", f"{10**20}"), ("--pid", "-1")]
+)
+def test_a_number_that_none_can_be_is_wrong_usage(machine: Machine, perftrack: Run, given: tuple[str, ...]) -> None:
+    machine.tick(process(0))
+    assert f"Invalid value for '{given[0]}'" in perftrack("top", *given, *WHOLE, expect=2).stderr

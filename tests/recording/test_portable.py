@@ -28,13 +28,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /
 def whole_row(platform: ModuleType, pid: int) -> Row:
     """Return all that *platform* says of a process, but for the start, which each counts from another instant.
 
-    And but for what /proc alone can tell: who gave it its name, and faults that read a disk.
+    And but for what /proc alone can tell: who gave it its name, faults that read a disk, and what of the bytes is its
+    own where children of it have ended.
     """
     candidate = platform.read_process(pid)
     assert candidate is not None
     platform.read_memory_and_io(candidate)
     platform.read_owner_and_command(candidate)
-    alone = dict.fromkeys(("started_ticks", "named_itself", "major_faults"))
+    alone = dict.fromkeys(("started_ticks", "named_itself", "major_faults", "own_read_bytes", "own_write_bytes"))
     return {"denied": candidate.denied, "command": None, **candidate.row, **alone}
 
 
@@ -95,7 +96,10 @@ class TestProcAndPsutilAlone:
         program = tmp_path / "pt-longer-than-the-kernel-keeps"
         program.symlink_to(shutil.which("cat"))
         given = [argument.replace(b"%s", bytes(program)) for argument in arguments]
-        with subprocess.Popen(given, executable=program, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        # with a folder of its own it is forked: posix_spawn takes no empty name
+        with subprocess.Popen(
+            given, executable=program, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
             try:
                 until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING)
                 assert {row["name"] for row in both_rows(process.pid)} == {name}

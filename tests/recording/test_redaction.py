@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -179,11 +180,10 @@ class TestARealProcess:
     def test_keeps_it_where_recording_fails(self, telling: Callable[..., None], perftrack: Run, path: str) -> None:
         telling(*self.ARGUMENTS)
         perftrack("record", env={"PERFTRACK_PROCESS_FILTER": "python"})
-        with sqlite3.connect(path) as opened:
+        with closing(sqlite3.connect(path)) as opened:
             opened.execute(
                 "CREATE TRIGGER failing BEFORE INSERT ON process_sample BEGIN SELECT RAISE(ABORT, 'no'); END"
             )
-        opened.close()
         done = perftrack("record", expect=1, env={"PERFTRACK_PROCESS_FILTER": "python"})
         assert done.stderr.count("\n") == 1
         assert SECRET not in done.stdout + done.stderr

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,20 @@ class TestWhatFailsBeforeTheDatabaseIsKnown:
         perftrack("record", env={"PERFTRACK_DATABASE": default})
         assert failures.failures(default)[0].recovered_at is not None
 
+    def test_is_over_when_a_sample_is_recorded_into_the_database_that_is_asked_about(
+        self, perftrack: Run, default: str
+    ) -> None:
+        perftrack("record", expect=2, env={"PERFTRACK_TOP": "many"})
+        perftrack("record")
+        earlier(default, hours=1)
+        (found,) = json.loads(perftrack("status", "--format", "json").stdout)["failures"]
+        assert found["recovered_at"] is not None
+        assert "failures  ok" in perftrack("database", "check").stdout
+        perftrack("record", expect=2, env={"PERFTRACK_ALL": "many"})
+        (newest, _) = json.loads(perftrack("status", "--format", "json").stdout)["failures"]
+        assert newest["recovered_at"] is None
+        assert "failures  WRONG" in perftrack("database", "check", expect=1).stdout
+
     def test_on_a_terminal_is_told_always_and_not_remembered(self, default: str) -> None:
         """Whoever mistypes an option sees it at once."""
         for _ in range(2):
@@ -314,7 +329,7 @@ class TestWhatFailsBeforeTheDatabaseIsKnown:
 
     def test_a_database_of_another_program_is_told_likewise(self, perftrack: Run, default: str, path: str) -> None:
         os.makedirs(os.path.dirname(path))
-        with sqlite3.connect(path) as other:
+        with closing(sqlite3.connect(path)) as other:
             other.execute("CREATE TABLE bookmarks (url TEXT)")
         assert [bool(perftrack("record", expect=1).stderr) for _ in range(2)] == [True, False]
         assert os.listdir(os.path.dirname(path)) == ["perftrack.db"]
@@ -323,7 +338,7 @@ class TestWhatFailsBeforeTheDatabaseIsKnown:
     def test_of_one_database_is_not_told_of_another(self, perftrack: Run, default: str, path: str) -> None:
         """The default one's own failures are noted where those are that are of none of ours."""
         os.makedirs(os.path.dirname(path))
-        with sqlite3.connect(path) as other:
+        with closing(sqlite3.connect(path)) as other:
             other.execute("CREATE TABLE bookmarks (url TEXT)")
         perftrack("record", expect=1)
         os.mkdir(f"{default}-pending")

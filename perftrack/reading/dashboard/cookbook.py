@@ -1,4 +1,4 @@
-"""The cookbook: questions and the SQL that answers them. the pages show them, datasette has them as its queries."""
+"""The cookbook: questions and the SQL that answers them. The pages show them, datasette has them as its queries."""
 
 from __future__ import annotations
 

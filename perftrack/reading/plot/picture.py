@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -26,6 +28,8 @@ _FEW = 60
 
 def write_picture(plot: Plot, stream: TextIO, kind: str, *, dark: bool = False) -> None:
     """Write *plot* as *kind* (.png or .svg). Raises: PerftrackError without matplotlib."""
+    # where it keeps its cache without a home folder, and which letters a font draws as a box, is no news to a person
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
@@ -48,7 +52,8 @@ def write_picture(plot: Plot, stream: TextIO, kind: str, *, dark: bool = False) 
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    with rc_context(style):
+    with rc_context(style), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         heights = [1.0 if panel.lines else 0.45 for panel in plot.panels]
         figure = Figure(figsize=(12, 1.1 + 2.1 * sum(heights)), dpi=110, layout="constrained")
         axes = figure.subplots(len(plot.panels), 1, squeeze=False, height_ratios=heights)[:, 0]
