@@ -25,13 +25,22 @@ def schema() -> str:
         rows = [(f"`{column.name}`", column.doc or "") for column in view.columns]
         parts += [f"### {view.name}", view.comment or "", _table(("column", "meaning"), rows)]
     parts.append("## Tables: what is stored")
-    models = {mapper.class_.__tablename__: mapper.class_ for mapper in Base.registry.mappers}
-    for name in Base.metadata.tables:
-        columns = columns_of(models[name])
-        units = [(f"`{column.name}`", str(column.info["unit"]), column.doc or "") for column in columns]
-        parts += [f"### {name}", " ".join((models[name].__doc__ or "").split())]
+    for name, model in models().items():
+        units = [(f"`{column.name}`", str(column.info["unit"]), column.doc or "") for column in columns_of(model)]
+        parts += [f"### {name}", meaning(model)]
         parts.append(_table(("column", "unit", "meaning"), units))
     return "\n\n".join(parts) + "\n"
+
+
+def models() -> dict[str, type[Base]]:
+    """Return the model of each table, in the order in which they are written."""
+    found = {mapper.class_.__tablename__: mapper.class_ for mapper in Base.registry.mappers}
+    return {name: found[name] for name in Base.metadata.tables}
+
+
+def meaning(model: type[Base]) -> str:
+    """Return what a row of *model* is, on one line."""
+    return " ".join((model.__doc__ or "").split())
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -248,6 +248,9 @@ class TestDatasette:
         assert recipe.question in get(f"{address}/{recipe.name}")
         assert recipe.question in get(address)
 
+    def test_tells_of_the_tables_in_the_same_order_each_time(self) -> None:
+        assert [*datasette.metadata("perftrack.db")["databases"]["perftrack"]["tables"]] == TABLES
+
     def test_says_the_unit_of_a_column(self) -> None:
         tables = datasette.metadata("perftrack.db")["databases"]["perftrack"]["tables"]
         assert tables["system_log"]["columns"]["mem_total"] == "bytes: Physical memory. NULL: not known."

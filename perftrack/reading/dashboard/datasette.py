@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Table
 
 from perftrack.reading.dashboard.cookbook import COOKBOOK
+from perftrack.storage.documentation import meaning, models
 from perftrack.storage.intervals import VIEWS
 from perftrack.storage.models import Base, columns_of
 
@@ -25,9 +26,7 @@ _SHOWS = re.compile(r"\w+\.(\w+)")
 def metadata(database: str) -> dict[str, Any]:
     """Return the metadata for the database at the path *database*: datasette knows it by its file's name."""
     tables = {view.name: _table(view.comment or "", list(view.columns)) for view in VIEWS.values()}
-    for mapper in Base.registry.mappers:
-        model = mapper.class_
-        tables[model.__tablename__] = _table(" ".join((model.__doc__ or "").split()), columns_of(model))
+    tables |= {name: _table(meaning(model), columns_of(model)) for name, model in models().items()}
     queries = {
         recipe.name: {"title": recipe.question, "sql": recipe.sql.strip(), "hide_sql": True} for recipe in COOKBOOK
     }
