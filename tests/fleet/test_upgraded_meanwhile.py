@@ -49,10 +49,11 @@ import sys
 from pathlib import Path
 from sqlalchemy import BigInteger, Column
 from perftrack.__main__ import main
-from perftrack.fleet import centre, migrating
+from perftrack.fleet import centre
+from perftrack.storage import schema
 centre.PROCESS_SAMPLE.append_column(Column("more", BigInteger))
 folder = Path(sys.argv.pop(1))
-migrating.migrations_folder = lambda: folder
+schema.migrations_folder = lambda: folder
 main()
 """
 WAITING = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = %s"
