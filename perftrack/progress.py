@@ -1,4 +1,4 @@
-"""How long work says how far it is: what it is given is told how much is done, of how much."""
+"""What long work tells how far it is: how much is done, of how much."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Progress = Callable[[int, int], None]
 
 
 def unheard(done: int, total: int) -> None:
-    """Be what is told where nobody wants to know."""
+    """Take what is told, where nobody wants to know it."""
