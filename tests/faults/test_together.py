@@ -72,7 +72,7 @@ for number in range(rounds):
     ended = codes(runs)
     left = {name: os.path.getsize(path + name) for name in ("", "-wal", "-journal") if os.path.exists(path + name)}
     then = codes(start(1))
-    print(json.dumps([number, ended, left, then]))
+    print(json.dumps([number, ended, left, then]), flush=True)  # else each fork after it prints it too
 """
 
 
