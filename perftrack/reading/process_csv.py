@@ -48,22 +48,27 @@ def write_processes(
 
     constants = _Remembered(constant)
     percents = _Remembered(lambda value: "," if value is None else f"{value!r},")
+    ends = _Remembered(lambda vms: ",\r\n" if vms is None else f",{vms}\r\n")  # that of a process seldom changes
     if header:
         stream.write(HEADER)
+    cursor = driver.cursor()
     samples = rows = 0
     keys: list[int] = []
     order: list[int] = []
+    fixed: list[str] = []
     found = connection.execute(queries.samples(span, time_format), execution_options={"yield_per": SAMPLES_AT_ONCE})
     for partition in found.partitions():
         lines = []
         for sample_id, instant in partition:
-            of_sample = driver.execute(values, {"sample_id": sample_id}).fetchall()
+            of_sample = cursor.execute(values, {"sample_id": sample_id}).fetchall()
             before, keys = keys, [row[0] for row in of_sample]
             if keys != before:  # the same processes are in the same order
                 order = sorted(range(len(keys)), key=lambda index: places[keys[index]])
+                fixed = [constants[keys[index]] for index in order]
+            in_order = map(of_sample.__getitem__, order)
             lines += [
-                f"{percents[cpu]}{instant}{constants[key]}{rss},{vms}\r\n"
-                for key, cpu, rss, vms in map(of_sample.__getitem__, order)
+                f"{percents[cpu]}{instant}{process}{rss}{ends[vms]}"
+                for process, (_, cpu, rss, vms) in zip(fixed, in_order, strict=True)
             ]
         stream.write("".join(lines))
         rows += len(lines)

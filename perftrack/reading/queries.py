@@ -112,14 +112,13 @@ _KEY_SHIFT = 20
 
 
 def process_values() -> Select[Any]:
-    """Select the rows of the sample :sample_id: key (see `process_of`), cpu_percent, and what CSV shows of rss_bytes
-    and vms_bytes.
+    """Select the rows of the sample :sample_id: key (see `process_of`), cpu_percent, what CSV shows of rss_bytes, and
+    vms_bytes.
     """
     key = ProcessSample.process_id.bitwise_lshift(literal_column(str(_KEY_SHIFT))).bitwise_or(ProcessSample.filter_id)
-    memory = (
-        func.ifnull(column, literal_column("''")) for column in (ProcessSample.rss_bytes, ProcessSample.vms_bytes)
-    )
-    return select(key, ProcessSample.cpu_percent, *memory).where(ProcessSample.sample_id == bindparam("sample_id"))
+    rss = func.ifnull(ProcessSample.rss_bytes, literal_column("''"))
+    values = (key, ProcessSample.cpu_percent, rss, ProcessSample.vms_bytes)
+    return select(*values).where(ProcessSample.sample_id == bindparam("sample_id"))
 
 
 def process_of() -> Select[int, int, str, int, str]:
