@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY, on_a_terminal, query
 
-from perftrack.scheduling import crontab, job, plan
-from perftrack.settings import load
+from perftrack.scheduling import crontab
 
 SPOOL = Path("/var/spool/cron/crontabs")
 # In a mount namespace of its own: the spool is another, and the system's own jobs are none of this cron's.
@@ -456,26 +455,6 @@ class TestWhatIsMissing:
         said = perftrack("schedule", "install", "--dry-run", "--using", "cron").stderr
         assert "PERFTRACK_RECORD_COMMAND" in said
         assert "perftrack.toml" in said
-
-
-def test_a_crontab_that_refuses_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "crontab"
-    program.write_text("#!/bin/sh\necho 'You (alice) are not allowed to use this program (crontab)' >&2\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setattr("perftrack.programs.FOLDERS", (str(tmp_path),))
-    with pytest.raises(plan.PerftrackError, match="not allowed to use this program"):
-        plan.install(job.job(load({"database": str(tmp_path / "p.db")}), "1m"), "cron")
-
-
-def test_a_crontab_that_something_else_writes_at_the_same_time_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = tmp_path / "crontab"
-    program.write_text('#!/bin/sh\n[ "$1" = - ] && cat >/dev/null\n[ "$1" = -l ] && echo "# of somebody else"\n:\n')
-    program.chmod(0o755)
-    monkeypatch.setattr("perftrack.programs.FOLDERS", (str(tmp_path),))
-    with pytest.raises(plan.PerftrackError, match="at the same time"):
-        crontab.install(job.job(load({"database": str(tmp_path / "p.db")}), "1m"))
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import stat
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -218,23 +217,6 @@ class TestWhatCannotBeWritten:
         if beside:
             Path(f"{path}{beside}").write_text("x")
         assert "the sample is kept" in perftrack("record", expect=1).stderr
-
-    @pytest.mark.parametrize(
-        "arguments", [["record"], ["record", "--every", "0.1s", "--count", "2"], ["database", "vacuum"], ["top"]]
-    )
-    def test_because_its_beginning_is_gone_and_the_log_of_a_crash_stays(
-        self, perftrack: Run, path: str, arguments: list[str]
-    ) -> None:
-        """SQLite itself deletes it, when it closes what it has found to be no database."""
-        perftrack("record")
-        with closing(sqlite3.connect(path)) as crashing:
-            crashing.execute("CREATE TABLE further (value)")
-            log = Path(f"{path}-wal").read_bytes()
-        Path(f"{path}-wal").write_bytes(log)
-        with open(path, "r+b") as file:
-            file.write(b"overwritten by accident")
-        assert "not a SQLite database" in perftrack(*arguments, expect=1).stderr
-        assert Path(f"{path}-wal").read_bytes() == log
 
 
 class TestTheDiskFloor:
