@@ -164,9 +164,10 @@ def _time_axis(covered: Coverage, width: int) -> str:
 
 
 def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
+    has_children = metric.name == "cpu" and totals.shows_children(top)
     lines = [
         {metric.report: _used(metric, row)}
-        | (totals.children(top, row.used) if metric.name == "cpu" else {})
+        | (totals.children(row.used) if has_children else {})
         | processes.texts(process_document(row, "process"))
         for row in top.rows
     ]

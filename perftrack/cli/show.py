@@ -30,13 +30,14 @@ GAPS_SHOWN = 5
 # On a screen: of a text that others stand beside, and of the one that has the rest.
 LONGEST_TEXT = 20
 LEAST_ROOM = 10
-LEAST = 20
+# Fewer columns no screen has, whatever it says.
+_LEAST_WIDTH = 20
 
 
 def width(*, wide: bool = False) -> int:
     """Return how many columns there are: of the terminal, or COLUMNS, or of what a pipe gets. *wide*: no limit.
 
-    Of a terminal that says it has fewer than LEAST, or none, so many.
+    Of a terminal that says it has fewer than 20, or none, so many.
     """
     if wide:
         return _NO_SCREEN
@@ -44,7 +45,7 @@ def width(*, wide: bool = False) -> int:
         return _PIPE
     from rich.console import Console
 
-    return max(Console().width, LEAST)
+    return max(Console().width, _LEAST_WIDTH)
 
 
 def _is_screen() -> bool:

@@ -172,11 +172,12 @@ def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothin
         show.line(text, wide=wide)
     print()
     lines = []
+    has_children = totals.shows_children(found)
     for ranked, is_last in branches:
         used = ranked.used
         shown = {
             "CPU s": totals.cpu_text(used.cpu_ms, used.cpu_estimated_ms),
-            **totals.children(found, used),
+            **(totals.children(used) if has_children else {}),
             "CPU %": show.number(used.cpu_percent_mean),
             "max %": show.number(used.cpu_percent_max),
             "busiest at": show.short(used.cpu_percent_max_at, found.coverage),

@@ -39,10 +39,13 @@ def cpu_text(cpu_ms: float | None, estimated_ms: float) -> str:
     return f"{'~' if marked else ''}{show.number(show.seconds(cpu_ms))}"
 
 
-def children(found: Top, used: Usage) -> dict[str, str]:
-    """Return the column of what ended children used, where there is something of them to show a person."""
-    if not any(ranked.used.children_cpu_ms for ranked in found.rows):
-        return {}
+def shows_children(found: Top) -> bool:
+    """Return whether there is something of ended children to show a person."""
+    return any(ranked.used.children_cpu_ms for ranked in found.rows)
+
+
+def children(used: Usage) -> dict[str, str]:
+    """Return the column of what ended children used."""
     return {CHILDREN: cpu_text(used.children_cpu_ms, used.children_cpu_estimated_ms)}
 
 
