@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from perftrack.cli import options, processes, show
+from perftrack.cli import coverage, options, processes, show
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import PerftrackError
 from perftrack.settings import load
@@ -60,7 +60,7 @@ def compare(
         )
     for name, covered in (("A", found[0].before), ("B", found[0].after)):
         if not covered.held.samples:
-            raise PerftrackError(f"{name}: {show.nothing_in_range(covered.everything, settings.database)}")
+            raise PerftrackError(f"{name}: {coverage.nothing_in_range(covered.everything, settings.database)}")
     if not any(each.lines for each in found):
         raise PerftrackError("no machine has half an hour or more with counters in both ranges")
     shown = [each._replace(lines=_largest(each.lines, limit)) for each in found if each.lines]
@@ -149,8 +149,8 @@ def _row(line: Line) -> dict[str, Any]:
 def _document(found: Comparison) -> dict[str, Any]:
     return {
         "host": found.host,
-        "before": show.coverage_document(found.before),
-        "after": show.coverage_document(found.after),
+        "before": coverage.document(found.before),
+        "after": coverage.document(found.after),
         "hours_of_the_day": found.hours,
         "lines": [_row(line) for line in found.lines],
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perftrack.cli import options, show
+from perftrack.cli import coverage, options, show
 from perftrack.cli.processes import identity
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import UsageError
@@ -58,7 +58,7 @@ def explain(
 
     with progress_bar("comparing with other days") as progress:
         found = reading.explanations(settings.database, span, at=instant, host=host, progress=progress)
-    show.require_samples(found[0].coverage, settings.database)
+    coverage.require_samples(found[0].coverage, settings.database)
     if output == "json":
         show.documents([_document(each) for each in found])
         return
@@ -93,7 +93,7 @@ def _range(since: str | None, until: str | None, at: str | None) -> tuple[TimeRa
 
 def _document(found: Explanation) -> dict[str, Any]:
     """Return everything for scripts."""
-    return show.coverage_document(found.coverage) | {
+    return coverage.document(found.coverage) | {
         "at": show.iso(found.at),
         "usual": show.for_scripts(found.norm._asdict(), {"by_part"}),
         "killed_for_want_of_memory": [

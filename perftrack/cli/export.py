@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from perftrack.cli import options
+from perftrack.cli.coverage import nothing_in_range
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
-from perftrack.cli.show import count, nothing_in_range
+from perftrack.cli.show import count
 from perftrack.cli.targets import refuse_own_files
 from perftrack.errors import UsageError
 from perftrack.settings import expand, load

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from perftrack.cli import options, show
+from perftrack.cli import coverage, options, show
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.targets import refuse_own_files
@@ -55,13 +55,13 @@ def plot(
             span,
             target,
             names or [],
-            show.coverage_lines,
-            show.nothing_recorded,
+            coverage.lines,
+            coverage.nothing_recorded,
             host=host,
             dark=dark,
             progress=progress,
         )
-    show.require_samples(drawn.coverage, settings.database)
+    coverage.require_samples(drawn.coverage, settings.database)
     for message in drawn.messages:
         tell(message)
     if sys.stdout.isatty() and output != "-":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from perftrack.cli import options, processes, show, totals
+from perftrack.cli import coverage, options, processes, show, totals
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.top import document as process_document
@@ -57,11 +57,11 @@ def report(
 
     with progress_bar("reading samples") as progress:
         found = reading.reports(settings.database, span, host=host, parts=parts, progress=progress)
-    show.require_samples(found[0].coverage, settings.database)
+    coverage.require_samples(found[0].coverage, settings.database)
     if output == "json":
         for each in found:
             if not _has_processes(each):
-                tell(show.nothing_recorded(each.coverage))
+                tell(coverage.nothing_recorded(each.coverage))
         documents = [_document(each) for each in found]
         show.documents(documents)
     else:
@@ -77,7 +77,7 @@ def _has_processes(found: Report) -> bool:
 
 def _document(found: Report) -> dict[str, Any]:
     return (
-        show.coverage_document(found.coverage)
+        coverage.document(found.coverage)
         | {
             "metrics": {each.metric.name: _statistics_document(each) for each in found.statistics},
             "cpu_is_of_windows": found.is_cpu_of_windows,
@@ -104,7 +104,7 @@ def _statistics_document(of: Statistics) -> dict[str, Any]:
 
 def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
     covered = found.coverage
-    for text in show.coverage_lines(covered):
+    for text in coverage.lines(covered):
         show.line(text, wide=wide)
     if found.statistics:
         print()
@@ -128,7 +128,7 @@ def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
             _print_largest(metric, top, wide=wide)
     else:
         print()
-        print(show.nothing_recorded(covered))
+        print(coverage.nothing_recorded(covered))
     for metric, units in found.units:
         _print_units(metric, units, wide=wide)
     print()

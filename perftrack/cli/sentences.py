@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from perftrack.cli import show
+from perftrack.cli import coverage, show
 from perftrack.reading.usual import DAYS_MIN, SAMPLES_MIN
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def told(found: Explanation, *, of_host: bool) -> list[str]:
     paragraphs = [f"{of}{text}" for text in (*_nothing(found), *(_story(story, found) for story in found.stories))]
     if found.further and found.at is None:
         paragraphs.append(f"Less unusual: {show.count(found.further, 'further stretch')}.")
-    paragraphs += [_gap(gap.since, gap.until, found) for gap in found.gaps[-show.GAPS_SHOWN :]]
-    paragraphs += [_reboot(reboot, found) for reboot in found.reboots[-show.GAPS_SHOWN :]]
-    paragraphs += [_killed(killed, found) for killed in found.killed[-show.GAPS_SHOWN :]]
-    notes = [*show.condensed_lines(found.coverage), *show.future_lines(found.coverage)]
+    paragraphs += [_gap(gap.since, gap.until, found) for gap in found.gaps[-coverage.GAPS_SHOWN :]]
+    paragraphs += [_reboot(reboot, found) for reboot in found.reboots[-coverage.GAPS_SHOWN :]]
+    paragraphs += [_killed(killed, found) for killed in found.killed[-coverage.GAPS_SHOWN :]]
+    notes = [*coverage.condensed_lines(found.coverage), *coverage.future_lines(found.coverage)]
     return [*paragraphs, _compared(found), *notes]
 
 

@@ -13,20 +13,17 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from perftrack.errors import PerftrackError
 from perftrack.text import printable
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from perftrack.reading.coverage import Coverage, Gap
-    from perftrack.reading.queries import Extent
+    from perftrack.reading.coverage import Coverage
 
 UNKNOWN = "?"
 # Wide enough for everything; and what a pipe gets, which a person reads as well.
 _NO_SCREEN = 10_000
 _PIPE = 132
-GAPS_SHOWN = 5
 # On a screen: of a text that others stand beside, and of the one that has the rest.
 LONGEST_TEXT = 20
 LEAST_ROOM = 10
@@ -232,115 +229,6 @@ def for_scripts(fields: Mapping[str, Any], without: Container[str] = (), *, deci
     return shown
 
 
-def nothing_in_range(held: Extent, database: str) -> str:
-    """Return the line that says that a range holds no samples, and what *database* does hold."""
-    if held.first is None or held.last is None:
-        return f"database {database} holds no samples yet"
-    return (
-        f"no samples in this range; database {database} holds {count(held.samples, 'sample')}, "
-        f"from {local(held.first)} to {local(held.last)}"
-    )
-
-
-def require_samples(covered: Coverage, database: str) -> None:
-    """Raise PerftrackError where a range holds no samples: nothing found is no answer."""
-    if not covered.held.samples:
-        raise PerftrackError(nothing_in_range(covered.everything, database))
-
-
-def what_is_recorded(covered: Coverage) -> str:
-    """Return which processes the samples of a range could hold, and how others are recorded."""
-    recorded = (
-        " and ".join(f"`perftrack record {selection}`" for selection in covered.selections) or "another program"
-    )
-    return (
-        f"it was recorded by {recorded}. To record others too, set process_filter, top or all in the config file "
-        "(`perftrack config init` writes one, `perftrack config show` tells what is in effect)"
-    )
-
-
-def nothing_recorded(covered: Coverage) -> str:
-    """Return the line that says that a range holds samples, but no processes."""
-    return f"no process was recorded in this range; {what_is_recorded(covered)}"
-
-
-def coverage_lines(covered: Coverage) -> list[str]:
-    """Return lines about a range that holds samples: its ends, how many there are, and what is missing."""
-    held = covered.held
-    assert held.first is not None
-    assert held.last is not None
-    until = covered.until or held.last
-    several = f"{len(covered.hosts)} machines, " if len(covered.hosts) > 1 else ""
-    lines = [
-        f"{several}{', '.join(covered.hosts)}: {_ends(covered.span.since or held.first, until)[0]} to {zoned(until)}",
-        count(held.samples, "sample")
-        + ("" if covered.expected == held.samples else f" of {covered.expected:,}")
-        + ("" if covered.usual_seconds is None else f", usually every {span(covered.usual_seconds)}"),
-    ]
-    latest = covered.gaps[-GAPS_SHOWN:]
-    if len(covered.gaps) > len(latest):
-        lines.append(f"{len(covered.gaps)} gaps and boots, the latest:")
-    lines += [gap_line(gap, of_host=len(covered.hosts) > 1) for gap in latest]
-    if covered.without_counters:
-        lines.append(
-            f"{count(covered.without_counters, 'sample')} imported, without counters: what was used is not known"
-        )
-    return [*lines, *condensed_lines(covered), *future_lines(covered)]
-
-
-def condensed_lines(covered: Coverage) -> list[str]:
-    """Return a line where samples were condensed: of what time no more than an hour is told apart."""
-    if covered.held.condensed_until is None:
-        return []
-    until = local(covered.held.condensed_until)
-    return [
-        f"until {until} one sample an hour is left: sums and peaks are exact, times are of hours, means of those left"
-    ]
-
-
-def future_lines(covered: Coverage) -> list[str]:
-    """Return a line where samples are later than now."""
-    future = covered.future
-    if future.last is None:
-        return []
-    verb = "is" if future.samples == 1 else "are"
-    samples = f"{count(future.samples, 'sample')} {verb} in the future, up to {local(future.last)}"
-    return [f"ERROR: {samples}: the clock was wrong then, or is now"]
-
-
-def gap_line(gap: Gap, *, of_host: bool = False) -> str:
-    """Return a line about a gap. *of_host*: it says of which machine."""
-    of = f" of {gap.host}" if gap.host and of_host else ""
-    what = f"no samples{of}" if gap.kind == "gap" else f"booted, no samples{of}"
-    if gap.until is None:
-        return f"{what} since {local(gap.since)} ({span(gap.seconds)})"
-    return f"{what} from {' to '.join(_ends(gap.since, gap.until))} ({span(gap.seconds)})"
-
-
-def _ends(since: datetime, until: datetime) -> tuple[str, str]:
-    """Return two instants in local time, with their zones where a clock change is between them."""
-    same = since.astimezone().utcoffset() == until.astimezone().utcoffset()
-    return (local(since), local(until)) if same else (zoned(since), zoned(until))
-
-
 def documents(of_machines: list[dict[str, Any]]) -> None:
     """Print what scripts get of each machine: one as it is, of several a list."""
     print(json.dumps(of_machines[0] if len(of_machines) == 1 else {"machines": of_machines}, indent=2))
-
-
-def coverage_document(covered: Coverage) -> dict[str, Any]:
-    """Return the same for scripts."""
-    return {
-        "hosts": covered.hosts,
-        "since": iso(covered.span.since or covered.held.first),
-        "until": None if covered.is_open else iso(covered.span.until),
-        "samples": covered.held.samples,
-        "samples_expected": covered.expected,
-        "samples_without_counters": covered.without_counters,
-        "first_sample_at": iso(covered.held.first),
-        "last_sample_at": iso(covered.held.last),
-        "condensed_until": iso(covered.held.condensed_until),
-        "samples_in_the_future": covered.future.samples,
-        "usual_interval_seconds": covered.usual_seconds,
-        "gaps": [for_scripts(gap._asdict(), {"sample_id", "usual_seconds"}, decimals=3) for gap in covered.gaps],
-    }

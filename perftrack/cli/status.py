@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from perftrack.cli import options, show
+from perftrack.cli import coverage, options, show
 from perftrack.errors import PerftrackError
 from perftrack.settings import SETTINGS, Settings, days_of, load
 from perftrack.storage.sqlite_file import LOG_BYTES_MAX
@@ -88,7 +88,7 @@ def _document(found: Status, settings: Settings) -> dict[str, Any]:
         "samples_in_the_future": found.day.future.samples,
         "age_seconds": found.age_seconds,
         "usual_interval_seconds": found.usual_seconds,
-        "last_day": show.coverage_document(found.day),
+        "last_day": coverage.document(found.day),
         "recorder_cpu_ms": cost and {"mean": round(cost.mean, 3), "p95": cost.p95, "max": cost.max},
         "pending_samples": found.pending_samples,
         "failures": _failures_document(found.failures),
@@ -147,7 +147,7 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
         else:
             late = "LATE: " if found.is_late else ""
             lines.append(("newest", f"{late}{show.span(max(0, found.age_seconds))} old, of {of}"))
-    lines += [("clock", text) for text in show.future_lines(found.day)]
+    lines += [("clock", text) for text in coverage.future_lines(found.day)]
     gaps = found.day.gaps
     lines.append(
         (
@@ -155,7 +155,7 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
             f"{show.count(found.day.held.samples, 'sample')} of {found.day.expected:,}, gaps and boots: {len(gaps)}",
         )
     )
-    lines += [("", show.gap_line(gap)) for gap in gaps[-show.GAPS_SHOWN :]]
+    lines += [("", coverage.gap_line(gap)) for gap in gaps[-coverage.GAPS_SHOWN :]]
     if found.cost is not None:
         cost = found.cost
         lines.append(("cost", f"{cost.mean:.0f} ms of CPU a sample, 95 of 100 took {cost.p95:.0f} ms or less"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from perftrack.cli import options, processes, show, totals
+from perftrack.cli import coverage, options, processes, show, totals
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import PerftrackError, UsageError
@@ -107,7 +107,7 @@ def top(
                 as_tree=tree,
                 progress=progress,
             )
-        show.require_samples(units.coverage, settings.database)
+        coverage.require_samples(units.coverage, settings.database)
         if not units.rows and not units.groups:
             raise PerftrackError(f"no unit that was recorded in this range has {name} in its name")
         print_units(units, by, output, spreadsheet_safe=spreadsheet_safe, wide=wide)
@@ -130,16 +130,16 @@ def top(
             is_tree=tree,
             progress=progress,
         )
-    show.require_samples(found.coverage, settings.database)
+    coverage.require_samples(found.coverage, settings.database)
     if not found.rows and not found.is_of_all:
         raise PerftrackError("no process that was recorded in this range matches --name, --pid and --user")
-    nothing = "" if found.rows else show.nothing_recorded(found.coverage)
+    nothing = "" if found.rows else coverage.nothing_recorded(found.coverage)
     if nothing and output != "table":
         tell(nothing)
     branches = tree_of(found.rows) if tree else [Branch(row, []) for row in found.rows]
     rows = [document(branch.row, group) for branch in branches]
     if output == "json":
-        described = show.coverage_document(found.coverage) | {"by": by, "group": group, "rows": rows}
+        described = coverage.document(found.coverage) | {"by": by, "group": group, "rows": rows}
         print(json.dumps(described | show.for_scripts(found.cpu._asdict()) | totals.parts(found), indent=2))
     elif output == "csv":
         unexplained = {"name": totals.UNATTRIBUTED, "cpu_seconds": show.seconds(found.cpu.unattributed_cpu_ms)}
@@ -168,7 +168,7 @@ def document(ranked: Ranked, group: str) -> dict[str, Any]:
 
 
 def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothing: str, *, wide: bool) -> None:
-    for text in show.coverage_lines(found.coverage):
+    for text in coverage.lines(found.coverage):
         show.line(text, wide=wide)
     print()
     lines = []

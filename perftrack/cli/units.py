@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from perftrack.cli import processes, show, totals
+from perftrack.cli import coverage, processes, show, totals
 
 if TYPE_CHECKING:
     from perftrack.reading.coverage import Coverage
@@ -28,7 +28,7 @@ def print_units(found: TopUnits, by: str, output: str, *, spreadsheet_safe: bool
     """Print what was found in the format *output*."""
     rows = [document(each) for each in found.groups or found.rows]
     if output == "json":
-        described = show.coverage_document(found.coverage) | {"by": by, "group": "unit", "rows": rows}
+        described = coverage.document(found.coverage) | {"by": by, "group": "unit", "rows": rows}
         print(json.dumps(described | show.for_scripts(found.cpu._asdict()), indent=2))
         return
     if output == "csv":
@@ -36,7 +36,7 @@ def print_units(found: TopUnits, by: str, output: str, *, spreadsheet_safe: bool
         lines = [*rows, rest] if found.is_of_all else rows
         processes.write_csv(tuple(rows[0]), lines, spreadsheet_safe=spreadsheet_safe)
         return
-    for text in show.coverage_lines(found.coverage):
+    for text in coverage.lines(found.coverage):
         show.line(text, wide=wide)
     print()
     texts = [_group_texts(each) for each in found.groups]
