@@ -13,6 +13,7 @@ from perftrack.private import create, make_folder
 from perftrack.settings import SETTINGS, default_config_file, expand, load
 from perftrack.text import printable
 
+_VARIABLES = {f"PERFTRACK_{name.upper()}" for name in (*SETTINGS, "config", "debug")}
 app = typer.Typer(help="Show the settings, or write a config file.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -26,6 +27,9 @@ def show(database: options.Database = None, config: options.Config = None) -> No
     for name in SETTINGS:
         value = json.dumps(getattr(settings, name), ensure_ascii=False)
         print(printable(f"{name} = {value}  # {settings.origins[name]}"))
+    for variable in sorted(set(os.environ) - _VARIABLES):
+        if variable.startswith("PERFTRACK_"):
+            print(printable(f"# {variable} is set in the environment, and is no setting of perftrack"))
     print("# top = 0 gives the rows of the original PerformanceTrack: of process_filter alone")
     found = "" if os.path.exists(settings.config_file) else " (none)"
     print(printable(f"# config file: {settings.config_file}{found}"))

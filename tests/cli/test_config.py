@@ -209,6 +209,13 @@ class TestConfigShow:
         assert "# top = 0 gives the rows of the original PerformanceTrack: of process_filter alone" in lines
         assert len(lines) == len(settings.SETTINGS) + 2
 
+    def test_tells_of_a_variable_that_is_misspelt(self, perftrack: Run) -> None:
+        variables = {"PERFTRACK_TPO": "0", "PERFTRACK_DEBUG": "1", "PERFTRACK_TOP": "3"}
+        lines = perftrack("config", "show", env=variables).stdout.splitlines()
+        assert [line for line in lines if line.startswith("# PERFTRACK_")] == [
+            "# PERFTRACK_TPO is set in the environment, and is no setting of perftrack"
+        ]
+
     def test_prints_what_a_config_file_takes(self, perftrack: Run, config_file: Path) -> None:
         shown = perftrack("config", "show").stdout
         config_file.write_text(shown)
