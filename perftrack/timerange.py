@@ -8,11 +8,13 @@ from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta, tzi
 from perftrack.errors import UsageError
 
 ACCEPTED = (
-    "2026-11-20, '2026-11-20 14:30[:05]', 14:30 (the latest), now, today, yesterday, monday, 2h, -90m, 1h30m, 7d, "
-    "now-10m, '2 hours ago', 'last 10 minutes', @1790000000, 2026-11-20T14:30:05Z, 2026-11-20T14:30:05+01:00"
+    "2026-11-20, '2026-11-20 14:30[:05]', 14:30 (the latest), now, today, yesterday, monday, 'yesterday 14:30', 2h, "
+    "-90m, 1h30m, 7d, now-10m, '2 hours ago', 'last 10 minutes', @1790000000, 2026-11-20T14:30:05Z, "
+    "2026-11-20T14:30:05+01:00"
 )
 
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_NEAR_DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 _SECONDS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
@@ -26,24 +28,34 @@ _PART = r"(\d+(?:\.\d+)?)\s*([a-z]+)"
 _DURATION = re.compile(rf"(?:{_PART}\s*)+")
 _AGO = re.compile(r"(?:now ?- ?|last )(?P<before>.+)|-?\s*(?P<ago>.+?)(?:\s+ago)?")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?")
+_DAYS = "|".join((*_NEAR_DAYS, *_WEEKDAYS, *(day[:3] for day in _WEEKDAYS)))
+_NAMED = re.compile(rf"(?P<day>{_DAYS})(?: (?P<clock>{_CLOCK.pattern}))?")
 _DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?\s*(?:Z|UTC|[+-]\d{2}:?\d{2})?)?",
     re.IGNORECASE,
 )
 
 
-def parse_instant(text: str, now: datetime, after: datetime | None = None) -> datetime:
+def parse_instant(
+    text: str, now: datetime, after: datetime | None = None, *, after_is_dated: bool = False
+) -> datetime:
     """Return the instant that *text* names, with UTC as its zone. *now*: the present, with a zone.
 
-    A bare clock time is the latest one that is not in the future, but where that is not later than *after*, the
-    beginning of a range that *text* ends, the first one after it. Without an offset a time is local; one that a clock
-    change doubles is its first occurrence, one that it leaves out is counted from the offset before.
+    A bare clock time is the latest one that is not in the future. Where *text* ends a range that begins at *after*,
+    it is the first one after that, if the latest is not later or the beginning is dated. Without an offset a time is
+    local; one that a clock change doubles is its first occurrence, one that it leaves out is counted from the offset
+    before.
     Raises: UsageError, which shows the accepted forms.
     """
     written = " ".join(text.split())
     lower = written.lower()
     try:
-        instant = _named(lower, now) or _ago(lower, now) or _clock(written, now, after) or _dated(written)
+        instant = (
+            _named(lower, now)
+            or _ago(lower, now)
+            or _clock(written, now, after, after_is_dated=after_is_dated)
+            or _dated(written)
+        )
         if instant is not None and _FIRST_YEAR <= (utc := to_utc(instant)).year <= _LAST_YEAR:
             return utc
     except (ValueError, OverflowError, OSError):  # a 32nd of a month, a year that no clock reaches
@@ -59,7 +71,7 @@ def parse_range(text: str, now: datetime) -> tuple[datetime, datetime]:
     if not dots and not _is_day(first):
         raise UsageError(f"{text!r} is no day; a range is written FROM..TO, as in {first}..now")
     since = parse_instant(first, now)
-    until = parse_instant(last or "now", now, since) if dots else since
+    until = parse_instant(last or "now", now, since, after_is_dated=is_dated(first)) if dots else since
     if _is_day(last if dots else first):
         until = to_utc(_at(until.astimezone().date(), 1))
     until = min(until, now.astimezone(UTC))
@@ -68,11 +80,14 @@ def parse_range(text: str, now: datetime) -> tuple[datetime, datetime]:
     return since, until
 
 
+def is_dated(text: str) -> bool:
+    """Return whether *text* names a day, or a time of one: 2026-11-20, 2026-11-20 14:30, yesterday 14:30."""
+    return _DATE.fullmatch(text.strip()) is not None or _NAMED.fullmatch(text.strip().lower()) is not None
+
+
 def _is_day(text: str) -> bool:
     """Return whether *text* names a day, not a time of one."""
-    lower = text.lower()
-    is_named = lower in {"today", "yesterday", "tomorrow"} or lower in {*_WEEKDAYS, *(day[:3] for day in _WEEKDAYS)}
-    return is_named or re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) is not None
+    return is_dated(text) and ":" not in text
 
 
 def to_utc(instant: datetime, zone: tzinfo | None = None) -> datetime:
@@ -108,14 +123,18 @@ def parse_duration(text: str) -> timedelta:
 
 
 def _named(text: str, now: datetime) -> datetime | None:
-    """Return the instant of `now`, and the midnight that `today` or the latest `monday` began with."""
+    """Return the instant of `now`, `yesterday 14:30` or the latest `monday 14:30`; of a day alone, its midnight."""
     if text == "now":
         return now
-    today = now.astimezone().date()
-    days_back = {"today": 0, "yesterday": 1, "tomorrow": -1}
-    for number, name in enumerate(_WEEKDAYS):
-        days_back[name] = days_back[name[:3]] = (today.weekday() - number) % 7
-    return _at(today, -days_back[text]) if text in days_back else None
+    match = _NAMED.fullmatch(text)
+    if match is None:
+        return None
+    today, clock = now.astimezone().date(), time.fromisoformat(_two_digits(match["clock"] or "00:00"))
+    if match["day"] in _NEAR_DAYS:
+        return _at(today, _NEAR_DAYS[match["day"]], clock)
+    weekday = next(number for number, name in enumerate(_WEEKDAYS) if name.startswith(match["day"]))
+    found = _at(today, -((today.weekday() - weekday) % 7), clock)
+    return found if to_utc(found) <= now else found - timedelta(7)
 
 
 def _at(day: date, days_later: int, clock: time = time.min) -> datetime:
@@ -129,7 +148,7 @@ def _ago(text: str, now: datetime) -> datetime | None:
     return None if duration is None else now.astimezone(UTC) - duration
 
 
-def _clock(text: str, now: datetime, after: datetime | None) -> datetime | None:
+def _clock(text: str, now: datetime, after: datetime | None, *, after_is_dated: bool) -> datetime | None:
     """Return the instant of `14:30`, of the day that parse_instant says."""
     if not _CLOCK.fullmatch(text):
         return None
@@ -138,7 +157,7 @@ def _clock(text: str, now: datetime, after: datetime | None) -> datetime | None:
     found = _at(today, 0, clock)
     if to_utc(found) > now:
         found = _at(today, -1, clock)
-    if after is not None and to_utc(found) <= after:
+    if after is not None and (after_is_dated or to_utc(found) <= after):
         day = after.astimezone().date()
         found = _at(day, 0, clock)
         if to_utc(found) <= after:

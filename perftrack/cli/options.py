@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from perftrack.errors import UsageError
-from perftrack.timerange import parse_instant
+from perftrack.timerange import is_dated, parse_instant
 
 if TYPE_CHECKING:
     from perftrack.reading.queries import TimeRange
@@ -25,8 +25,9 @@ Since = Annotated[
     str | None,
     typer.Option(
         metavar="T",
-        help="Only samples from this time on: 2026-11-20, '2026-11-20 14:30', 14:30 (the latest), yesterday, monday, "
-        "2h, now-10m, '2 hours ago', 'last 10 minutes', @1790000000, ISO 8601. Local time unless it says otherwise.",
+        help="Only samples from this time on: 2026-11-20, '2026-11-20 14:30', 14:30 (the latest), monday, "
+        "'yesterday 14:30', 2h, now-10m, '2 hours ago', 'last 10 minutes', @1790000000, ISO 8601. Local time unless "
+        "it says otherwise.",
         show_default=False,
     ),
 ]
@@ -34,7 +35,8 @@ Until = Annotated[
     str | None,
     typer.Option(
         metavar="T",
-        help="Only samples before this time. 14:30 is the latest, or the first after --since where that comes later.",
+        help="Only samples before this time. 14:30 is the latest; but the first after --since where that comes later "
+        "or names a day.",
         show_default=False,
     ),
 ]
@@ -92,7 +94,7 @@ def time_range(since: str | None, until: str | None) -> TimeRange:
     """Return the range of --since and --until. Raises: UsageError."""
     now = datetime.now(UTC)
     first = None if since is None else parse_instant(since, now)
-    last = None if until is None else parse_instant(until, now, first)
+    last = None if until is None else parse_instant(until, now, first, after_is_dated=is_dated(since or ""))
     if first is not None and last is not None and first > last:
         raise UsageError(f"--since {since} is later than --until {until}")
 

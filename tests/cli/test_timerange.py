@@ -10,7 +10,7 @@ import pytest
 
 from perftrack.cli import options
 from perftrack.errors import UsageError
-from perftrack.timerange import parse_duration, parse_instant
+from perftrack.timerange import parse_duration, parse_instant, parse_range
 
 NOW = datetime(2026, 11, 23, 5, 0, 30, tzinfo=UTC)  # 06:00:30 in Berlin
 
@@ -50,6 +50,11 @@ def instant(text: str, now: datetime = NOW) -> str:
         ("fri", "2026-11-19 23:00:00"),
         ("sat", "2026-11-20 23:00:00"),
         ("sunday", "2026-11-21 23:00:00"),
+        ("yesterday 14:30", "2026-11-22 13:30:00"),
+        ("today 23:00", "2026-11-23 22:00:00"),
+        ("Monday 5:00", "2026-11-23 04:00:00"),
+        ("mon 06:01", "2026-11-16 05:01:00"),
+        ("sun 23:59:59", "2026-11-22 22:59:59"),
         ("2h", "2026-11-23 03:00:30"),
         ("-2h", "2026-11-23 03:00:30"),
         ("90m", "2026-11-23 03:30:30"),
@@ -82,7 +87,8 @@ def test_every_accepted_form(text: str, utc: str) -> None:
     "text",
     ["", "-", "foo", "2x", "2026-02-30", "2026-13-01", "25:00", "14:60", "2026-11-20 14", "@", "@nan", "@1e400",
      "99999999999d", "20261120", "2026-11-20T14:30:05+1", "1h30", "--2h", "2026-11-20 14:30 CET", "now-", "now+10m",
-     "now10m", "last", "last monday", "last 10 minutes ago", "mo", "nowadays", "1:2:3",
+     "now10m", "last", "last monday", "last 10 minutes ago", "mo", "monday 25:00", "monday14:30",
+     "now 14:30", "nowadays", "1:2:3",
      "0001-01-01", "0001-12-31T23:59Z", "9999-01-01 00:00Z", "9999-12-31", "739900d"],
 )  # fmt: skip
 def test_anything_else_is_a_usage_error_that_shows_the_forms(text: str) -> None:
@@ -107,7 +113,12 @@ class TestARangeOfClockTimes:
             ("15:00", "14:00", "14:00", "23 13:00, 24 13:00"),
             ("09:00", "today", "10:00", "22 23:00, 23 09:00"),
             ("09:00", "yesterday", "10:00", "21 23:00, 22 09:00"),
-            ("09:00", "2026-11-20 12:00", "10:00", "20 11:00, 22 09:00"),
+            ("09:00", "2d", "10:00", "21 08:00, 22 09:00"),
+            # where the beginning names a day, that one is meant, or the next
+            ("09:00", "2026-11-20 12:00", "10:00", "20 11:00, 21 09:00"),
+            ("09:00", "2026-11-20", "10:00", "19 23:00, 20 09:00"),
+            ("09:00", "yesterday 22:00", "06:00", "22 21:00, 23 05:00"),
+            ("09:00", "fri 22:00", "6:00", "20 21:00, 21 05:00"),
             ("09:00", "2026-11-24 12:00", "10:00", "24 11:00, 25 09:00"),
             ("09:00", None, "10:00", "22 09:00"),
         ],
@@ -120,6 +131,22 @@ class TestARangeOfClockTimes:
         span = options.time_range(since, until)
         found = [instant for instant in (span.since, span.until) if instant is not None]
         assert ", ".join(f"{instant:%d %H:%M}" for instant in found) == utc
+
+    @pytest.mark.parametrize(
+        ("text", "utc"),
+        [
+            ("2026-11-20 14:00..16:00", "20 13:00, 20 15:00"),
+            ("2026-11-20 22:00..06:00", "20 21:00, 21 05:00"),
+            ("yesterday 22:00..2:00", "22 21:00, 23 01:00"),
+            ("yesterday 22:00..now", "22 21:00, 23 05:00"),
+            ("02:00..03:00", "23 01:00, 23 02:00"),
+            ("today..23:00", "22 23:00, 23 05:00"),
+            ("2026-11-20", "19 23:00, 20 23:00"),
+            ("2026-11-19..2026-11-20", "18 23:00, 20 23:00"),
+        ],
+    )
+    def test_of_compare_likewise(self, text: str, utc: str) -> None:
+        assert ", ".join(f"{instant:%d %H:%M}" for instant in parse_range(text, NOW)) == utc
 
     def test_that_is_dated_must_not_be_the_wrong_way_around(self) -> None:
         with pytest.raises(UsageError, match="--since today is later than --until yesterday"):
