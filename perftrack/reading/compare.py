@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from sqlalchemy import Connection
 
 from perftrack.progress import Progress, unheard
-from perftrack.reading.consumption import SHORT_LOOK_AHEAD, of_machine, usage_by_name, used_by_unit
+from perftrack.reading.consumption import SHORT_LOOK_AHEAD, Used, of_machine, usage_by_name, used_by_unit
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange
@@ -25,17 +25,10 @@ DAYS_MIN, HOURS_MIN = 3, 4
 ERRORS = 3.0
 
 Compared = Literal["cpu", "memory", "written"]
-METRICS: tuple[Compared, ...] = ("cpu", "memory", "written")
+# What is compared, and where `Used` has it; memory is a mean here.
+METRICS: dict[Compared, str] = {"cpu": "cpu_ms", "memory": "memory_bytes", "written": "write_bytes"}
 LineKind = Literal["all", "unit", "name"]
 KINDS: tuple[LineKind, ...] = ("all", "unit", "name")
-
-
-class Hour(NamedTuple):
-    """What was used an hour: CPU in ms, memory on average and written, in bytes. None: not known."""
-
-    cpu: float | None
-    memory: float | None
-    written: float | None
 
 
 class Change(NamedTuple):
@@ -80,7 +73,7 @@ class Comparison(NamedTuple):
 
 _Key = tuple[LineKind, str]
 # By hour of the day, what was used in each such hour of a range, by key.
-_ByHour = dict[int, list[dict[_Key, Hour]]]
+_ByHour = dict[int, list[dict[_Key, Used]]]
 
 
 def comparisons(
@@ -143,33 +136,26 @@ def _hours(span: TimeRange) -> list[TimeRange]:
     return [TimeRange(begin, min(begin + HOUR, until + moment), span.hosts) for begin in begins]
 
 
-def _used(connection: Connection, span: TimeRange) -> dict[_Key, Hour]:
+def _used(connection: Connection, span: TimeRange) -> dict[_Key, Used]:
     """Return what was used in *span* for each hour; empty: less than half of an hour is known."""
     row = of_machine(connection, span)
     if row.seconds < HOUR.total_seconds() / 2:
         return {}
     factor = HOUR.total_seconds() / row.seconds
-    written = _times(row.write_bytes, factor)
-    found: dict[_Key, Hour] = {("all", "all"): Hour(_times(row.cpu_ms, factor), row.memory_mean_bytes, written)}
-    for unit, of_unit in used_by_unit(connection, span, with_memory=False).items():
-        found["unit", unit] = Hour(_times(of_unit.cpu_ms, factor), None, _times(of_unit.write_bytes, factor))
-    for name, used in usage_by_name(connection, span, SHORT_LOOK_AHEAD).items():
-        found["name", name] = Hour(
-            _times(used.all_cpu_ms, factor), used.rss_mean_bytes, _times(used.write_bytes, factor)
-        )
-    return found
-
-
-def _times(amount: float | None, factor: float) -> float | None:
-    return None if amount is None else amount * factor
+    found: dict[_Key, Used] = {("all", "all"): Used(row.cpu_ms, row.memory_mean_bytes, None, row.write_bytes)}
+    for unit, used in used_by_unit(connection, span, with_memory=False).items():
+        found["unit", unit] = used
+    for name, usage in usage_by_name(connection, span, SHORT_LOOK_AHEAD).items():
+        found["name", name] = Used(usage.all_cpu_ms, usage.rss_mean_bytes, None, usage.write_bytes)
+    return {key: used.in_proportion(factor) for key, used in found.items()}
 
 
 def _change(ranges: list[_ByHour], common: list[int], key: _Key, metric: Compared) -> Change:
     """Return how *metric* of *key* changed, in the hours of the day that both ranges have."""
 
-    def of(hours: list[dict[_Key, Hour]]) -> list[float]:
+    def of(hours: list[dict[_Key, Used]]) -> list[float]:
         """Return the values of *hours*: where it was not there, it used nothing."""
-        found = [getattr(used[key], metric) if key in used else 0.0 for used in hours]
+        found = [getattr(used[key], METRICS[metric]) if key in used else 0.0 for used in hours]
         return [value for value in found if value is not None]
 
     if common:

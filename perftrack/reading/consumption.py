@@ -33,11 +33,6 @@ CROSS JOIN (
       AS memory_mean_bytes
   FROM system_sample WHERE taken_at >= :since AND taken_at < :until AND {OF_HOST})
 """
-_LOOKED = """
-SELECT EXISTS (SELECT * FROM system_sample
-  WHERE taken_at >= :since AND taken_at < :until AND cgroups_seen IS NOT NULL)
-"""
-_UNIT_OF = "SELECT cgroup.unit FROM process JOIN cgroup ON cgroup.id = process.cgroup_id WHERE process.id = :id"
 
 
 class Used(NamedTuple):
@@ -111,8 +106,6 @@ def usage_by_name(connection: Connection, span: TimeRange, look_ahead: timedelta
 
 def used_by_unit(connection: Connection, span: TimeRange, *, with_memory: bool = True) -> dict[str, Used]:
     """Return what units used in *span* themselves; nothing where none is recorded. *with_memory*: it takes longer."""
-    if not connection.execute(text(_LOOKED), bounds(span)).scalar():
-        return {}
     units = unit_usage(connection, span, with_memory=with_memory)
     return {each.unit: Used(each.cpu_ms, each.memory_max_bytes, each.read_bytes, each.write_bytes) for each in units}
 
@@ -124,7 +117,7 @@ def processes_of(
     add_up(connection, span, "process", ALL)
     found = largest(connection, span.hosts[0], "process", _RANKED_BY[resource], PROCESSES)
     return [
-        (each.process, connection.execute(text(_UNIT_OF), {"id": each.process.process_id}).scalar(), used)
+        (each.process, each.process.unit, used)
         for each in found
         if each.process is not None and (used := Used.made(each.used)).of(resource)
     ]

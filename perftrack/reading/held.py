@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from perftrack.reading.queries import OF_HOST
+from perftrack.storage.intervals import SECONDS_SINCE_LOOK
 
 # A group whose last row before the range is older, and that has one after the range: what it held is not looked for.
 LOOK_BACK_SECONDS = 86_400
@@ -34,11 +35,7 @@ WHERE {key} IS NOT {above} AND {above} IS NOT NULL
 """
 _LOOKS = f"""
 INSERT INTO look
-SELECT id, boot_id, row_number() OVER (ORDER BY id), place, uptime_seconds - (
-  SELECT uptime_seconds FROM system_sample
-  WHERE boot_id = later.boot_id AND (uptime_seconds, id) < (later.uptime_seconds, later.id)
-    AND cgroups_seen IS NOT NULL
-  ORDER BY uptime_seconds DESC, id DESC LIMIT 1)
+SELECT id, boot_id, row_number() OVER (ORDER BY id), place, {SECONDS_SINCE_LOOK}
 FROM (SELECT id, boot_id, uptime_seconds, cgroups_seen,
     row_number() OVER (ORDER BY taken_at, id) - 1 AS place
   FROM system_sample

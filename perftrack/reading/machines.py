@@ -22,7 +22,7 @@ def machines(connection: Connection, pattern: str | None) -> list[str]:
     if pattern is None:
         own = storable(socket.gethostname())
         return [own] if own in names else names
-    found = [name for name in names if fnmatchcase(name, pattern)]
+    found = [name for name in names if fnmatchcase(name, pattern.replace("[", "[[]"))]
     if not found:
         raise PerftrackError(f"no machine here is called {pattern}; the database has {', '.join(names) or 'none'}")
     return found

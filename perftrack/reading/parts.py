@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -24,6 +24,14 @@ SHARE = f"""CASE WHEN seconds <= :inside_seconds THEN 1 ELSE max(0,
     min({_END_MS}, :until_ms) - max({_END_MS} - {_LENGTH_MS}, :since_ms)) * 1.0 / nullif({_LENGTH_MS}, 0) END"""
 # The + keeps SQLite from finding samples by their machine: they are to be found by time.
 IN_PART = "taken_at >= :part_since AND taken_at < :part_until AND +host = :host"
+
+
+def merged(sums: Iterable[str], largest: Iterable[str]) -> str:
+    """Return SQL for ON CONFLICT DO UPDATE SET that adds *sums* up and keeps the *largest*; NULL: not known yet."""
+    return ", ".join(
+        [f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in sums]
+        + [f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in largest]
+    )
 
 
 class Part(NamedTuple):

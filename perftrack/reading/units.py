@@ -13,8 +13,9 @@ from sqlalchemy import Connection, DateTime, Row, text
 
 from perftrack.progress import Progress, unheard
 from perftrack.reading.held import Held
-from perftrack.reading.parts import IN_PART, SHARE, parameters, parts_of
+from perftrack.reading.parts import IN_PART, SHARE, merged, parameters, parts_of
 from perftrack.reading.queries import TimeRange, utc
+from perftrack.storage.intervals import SECONDS_SINCE_LOOK
 
 # A condensed row has the peak of its group, which is its own where no other one is in it.
 # *_below: what of it the groups of other units below used. newest: the last sample in which something had changed;
@@ -25,10 +26,6 @@ _LARGEST = ("newest", "peak", "memory_max_bytes", "tasks_max")
 _CREATE = (
     f"CREATE TEMPORARY TABLE grown (key PRIMARY KEY, {', '.join([*_LARGEST, *_SUMS])})",
     f"CREATE TEMPORARY TABLE interval (sample_id, cgroup_id, cpu_percent, cpu_percent_max, {', '.join(_COUNTERS)})",
-)
-_MERGED = ", ".join(
-    [f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in _SUMS]
-    + [f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in _LARGEST]
 )
 _SIGNED = ", ".join(f"sum(CASE sign WHEN {sign} THEN {name} END)" for name in _COUNTERS for sign in (1, -1))
 # The intervals of groups that are in the range, each with its share. LIMIT -1 keeps SQLite from computing that anew
@@ -58,7 +55,7 @@ FROM (
   SELECT cgroup_id, max(sample_id) AS sample_id, {", ".join(f"sum({name}) AS {name}" for name in _COUNTERS)}
   FROM interval GROUP BY cgroup_id) AS each {_BOTH_SIDES}
 GROUP BY 1
-ON CONFLICT (key) DO UPDATE SET {_MERGED}
+ON CONFLICT (key) DO UPDATE SET {merged(_SUMS, _LARGEST)}
 """
 _ADD_PEAKS = f"""
 INSERT INTO grown (key, peak)
@@ -74,26 +71,19 @@ FROM (
   WHERE cpu_percent_max > cpu_percent AND {{key}} IS NOT {{above}} AND {{key}} NOT IN (SELECT key FROM around))
 WHERE true
 GROUP BY key
-ON CONFLICT (key) DO UPDATE SET peak = coalesce(max(peak, excluded.peak), peak, excluded.peak)
+ON CONFLICT (key) DO UPDATE SET {merged([], ["peak"])}
 """
-_ADD_HELD = """
+_ADD_HELD = f"""
 INSERT INTO grown (key, memory_max_bytes, tasks_max)
 SELECT key, max(memory_bytes), max(tasks)
 FROM (SELECT key, memory_bytes, tasks FROM held UNION ALL SELECT key, memory_bytes, tasks FROM peak)
 WHERE memory_bytes IS NOT NULL OR tasks IS NOT NULL GROUP BY key
-ON CONFLICT (key) DO UPDATE SET
-  memory_max_bytes = coalesce(max(memory_max_bytes, excluded.memory_max_bytes), memory_max_bytes,
-    excluded.memory_max_bytes),
-  tasks_max = coalesce(max(tasks_max, excluded.tasks_max), tasks_max, excluded.tasks_max)
+ON CONFLICT (key) DO UPDATE SET {merged([], ["memory_max_bytes", "tasks_max"])}
 """
 _LOOKS = f"""
 SELECT count(CASE WHEN :is_seen THEN 1 END) AS samples, sum(seconds * share) AS seconds
 FROM (SELECT seconds, {SHARE} AS share
-  FROM (SELECT taken_at, host, uptime_seconds - (
-      SELECT uptime_seconds FROM system_sample
-      WHERE boot_id = later.boot_id AND (uptime_seconds, id) < (later.uptime_seconds, later.id)
-        AND cgroups_seen IS NOT NULL
-      ORDER BY uptime_seconds DESC, id DESC LIMIT 1) AS seconds
+  FROM (SELECT taken_at, host, {SECONDS_SINCE_LOOK} AS seconds
     FROM (SELECT system_sample.*, host.name AS host
       FROM system_sample JOIN boot ON boot.id = boot_id JOIN host ON host.id = host_id
       WHERE cgroups_seen IS NOT NULL) AS later)
@@ -180,8 +170,11 @@ class Looks(NamedTuple):
 
 def unit_usage(connection: Connection, span: TimeRange, *, with_memory: bool = True) -> list[UnitUsage]:
     """Return all units of one machine in *span*, best first. Not *with_memory*: that, threads and peaks are None."""
+    looked = looks(connection, span)
+    if not looked.samples:
+        return []
     add_up_groups(connection, span, UNIT, with_memory=with_memory)
-    return largest_units(connection, span.hosts[0], looks(connection, span), "cpu", -1)
+    return largest_units(connection, span.hosts[0], looked, "cpu", -1)
 
 
 def add_up_groups(

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, DateTime, Row, text
 from perftrack.progress import Progress, unheard
 from perftrack.reading import children
 from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
-from perftrack.reading.parts import IN_PART, LOOK_AHEAD, SHARE, parameters, parts_of
+from perftrack.reading.parts import IN_PART, LOOK_AHEAD, SHARE, merged, parameters, parts_of
 from perftrack.reading.queries import TimeRange, utc
 
 Group = Literal["process", "name", "command", "user"]
@@ -54,10 +54,6 @@ _SUMS = (
 _LARGEST = (
     *("newest", "peak", "rss_max_bytes", "num_threads_max"),
     *(metric.name for metric in _FURTHER if metric.per_second is None),
-)
-_MERGED = ", ".join(
-    [f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in _SUMS]
-    + [f"{name} = coalesce(max({name}, excluded.{name}), {name}, excluded.{name})" for name in _LARGEST]
 )
 # children_cpu_ms: what the counters grew by, until children.py takes off what samples show.
 # Innermost, each process's interval with its share; then the processes of a sample that are one group; then all.
@@ -227,7 +223,7 @@ def add_up(
             in_part=IN_PART,
             asked=_ASKED,
             children_ms=children.CHILDREN_MS,
-            merged=_MERGED,
+            merged=merged(_SUMS, _LARGEST),
         )
     )
     parts = [parameters(span, part) | filters._asdict() for part in parts_of(connection, span, look_ahead)]

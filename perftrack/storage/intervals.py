@@ -318,6 +318,10 @@ FROM system_sample AS later
 )
 
 _LOOKED = " AND cgroups_seen IS NOT NULL"
+# How long before `later` its boot's control groups were looked at last.
+SECONDS_SINCE_LOOK = (
+    f"later.uptime_seconds - (SELECT uptime_seconds FROM system_sample WHERE id = {_before(_LOOKED)})"
+)
 _group_ends = [
     *_LATER,
     shown(Cgroup.id, "cgroup_id"),

@@ -6,6 +6,7 @@ the settings say so, a piece at a time.
 
 from __future__ import annotations
 
+from perftrack.storage import tick_sql
 from perftrack.storage.condensing import ROWS_MAX, ids_of, unchecked
 from perftrack.storage.sqlite_file import transaction
 
@@ -26,12 +27,10 @@ WHERE boot_id = ? AND uptime_seconds IS NOT NULL ORDER BY uptime_seconds, id
 """
 _OF_SAMPLES = "IN (SELECT value FROM json_each(:samples))"
 # What a group that is still there has in its newest row, it goes on to have: the row goes to the first sample left.
+_VALUES = ", ".join(tick_sql.CGROUP_SAMPLE_COLUMNS)
 _MOVE = f"""
-INSERT OR IGNORE INTO cgroup_sample
-  (sample_id, cgroup_id, previous_sample_id, samples, cpu_user_ms, cpu_system_ms, memory_bytes, memory_peak_bytes,
-  oom_kills, read_bytes, write_bytes, tasks)
-SELECT :first, cgroup_id, sample_id, 0, cpu_user_ms, cpu_system_ms, memory_bytes, memory_peak_bytes, oom_kills,
-  read_bytes, write_bytes, tasks
+INSERT OR IGNORE INTO cgroup_sample (sample_id, cgroup_id, previous_sample_id, samples, {_VALUES})
+SELECT :first, cgroup_id, sample_id, 0, {_VALUES}
 FROM cgroup_sample JOIN cgroup ON cgroup.id = cgroup_id AND latest_sample_id = sample_id
 WHERE sample_id {_OF_SAMPLES} AND :first IS NOT NULL
   AND (gone_sample_id IS NULL OR gone_sample_id NOT {_OF_SAMPLES})

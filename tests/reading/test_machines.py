@@ -74,6 +74,7 @@ class TestTwoMachines:
         for command in ("top", "report", "plot", "status", "export"):
             done = perftrack(command, "--host", "gamma", expect=1)
             assert done.stderr == "perftrack: no machine here is called gamma; the database has alpha, beta\n"
+        perftrack("top", "--host", "[a]lpha", expect=1)  # * and ? alone stand for others
 
     def test_are_exported_together_and_that_is_said(self, perftrack: Run) -> None:
         done = perftrack("export", "--process-csv", "-")

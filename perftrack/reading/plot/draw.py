@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from perftrack.errors import UsageError
 from perftrack.progress import Progress, unheard
-from perftrack.reading.coverage import Coverage, coverage
+from perftrack.reading.coverage import Coverage, of_each_machine
 from perftrack.reading.machines import machines
 from perftrack.reading.output import output_files
 from perftrack.reading.plot.page import write_page
@@ -53,11 +53,10 @@ def draw(
         raise UsageError(f"-o {path}: a plot is an .html, a .png or an .svg file")
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))
-        covered = coverage(connection, span, datetime.now(UTC))
-        if len(covered.hosts) > 1:
-            raise UsageError(
-                f"the range holds {', '.join(covered.hosts)}: choose with --host, a plot is of one machine"
-            )
+        covered, *others = of_each_machine(connection, span, datetime.now(UTC))
+        if others:
+            hosts = ", ".join(each.hosts[0] for each in (covered, *others))
+            raise UsageError(f"the range holds {hosts}: choose with --host, a plot is of one machine")
         if not covered.held.samples:
             return Drawn(covered, [])
         found = read_series(connection, covered, names, progress)

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from perftrack.reading.metrics import PROCESS, ProcessMetric
+from perftrack.reading.queries import OF_HOST
 
 Point = tuple[float | None, float | None, float | None]  # minimum, mean, maximum; not known
 UNATTRIBUTED = "(unattributed)"
@@ -44,12 +45,11 @@ def _of_point(value: str) -> str:
     return f"min({value}), avg({value}), coalesce(max(max({value}), max({value}_peak)), max({value}))"
 
 
-_PLACES = """
+_PLACES = f"""
 INSERT INTO place
 SELECT id, iif(:is_bucketed, :place, row_number() OVER (ORDER BY taken_at, id) - 1), boot_id, NULL, uptime_seconds,
   NULL
-FROM system_sample WHERE taken_at >= :since AND taken_at < :until AND (:hosts IS NULL OR boot_id IN (
-  SELECT boot.id FROM boot JOIN host ON host.id = host_id WHERE host.name IN (SELECT value FROM json_each(:hosts))))
+FROM system_sample WHERE taken_at >= :since AND taken_at < :until AND {OF_HOST}
 """
 _INTERVALS = """
 UPDATE place SET since_seconds = until_seconds - seconds, worked = cpu_ms / nullif(seconds, 0) / 10
@@ -106,12 +106,12 @@ GROUP BY place
 
 
 class ProcessPoints:
-    """The points of processes by name; *names*: of those to look at, and *hosts*: of which machines; empty: all."""
+    """The points of processes by name; *names*: of those to look at; empty: all. *host*: the machine."""
 
-    def __init__(self, connection: Connection, names: list[str], hosts: tuple[str, ...]) -> None:
+    def __init__(self, connection: Connection, names: list[str], host: str) -> None:
         self._connection = connection
         self._names = names
-        self._hosts = json.dumps(hosts) if hosts else None
+        self._host = host
         self.unattributed: dict[int, Point] = {}
         for statement in _CREATE.split(";\n"):
             if statement.strip():
@@ -150,7 +150,7 @@ class ProcessPoints:
         part = {
             "since": since.isoformat(" ", "microseconds"),
             "until": until.isoformat(" ", "microseconds"),
-            "hosts": self._hosts,
+            "host": self._host,
         }
         self._execute("DELETE FROM place")
         self._execute("DELETE FROM cell")

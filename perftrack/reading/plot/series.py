@@ -65,7 +65,7 @@ def read_series(
     hosts = covered.span.hosts
     samples = _statement(SAMPLE, _GAUGES, hosts, is_bucketed=is_bucketed)
     intervals = _statement(SYSTEM_INTERVAL, _COUNTERS, hosts, is_bucketed=is_bucketed)
-    processes = ProcessPoints(connection, names, hosts)
+    processes = ProcessPoints(connection, names, covered.hosts[0])
     if covered.span.until is not None:
         processes.look_ahead(*map(stored, (covered.span.until, covered.span.until + LOOK_AHEAD)))
     # parts that become a point each, or all of it, where each sample becomes a point
