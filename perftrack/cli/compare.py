@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from perftrack import figures
 from perftrack.cli import coverage, options, processes, show
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import PerftrackError
@@ -89,8 +90,8 @@ def _print(found: Comparison, by: Compared, *, wide: bool) -> None:
     for name, covered in (("A", found.before), ("B", found.after)):
         assert covered.span.since is not None
         assert covered.until is not None
-        ends = f"{show.local(covered.span.since)} to {show.zoned(covered.until)}"
-        show.line(f"{name}: {found.host}, {ends}, {show.count(covered.held.samples, 'sample')}", wide=wide)
+        ends = f"{figures.local(covered.span.since)} to {figures.zoned(covered.until)}"
+        show.line(f"{name}: {found.host}, {ends}, {figures.count(covered.held.samples, 'sample')}", wide=wide)
     print()
     others = [metric for metric in _TITLES if metric != by]
     header = [
@@ -115,21 +116,21 @@ def _print(found: Comparison, by: Compared, *, wide: bool) -> None:
         )
     show.table(header, rows, left=("unit or name",), wide=wide)
     print()
-    hours = show.count(len(found.hours), "hour")
+    hours = figures.count(len(found.hours), "hour")
     compared = f"the {hours} of the day that both have" if found.hours else "all hours: none is in both"
     show.line(f"compared: {compared}; * a change that is more than noise", wide=wide)
 
 
 def _amount(metric: str, value: float | None) -> str:
     if value is None:
-        return show.UNKNOWN
-    return show.number(value / 1000) if metric == "cpu" else show.size(value)
+        return figures.UNKNOWN
+    return figures.number(value / 1000) if metric == "cpu" else figures.size(value)
 
 
 def _difference(metric: str, change: Change) -> str:
     """Return a change with its sign, marked where it is more than noise."""
     if change.difference is None:
-        return show.UNKNOWN
+        return figures.UNKNOWN
     sign = "+" if change.difference > 0 else "-" if change.difference < 0 else ""
     return f"{sign}{_amount(metric, abs(change.difference))}{'*' if change.is_real else ' '}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perftrack import figures
 from perftrack.cli import show
 from perftrack.errors import PerftrackError
 
@@ -21,8 +22,8 @@ def nothing_in_range(held: Extent, database: str) -> str:
     if held.first is None or held.last is None:
         return f"database {database} holds no samples yet"
     return (
-        f"no samples in this range; database {database} holds {show.count(held.samples, 'sample')}, "
-        f"from {show.local(held.first)} to {show.local(held.last)}"
+        f"no samples in this range; database {database} holds {figures.count(held.samples, 'sample')}, "
+        f"from {figures.local(held.first)} to {figures.local(held.last)}"
     )
 
 
@@ -57,19 +58,18 @@ def lines(covered: Coverage) -> list[str]:
     since = _ends(covered.span.since or held.first, until)[0]
     several = f"{len(covered.hosts)} machines, " if len(covered.hosts) > 1 else ""
     said = [
-        f"{several}{', '.join(covered.hosts)}: {since} to {show.zoned(until)}",
-        show.count(held.samples, "sample")
+        f"{several}{', '.join(covered.hosts)}: {since} to {figures.zoned(until)}",
+        figures.count(held.samples, "sample")
         + ("" if covered.expected == held.samples else f" of {covered.expected:,}")
-        + ("" if covered.usual_seconds is None else f", usually every {show.span(covered.usual_seconds)}"),
+        + ("" if covered.usual_seconds is None else f", usually every {figures.span(covered.usual_seconds)}"),
     ]
     latest = covered.gaps[-GAPS_SHOWN:]
     if len(covered.gaps) > len(latest):
         said.append(f"{len(covered.gaps)} gaps and boots, the latest:")
     said += [gap_line(gap, of_host=len(covered.hosts) > 1) for gap in latest]
     if covered.without_counters:
-        said.append(
-            f"{show.count(covered.without_counters, 'sample')} imported, without counters: what was used is not known"
-        )
+        imported = figures.count(covered.without_counters, "sample")
+        said.append(f"{imported} imported, without counters: what was used is not known")
     return [*said, *condensed_lines(covered), *future_lines(covered)]
 
 
@@ -77,7 +77,7 @@ def condensed_lines(covered: Coverage) -> list[str]:
     """Return a line where samples were condensed: of what time no more than an hour is told apart."""
     if covered.held.condensed_until is None:
         return []
-    until = show.local(covered.held.condensed_until)
+    until = figures.local(covered.held.condensed_until)
     return [
         f"until {until} one sample an hour is left: sums and peaks are exact, times are of hours, means of those left"
     ]
@@ -89,7 +89,7 @@ def future_lines(covered: Coverage) -> list[str]:
     if future.last is None:
         return []
     verb = "is" if future.samples == 1 else "are"
-    samples = f"{show.count(future.samples, 'sample')} {verb} in the future, up to {show.local(future.last)}"
+    samples = f"{figures.count(future.samples, 'sample')} {verb} in the future, up to {figures.local(future.last)}"
     return [f"ERROR: {samples}: the clock was wrong then, or is now"]
 
 
@@ -98,14 +98,14 @@ def gap_line(gap: Gap, *, of_host: bool = False) -> str:
     of = f" of {gap.host}" if gap.host and of_host else ""
     what = f"no samples{of}" if gap.kind == "gap" else f"booted, no samples{of}"
     if gap.until is None:
-        return f"{what} since {show.local(gap.since)} ({show.span(gap.seconds)})"
-    return f"{what} from {' to '.join(_ends(gap.since, gap.until))} ({show.span(gap.seconds)})"
+        return f"{what} since {figures.local(gap.since)} ({figures.span(gap.seconds)})"
+    return f"{what} from {' to '.join(_ends(gap.since, gap.until))} ({figures.span(gap.seconds)})"
 
 
 def _ends(since: datetime, until: datetime) -> tuple[str, str]:
     """Return two instants in local time, with their zones where a clock change is between them."""
     same = since.astimezone().utcoffset() == until.astimezone().utcoffset()
-    return (show.local(since), show.local(until)) if same else (show.zoned(since), show.zoned(until))
+    return (figures.local(since), figures.local(until)) if same else (figures.zoned(since), figures.zoned(until))
 
 
 def document(covered: Coverage) -> dict[str, Any]:

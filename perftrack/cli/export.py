@@ -12,9 +12,9 @@ from perftrack.cli import options
 from perftrack.cli.coverage import nothing_in_range
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
-from perftrack.cli.show import count
 from perftrack.cli.targets import refuse_own_files
 from perftrack.errors import UsageError
+from perftrack.figures import count
 from perftrack.settings import expand, load
 from perftrack.text import printable
 

@@ -11,8 +11,9 @@ from perftrack.cli import dashboard as dashboards
 from perftrack.cli import fleet_answers, fleet_top
 from perftrack.cli.cron_line import say
 from perftrack.cli.fleet_answers import Url
-from perftrack.cli.show import count, line, span, table
+from perftrack.cli.show import line, table
 from perftrack.errors import BusyError, PerftrackError, UsageError
+from perftrack.figures import count, span
 from perftrack.settings import days_of, is_age, load
 from perftrack.timerange import parse_duration
 

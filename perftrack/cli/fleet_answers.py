@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perftrack.cli import export, options, plot, report, show
+from perftrack import figures
+from perftrack.cli import export, options, plot, report
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.errors import UsageError
@@ -81,7 +82,7 @@ def answer(
             f"the centre has {len(there.machines):,} machines: name some, --host NAME, or all, --host '*'"
         )
     if there.kept_since is not None and there.is_of_hours(span.since):
-        tell(f"before {show.local(there.kept_since)} there are sums by hour alone: perftrack fleet top")
+        tell(f"before {figures.local(there.kept_since)} there are sums by hour alone: perftrack fleet top")
     since, until = (None if end is None else end.isoformat() for end in (span.since, span.until))
     with progress_bar("fetching samples") as progress, fetched(url, span, host, progress) as database:
         command(since=since, until=until, host="*", database=database, config=None, **given)

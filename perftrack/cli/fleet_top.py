@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from perftrack import figures
 from perftrack.cli import options, processes, show
 from perftrack.cli import top as of_machine
 from perftrack.cli.fleet_answers import Machines, Url, answer
-from perftrack.cli.totals import cpu_text
 
 if TYPE_CHECKING:
     from perftrack.fleet.sums import FleetTop
@@ -130,28 +130,30 @@ def _print(
 ) -> None:
     lines = []
     for row in rows:
-        shown = {"CPU s": cpu_text(row["cpu_seconds"] and row["cpu_seconds"] * 1000, 0)}
+        shown = {"CPU s": figures.number(row["cpu_seconds"])}
         shown |= {
-            title: show.number(row[field], digits) for field, (title, digits) in _NUMBERS.items() if field in row
+            title: figures.number(row[field], digits) for field, (title, digits) in _NUMBERS.items() if field in row
         }
-        shown |= {title: show.size(row[field]) for field, title in _SIZES.items() if field in row}
+        shown |= {title: figures.size(row[field]) for field, title in _SIZES.items() if field in row}
         key = _FIELD.get(group, group)
         who = {title: row[field] for title, field in ((group, key), ("host", "host")) if field in row}
         own = processes.texts(row) if group == "process" else {}
         lines.append(
-            {title: show.UNKNOWN if text is None else str(text) for title, text in who.items()} | shown | own
+            {title: figures.UNKNOWN if text is None else str(text) for title, text in who.items()} | shown | own
         )
-    unknown = {title for title in (lines[0] if lines else ()) if all(line[title] == show.UNKNOWN for line in lines)}
+    unknown = {
+        title for title in (lines[0] if lines else ()) if all(line[title] == figures.UNKNOWN for line in lines)
+    }
     lines = [{title: text for title, text in line.items() if title not in unknown} for line in lines]
-    machines = show.count(described["machines"] or 0, "machine")
+    machines = figures.count(described["machines"] or 0, "machine")
     if lines:
         processes.print_lines(lines, by, wide=wide)
     else:
         print(f"nothing in this range, of {machines}")
     print()
     if found.hours_until is not None:
-        show.line(f"until {show.local(found.hours_until)} of sums by hour: whole hours", wide=wide)
-    text = f"{machines}: all CPUs worked {show.span(described['system_cpu_seconds'] or 0)}"
+        show.line(f"until {figures.local(found.hours_until)} of sums by hour: whole hours", wide=wide)
+    text = f"{machines}: all CPUs worked {figures.span(described['system_cpu_seconds'] or 0)}"
     if found.recorded_cpu_ms is not None:
-        text += f", recorded processes themselves {show.span(found.recorded_cpu_ms / 1000)} of it"
+        text += f", recorded processes themselves {figures.span(found.recorded_cpu_ms / 1000)} of it"
     show.paragraph(text, wide=wide)

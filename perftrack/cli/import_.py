@@ -9,8 +9,8 @@ import typer
 
 from perftrack.cli import options
 from perftrack.cli.progress import progress_bar
-from perftrack.cli.show import count
 from perftrack.errors import UsageError
+from perftrack.figures import count
 from perftrack.settings import load
 from perftrack.text import printable, storable
 

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from perftrack import figures
 from perftrack.cli import processes, show
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.reading.top import NearestSample, nearest_sample
@@ -55,32 +56,34 @@ def _print_nearest(
 ) -> None:
     side = "after" if found.taken_at > instant else "before"
     away = (
-        f"{show.span(found.away_seconds)} {side} the time asked for" if found.away_seconds >= 0.5 else "as asked for"
+        f"{figures.span(found.away_seconds)} {side} the time asked for"
+        if found.away_seconds >= 0.5
+        else "as asked for"
     )
-    show.line(f"{found.sample.host}: sample of {show.zoned(found.taken_at)}, {away}")
+    show.line(f"{found.sample.host}: sample of {figures.zoned(found.taken_at)}, {away}")
     other = other_pass(instant)
     if other is not None:
         show.line(
-            f"the clock showed that time twice, at {show.zoned(min(instant, other))} and at "
-            f"{show.zoned(max(instant, other))}: --at @{other.timestamp():.0f} is the other"
+            f"the clock showed that time twice, at {figures.zoned(min(instant, other))} and at "
+            f"{figures.zoned(max(instant, other))}: --at @{other.timestamp():.0f} is the other"
         )
     neighbours = (("previous", found.previous_at), ("next", found.next_at))
-    show.line(", ".join(f"{name}: {'none' if at is None else show.local(at)}" for name, at in neighbours))
+    show.line(", ".join(f"{name}: {'none' if at is None else figures.local(at)}" for name, at in neighbours))
     sample = found.sample
     used = None if None in (sample.mem_used_bytes, sample.mem_total_bytes) else sample.mem_used_bytes
     show.line(
-        f"CPU {show.number(sample.cpu_percent)} %, load {show.number(sample.load_1min, 2)}, "
-        f"memory {show.size(used)} of {show.size(sample.mem_total_bytes)}, "
-        f"{len(found.processes)} of {show.number(sample.processes_seen, 0)} processes recorded"
+        f"CPU {figures.number(sample.cpu_percent)} %, load {figures.number(sample.load_1min, 2)}, "
+        f"memory {figures.size(used)} of {figures.size(sample.mem_total_bytes)}, "
+        f"{len(found.processes)} of {figures.number(sample.processes_seen, 0)} processes recorded"
     )
     print()
     if rows:
         processes.print_lines(
             [
                 {
-                    "CPU %": show.number(row["cpu_percent"]),
-                    "RSS": show.size(row["rss_bytes"]),
-                    "threads": show.number(row["num_threads"], 0),
+                    "CPU %": figures.number(row["cpu_percent"]),
+                    "RSS": figures.size(row["rss_bytes"]),
+                    "threads": figures.number(row["num_threads"], 0),
                 }
                 | processes.texts(row)
                 for row in rows

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from perftrack.cli import coverage, options, show
+from perftrack import figures
+from perftrack.cli import coverage, options
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
 from perftrack.cli.targets import refuse_own_files
@@ -65,4 +66,4 @@ def plot(
     for message in drawn.messages:
         tell(message)
     if sys.stdout.isatty() and output != "-":
-        print(f"wrote {target}, of {show.count(drawn.coverage.held.samples, 'sample')}")
+        print(f"wrote {target}, of {figures.count(drawn.coverage.held.samples, 'sample')}")

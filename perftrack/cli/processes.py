@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from perftrack import figures
 from perftrack.cli import show
 from perftrack.reading.spreadsheet import text_of
 
@@ -57,12 +58,12 @@ def write_csv(fields: tuple[str, ...], rows: list[dict[str, Any]], *, spreadshee
 def texts(row: dict[str, Any]) -> dict[str, str]:
     """Return the columns that tell who it is."""
     found = {
-        title: show.UNKNOWN if row[field] is None else str(row[field])
+        title: figures.UNKNOWN if row[field] is None else str(row[field])
         for field, title in _TITLES.items()
         if field in row
     }
     if row.get("started_at"):
-        found["started"] = show.local(datetime.fromisoformat(row["started_at"]))
+        found["started"] = figures.local(datetime.fromisoformat(row["started_at"]))
     return found
 
 
@@ -71,7 +72,7 @@ def columns(lines: list[dict[str, str]], by: str, *, wide: bool) -> list[str]:
     # groups by name or user have room, for they have no command lines
     has_room = show.width(wide=wide) >= _ROOMY or "command" not in lines[0]
     names = [name for name in lines[0] if has_room or _GIVES_WAY.get(name, by) == by]
-    has_units = any(line.get("unit", show.UNKNOWN) != show.UNKNOWN for line in lines)
+    has_units = any(line.get("unit", figures.UNKNOWN) != figures.UNKNOWN for line in lines)
     return [name for name in names if name != "unit" or has_units]
 
 

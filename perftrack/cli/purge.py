@@ -10,8 +10,8 @@ import typer
 
 from perftrack.cli import options
 from perftrack.cli.progress import progress_bar
-from perftrack.cli.show import count, size
 from perftrack.errors import UsageError
+from perftrack.figures import count, size
 from perftrack.settings import days_of, is_age, load
 
 

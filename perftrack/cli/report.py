@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from perftrack import figures
 from perftrack.cli import coverage, options, processes, show, totals
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
@@ -139,7 +140,7 @@ def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
     if found.cost is not None:
         cost = found.cost
         show.line(
-            f"recording took {show.number(cost.total / 1000)} CPU s: {cost.mean:.0f} ms a sample, "
+            f"recording took {figures.number(cost.total / 1000)} CPU s: {cost.mean:.0f} ms a sample, "
             f"95 of 100 took {cost.p95:.0f} ms or less",
             wide=wide,
         )
@@ -147,8 +148,8 @@ def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
 
 def _value(metric: Metric, value: float) -> str:
     if metric.unit.startswith("bytes"):
-        return show.size(value)
-    return show.number(value, 2 if metric.unit == "processes" else 1)
+        return figures.size(value)
+    return figures.number(value, 2 if metric.unit == "processes" else 1)
 
 
 def _time_axis(covered: Coverage, width: int) -> str:
@@ -171,7 +172,7 @@ def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
         | processes.texts(process_document(row, "process"))
         for row in top.rows
     ]
-    lines = [line for line in lines if line[metric.report] != show.UNKNOWN]
+    lines = [line for line in lines if line[metric.report] != figures.UNKNOWN]
     if not lines:
         return
     print()
@@ -188,16 +189,16 @@ def _used(metric: ProcessMetric, ranked: Ranked) -> str:
     if metric.name == "cpu":
         return totals.cpu_text(used.all_cpu_ms, used.cpu_estimated_ms + used.children_cpu_estimated_ms)
     if metric.name == "rss":
-        return show.size(used.rss_max_bytes)
+        return figures.size(used.rss_max_bytes)
     value = ranked.further[metric.name]
-    return show.size(value) if metric.unit.startswith("bytes") else show.number(value, 0)
+    return figures.size(value) if metric.unit.startswith("bytes") else figures.number(value, 0)
 
 
 def _print_units(metric: ProcessMetric, rows: list[UnitUsage], *, wide: bool) -> None:
     if metric.name == "cpu":
         lines = [[totals.cpu_text(row.cpu_ms, row.cpu_estimated_ms), row.unit] for row in rows if row.cpu_ms]
     else:
-        lines = [[show.size(row.memory_max_bytes), row.unit] for row in rows if row.memory_max_bytes]
+        lines = [[figures.size(row.memory_max_bytes), row.unit] for row in rows if row.memory_max_bytes]
     if lines:
         print()
         show.table([metric.report, "unit"], lines, left=("unit",), wide=wide)
@@ -210,4 +211,4 @@ def _kills_text(kills: OomKills, covered: Coverage) -> str:
         for each in kills.latest
     ]
     before = "the latest by " if kills.total > sum(each.killed for each in kills.latest) else "by "
-    return f"{show.count(kills.total, 'OOM kill')}, {before}{', '.join(times)}"
+    return f"{figures.count(kills.total, 'OOM kill')}, {before}{', '.join(times)}"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from perftrack import figures
 from perftrack.cli import options
 from perftrack.cli import show as shown
 from perftrack.cli.cron_line import tell
@@ -141,14 +142,14 @@ def _lines(document: dict[str, Any], tasks: set[str], *, is_fleet: bool) -> list
         label = "shipping" if schedule["task"] == "ship" else "schedule"
         lines.append((label, f"{schedule['kind']}, {schedule['where']}, written by {by}: {schedule['line']}"))
         if schedule["next_run_at"]:
-            lines.append(("next run", shown.local(datetime.fromisoformat(schedule["next_run_at"]))))
+            lines.append(("next run", figures.local(datetime.fromisoformat(schedule["next_run_at"]))))
         lines += [("missing", text) for text in schedule["missing"]]
     if "record" not in tasks:
         lines.append(("schedule", "none: `perftrack schedule install` makes one"))
     if is_fleet and "ship" not in tasks:
         lines.append(("shipping", "none: `perftrack schedule install --ship` makes one"))
     age = document["age_seconds"]
-    newest = "no sample was recorded yet" if age is None else f"{shown.span(max(0, age))} old"
+    newest = "no sample was recorded yet" if age is None else f"{figures.span(max(0, age))} old"
     lines.append(("newest", document["problem"] or f"{'LATE: ' if document['is_late'] else ''}{newest}"))
     return lines
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from perftrack.cli import coverage, show
+from perftrack import figures
+from perftrack.cli import coverage
 from perftrack.reading.usual import DAYS_MIN, SAMPLES_MIN
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def told(found: Explanation, *, of_host: bool) -> list[str]:
     of = f"{found.coverage.hosts[0]}: " if of_host else ""
     paragraphs = [f"{of}{text}" for text in (*_nothing(found), *(_story(story, found) for story in found.stories))]
     if found.further and found.at is None:
-        paragraphs.append(f"Less unusual: {show.count(found.further, 'further stretch')}.")
+        paragraphs.append(f"Less unusual: {figures.count(found.further, 'further stretch')}.")
     paragraphs += [_gap(gap.since, gap.until, found) for gap in found.gaps[-coverage.GAPS_SHOWN :]]
     paragraphs += [_reboot(reboot, found) for reboot in found.reboots[-coverage.GAPS_SHOWN :]]
     paragraphs += [_killed(killed, found) for killed in found.killed[-coverage.GAPS_SHOWN :]]
@@ -43,15 +44,15 @@ def _nothing(found: Explanation) -> list[str]:
     assert last is not None
     if found.at is None:
         is_known = found.norm.samples >= SAMPLES_MIN and not found.stories
-        return [f"Nothing unusual from {show.local(first)} to {show.local(last)}."] if is_known else []
+        return [f"Nothing unusual from {figures.local(first)} to {figures.local(last)}."] if is_known else []
     nearest = " The nearest that is unusual:" if found.stories else ""
     missing = [*found.gaps, *(reboot.gap for reboot in found.reboots)]
     if not first <= found.at <= last or any(gap.since < found.at < (gap.until or found.at) for gap in missing):
-        return [f"What was at {show.local(found.at)} was not recorded.{nearest}"]
+        return [f"What was at {figures.local(found.at)} was not recorded.{nearest}"]
     stretches = [stretch for story in found.stories for stretch in story.stretches]
     if found.norm.samples < SAMPLES_MIN or any(each.since <= found.at <= each.until for each in stretches):
         return []
-    return [f"Nothing unusual at {show.local(found.at)}.{nearest}"]
+    return [f"Nothing unusual at {figures.local(found.at)}.{nearest}"]
 
 
 def _story(story: Story, found: Explanation) -> str:
@@ -136,7 +137,7 @@ def _started(grown: Grown, main: Stretch) -> str:
     if started_at is not None:
         started_at = started_at.replace(tzinfo=UTC)
         is_near = main.since - started_at < timedelta(hours=12)
-        when = f"started at {started_at.astimezone():%H:%M:%S}" if is_near else f"started {show.local(started_at)}"
+        when = f"started at {started_at.astimezone():%H:%M:%S}" if is_near else f"started {figures.local(started_at)}"
     names = [parent.name for parent in grown.parents]
     names = [name for number, name in enumerate(names) if names[number - 1 : number] != [name]]
     if not names:
@@ -155,7 +156,7 @@ def _also(used: Used, usual: Used) -> str:
     ):
         more = (now or 0) - (then or 0)
         if more >= WORTH_BYTES:
-            texts.append(text.format(show.size(more)))
+            texts.append(text.format(figures.size(more)))
     return f"; {', '.join(texts)}" if texts else ""
 
 
@@ -180,7 +181,7 @@ def _reboot(reboot: Rebooted, found: Explanation) -> str:
 def _killed(killed: OomKill, found: Explanation) -> str:
     units = f", in {' and '.join(killed.units)}" if killed.units else ""
     when = f"between {_time(killed.since, found)} and {_time(killed.taken_at, found)}"
-    return f"The kernel killed {show.count(killed.killed, 'process')} for want of memory {when}{units}."
+    return f"The kernel killed {figures.count(killed.killed, 'process')} for want of memory {when}{units}."
 
 
 def _compared(found: Explanation) -> str:
@@ -189,13 +190,13 @@ def _compared(found: Explanation) -> str:
     if found.coverage.without_counters == found.coverage.held.samples:
         return "The samples are imported, without counters: CPU and I/O are not looked at."
     if norm.since is None or found.coverage.held.last is None or norm.samples < SAMPLES_MIN:
-        return f"There is nothing to compare with, only {show.count(norm.samples, 'sample')} recorded."
-    recorded = show.span((found.coverage.held.last - norm.since).total_seconds())
+        return f"There is nothing to compare with, only {figures.count(norm.samples, 'sample')} recorded."
+    recorded = figures.span((found.coverage.held.last - norm.since).total_seconds())
     if norm.days >= DAYS_MIN:
         return f"Usual is what {norm.days} days before were at the same hour."
     if norm.days:
-        days = show.count(norm.days, "day")
-        return f"Usual is what all hours were: of {days} before, nobody knows what is usual at this hour."
+        days = figures.count(norm.days, "day")
+        return f"With only {days} before, usual is what all their hours were."
     return f"There is little to compare with, only {recorded} recorded: usual is what most of it was."
 
 

@@ -10,8 +10,8 @@ import typer
 from perftrack.cli import options
 from perftrack.cli.cron_line import say, tell
 from perftrack.cli.progress import progress_bar
-from perftrack.cli.show import count
 from perftrack.errors import PassingError, UsageError
+from perftrack.figures import count
 from perftrack.settings import load
 from perftrack.timerange import parse_duration
 

@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from perftrack import figures
 from perftrack.text import printable
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from perftrack.reading.coverage import Coverage
 
-UNKNOWN = "?"
 # Wide enough for everything; and what a pipe gets, which a person reads as well.
 _NO_SCREEN = 10_000
 _PIPE = 132
@@ -136,59 +136,10 @@ def entry(label: str, text: str) -> None:
         print(f"{label if number == 0 else '':<10}{part}")
 
 
-def number(value: float | None, decimals: int = 1) -> str:
-    """Return a figure with thousands apart."""
-    return UNKNOWN if value is None else f"{value:,.{decimals}f}"
-
-
-def count(amount: int, noun: str) -> str:
-    """Return how many of something there are: 1 sample, 1,440 samples, 2 entries, 3 processes."""
-    if amount != 1:
-        ending = {"y": "ies", "s": "ses"}.get(noun[-1])
-        noun = noun[:-1] + ending if ending else f"{noun}s"
-    return f"{amount:,} {noun}"
-
-
-def size(count: float | None) -> str:
-    """Return bytes in the unit that they are read in: 512 B, 1.5 KiB, 12 GiB."""
-    if count is None:
-        return UNKNOWN
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(count) < 999.5 or unit == "TiB":
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "B" or abs(count) >= 99.95 else f"{count:.1f} {unit}"
-
-
-def span(seconds: float | None) -> str:
-    """Return a time in its two largest units: 45 s, 3 min 20 s, 5 h 2 min, 3 d 4 h."""
-    if seconds is None:
-        return UNKNOWN
-    if 0 < seconds < 10 and round(seconds, 1) != round(seconds):
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        amount, whole = divmod(whole, length)
-        if amount or parts:
-            parts.append(f"{amount} {unit}" if amount else "")
-    return " ".join(part for part in parts[:2] if part) or "0 s"
-
-
-def local(instant: datetime) -> str:
-    """Return an instant in local time, to the second."""
-    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def zoned(instant: datetime) -> str:
-    """Return an instant in local time, with the zone."""
-    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S %Z}"
-
-
 def short(instant: datetime | None, covered: Coverage) -> str:
     """Return an instant of a range: the time, with the day where the range is longer than one."""
     if instant is None:
-        return UNKNOWN
+        return figures.UNKNOWN
     ends = (covered.span.since or covered.held.first, covered.until)
     is_long = None in ends or ends[1] - ends[0] > timedelta(days=1, minutes=1)  # type: ignore[operator]
     return f"{instant.astimezone():{'%m-%d %H:%M' if is_long else '%H:%M:%S'}}"

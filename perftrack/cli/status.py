@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from perftrack import figures
 from perftrack.cli import coverage, options, show
 from perftrack.errors import PerftrackError
 from perftrack.settings import SETTINGS, Settings, days_of, load
@@ -102,12 +103,12 @@ def _failures_document(failures: list[Failure]) -> list[dict[str, Any]]:
     return [
         {
             "message": failure.message,
-            "first_at": show.iso(_instant(failure.first_at)),
-            "last_at": show.iso(_instant(failure.last_at)),
+            "first_at": show.iso(datetime.fromisoformat(failure.first_at)),
+            "last_at": show.iso(datetime.fromisoformat(failure.last_at)),
             "count": failure.count,
             "samples_kept": failure.kept,
             "samples_lost": failure.lost,
-            "recovered_at": failure.recovered_at and show.iso(_instant(failure.recovered_at)),
+            "recovered_at": failure.recovered_at and show.iso(datetime.fromisoformat(failure.recovered_at)),
         }
         for failure in failures
     ]
@@ -120,14 +121,12 @@ def _print(lines: list[tuple[str, str]]) -> None:
 
 def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
     held, about = found.held, "about " if found.rows_estimated else ""
-    rows = (
-        f"{show.count(held.samples, 'sample')}, {about}{show.count(found.rows['process_sample'], 'process row')}, "
-        f"{show.count(found.rows['process'], 'process')}, {show.count(found.rows['boot'], 'boot')}"
-    )
+    samples, rows = figures.count(held.samples, "sample"), figures.count(found.rows["process_sample"], "process row")
+    processes, boots = figures.count(found.rows["process"], "process"), figures.count(found.rows["boot"], "boot")
     lines = [
         ("database", f"{found.database}, revision {found.revision}"),
-        ("size", f"{show.size(found.size_bytes)}{_forecast(found, settings)}"),
-        ("rows", rows),
+        ("size", f"{figures.size(found.size_bytes)}{_forecast(found, settings)}"),
+        ("rows", f"{samples}, {about}{rows}, {processes}, {boots}"),
     ]
     if kept := _kept(found, settings):
         lines.append(("kept", kept))
@@ -139,28 +138,25 @@ def _lines(found: Status, settings: Settings) -> list[tuple[str, str]]:
     if held.first is None or held.last is None:
         lines.append(("samples", "none yet"))
     else:
-        usual = "" if found.usual_seconds is None else f", usually every {show.span(found.usual_seconds)}"
-        lines.append(("samples", f"from {show.local(held.first)} to {show.zoned(held.last)}{usual}"))
+        usual = "" if found.usual_seconds is None else f", usually every {figures.span(found.usual_seconds)}"
+        lines.append(("samples", f"from {figures.local(held.first)} to {figures.zoned(held.last)}{usual}"))
         of = ", ".join(found.hosts)
         if found.age_seconds is None:
             lines.append(("newest", f"none that was recorded of {of}: all are imported, or in the future"))
         else:
             late = "LATE: " if found.is_late else ""
-            lines.append(("newest", f"{late}{show.span(max(0, found.age_seconds))} old, of {of}"))
+            lines.append(("newest", f"{late}{figures.span(max(0, found.age_seconds))} old, of {of}"))
     lines += [("clock", text) for text in coverage.future_lines(found.day)]
     gaps = found.day.gaps
-    lines.append(
-        (
-            "last day",
-            f"{show.count(found.day.held.samples, 'sample')} of {found.day.expected:,}, gaps and boots: {len(gaps)}",
-        )
-    )
+    of_day = figures.count(found.day.held.samples, "sample")
+    lines.append(("last day", f"{of_day} of {found.day.expected:,}, gaps and boots: {len(gaps)}"))
     lines += [("", coverage.gap_line(gap)) for gap in gaps[-coverage.GAPS_SHOWN :]]
     if found.cost is not None:
         cost = found.cost
         lines.append(("cost", f"{cost.mean:.0f} ms of CPU a sample, 95 of 100 took {cost.p95:.0f} ms or less"))
     if found.pending_samples:
-        lines.append(("pending", f"{show.count(found.pending_samples, 'sample')}, to be inserted by the next tick"))
+        waiting = figures.count(found.pending_samples, "sample")
+        lines.append(("pending", f"{waiting}, to be inserted by the next tick"))
     lines += _failure_lines(found.failures)
     lines += _shipping_lines(found.shipping)
     for schedule in found.schedules:
@@ -180,7 +176,7 @@ def _may_damage(version: tuple[int, ...]) -> bool:
 
 def _log(found: Status) -> str:
     """Return how long the write-ahead log is, and why it may be."""
-    text = f"{show.size(found.log_bytes)} of it are the write-ahead log"
+    text = f"{figures.size(found.log_bytes)} of it are the write-ahead log"
     if found.log_openers:
         text += f", open in {', '.join(f'{opener.name} ({opener.pid})' for opener in found.log_openers)}"
     if found.log_bytes > LOG_BYTES_MAX:
@@ -190,12 +186,12 @@ def _log(found: Status) -> str:
 
 def _forecast(found: Status, settings: Settings) -> str:
     forecast = found.forecast
-    free = f", {show.size(forecast.free_bytes)} of it free" if forecast.free_bytes * 10 > found.size_bytes else ""
+    free = f", {figures.size(forecast.free_bytes)} of it free" if forecast.free_bytes * 10 > found.size_bytes else ""
     sizes = [(days, forecast.in_days(days, settings)) for days in DAYS_AHEAD]
     if forecast.day_bytes is None or any(size is None for _, size in sizes):
         return free
-    ahead = ", ".join(f"in {days} days {show.size(size)}" for days, size in sizes)
-    return f"{free}, grows by {show.size(forecast.day_bytes)} a day: {ahead}"
+    ahead = ", ".join(f"in {days} days {figures.size(size)}" for days, size in sizes)
+    return f"{free}, grows by {figures.size(forecast.day_bytes)} a day: {ahead}"
 
 
 def _kept(found: Status, settings: Settings) -> str:
@@ -203,12 +199,12 @@ def _kept(found: Status, settings: Settings) -> str:
     forecast = found.forecast
     parts = []
     if found.held.condensed_until is not None:
-        parts.append(f"one sample an hour until {show.local(found.held.condensed_until)}")
+        parts.append(f"one sample an hour until {figures.local(found.held.condensed_until)}")
     if forecast.ordinary_since is not None:
-        parts.append(f"every sample since {show.local(forecast.ordinary_since)}")
+        parts.append(f"every sample since {figures.local(forecast.ordinary_since)}")
     if forecast.condensing_at is not None:
         is_due = forecast.condensing_at < datetime.now(UTC)
-        when = "is due, a piece in each tick" if is_due else f"begins {show.local(forecast.condensing_at)}"
+        when = "is due, a piece in each tick" if is_due else f"begins {figures.local(forecast.condensing_at)}"
         held = ", but for what waits to be shipped" if is_due and _is_held(found, settings) else ""
         parts.append(f"condensing what is older than {settings.keep_every_sample} {when}{held}")
     return "; ".join(parts)
@@ -224,12 +220,12 @@ def _failure_lines(failures: list[Failure]) -> list[tuple[str, str]]:
     """Return lines for each of the newest failures: when and how often, what became of the samples, what it was."""
     lines = []
     for failure in failures[:FAILURES_SHOWN]:
-        first, last = (show.local(_instant(at)) for at in (failure.first_at, failure.last_at))
+        first, last = (figures.local(datetime.fromisoformat(at)) for at in (failure.first_at, failure.last_at))
         lines.append(last if failure.count == 1 else f"{first} to {last}, {failure.count:,} times")
-        outcome = [f"{show.count(failure.kept, 'sample')} kept"] * bool(failure.kept)
-        outcome += [f"{show.count(failure.lost, 'sample')} LOST"] * bool(failure.lost)
+        outcome = [f"{figures.count(failure.kept, 'sample')} kept"] * bool(failure.kept)
+        outcome += [f"{figures.count(failure.lost, 'sample')} LOST"] * bool(failure.lost)
         if failure.recovered_at is not None:
-            outcome.append(f"recording again since {show.local(_instant(failure.recovered_at))}")
+            outcome.append(f"recording again since {figures.local(datetime.fromisoformat(failure.recovered_at))}")
         if outcome:
             lines.append(f"  {', '.join(outcome)}")
         lines.append(f"  {failure.message}")
@@ -243,25 +239,21 @@ def _shipping_lines(found: Shipping | None) -> list[tuple[str, str]]:
     if found is None:
         return []
     at = found.acknowledged_at
-    since = "never acknowledged" if at is None else f"acknowledged {show.span(_age_seconds(at))} before"
+    since = "never acknowledged" if at is None else f"acknowledged {figures.span(_age_seconds(at))} ago"
     waits = "nothing waits"
     if found.waiting_since is not None:
-        waits = f"{show.count(found.waiting_samples, 'sample')} {'wait' if found.waiting_samples > 1 else 'waits'}"
-        waits += f", since {show.local(found.waiting_since)}"
+        waits = f"{figures.count(found.waiting_samples, 'sample')} {'wait' if found.waiting_samples > 1 else 'waits'}"
+        waits += f", since {figures.local(found.waiting_since)}"
     texts = [f"{'LATE: ' if found.is_late else ''}to {found.to or 'the centre'}, {since}; {waits}"]
     lost = (("condensed to one an hour", found.condensed_samples), ("removed", found.removed_samples))
-    missed = [f"{how}: {show.count(samples, 'sample')}" for how, samples in lost if samples]
+    missed = [f"{how}: {figures.count(samples, 'sample')}" for how, samples in lost if samples]
     if missed:
         texts.append(f"before they were shipped, {', '.join(missed)}")
     if found.failure is not None:
-        texts.append("it failed" + (f" {show.local(found.failed_at)}" if found.failed_at else ""))
+        texts.append("it failed" + (f" {figures.local(found.failed_at)}" if found.failed_at else ""))
         texts.append(f"  {found.failure}")
     return [("" if number else "shipping", text) for number, text in enumerate(texts)]
 
 
 def _age_seconds(instant: datetime) -> float:
     return max(0.0, (datetime.now(UTC) - instant).total_seconds())
-
-
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from perftrack import figures
 from perftrack.cli import coverage, options, processes, show, totals
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
@@ -178,18 +179,21 @@ def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothin
         shown = {
             "CPU s": totals.cpu_text(used.cpu_ms, used.cpu_estimated_ms),
             **(totals.children(used) if has_children else {}),
-            "CPU %": show.number(used.cpu_percent_mean),
-            "max %": show.number(used.cpu_percent_max),
+            "CPU %": figures.number(used.cpu_percent_mean),
+            "max %": figures.number(used.cpu_percent_max),
             "busiest at": show.short(used.cpu_percent_max_at, found.coverage),
             "last seen": show.short(used.last_seen_at, found.coverage),
-            "RSS max": show.size(used.rss_max_bytes),
-            "RSS mean": show.size(used.rss_mean_bytes),
-            "read": show.size(used.read_bytes),
-            "written": show.size(used.write_bytes),
-            "threads": show.number(used.num_threads_max, 0),
+            "RSS max": figures.size(used.rss_max_bytes),
+            "RSS mean": figures.size(used.rss_mean_bytes),
+            "read": figures.size(used.read_bytes),
+            "written": figures.size(used.write_bytes),
+            "threads": figures.number(used.num_threads_max, 0),
         }
         if by == "io":
-            shown |= {"own read": show.size(used.own_read_bytes), "own written": show.size(used.own_write_bytes)}
+            shown |= {
+                "own read": figures.size(used.own_read_bytes),
+                "own written": figures.size(used.own_write_bytes),
+            }
         machine = {"host": ranked.host} if len(found.coverage.hosts) > 1 else {}
         texts = processes.texts(document(ranked, group))
         if "command" in texts and ranked.process is not None and any(branch.is_last for branch in branches):

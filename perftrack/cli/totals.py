@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perftrack import figures
 from perftrack.cli import show
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def parts(found: Top) -> dict[str, Any]:
 def cpu_text(cpu_ms: float | None, estimated_ms: float) -> str:
     """Return CPU seconds as a person reads them, marked where much of them is an estimate."""
     marked = cpu_ms and estimated_ms >= _MARKED * cpu_ms
-    return f"{'~' if marked else ''}{show.number(show.seconds(cpu_ms))}"
+    return f"{'~' if marked else ''}{figures.number(show.seconds(cpu_ms))}"
 
 
 def shows_children(found: Top) -> bool:
@@ -56,10 +57,10 @@ def unattributed_line(cpu: CpuTotals) -> str:
     share = 100 * cpu.unattributed_cpu_ms / cpu.system_cpu_ms if cpu.system_cpu_ms else 0.0
     estimated = cpu.system_cpu_estimated_ms
     is_marked = 0 < _MARKED * cpu.system_cpu_ms <= estimated
-    about = f", {show.number(estimated / 1000)} s of that an estimate" if is_marked else ""
+    about = f", {figures.number(estimated / 1000)} s of that an estimate" if is_marked else ""
     return (
-        f"{UNATTRIBUTED} {show.number(cpu.unattributed_cpu_ms / 1000)} CPU s, "
-        f"{share:.0f} % of the {show.number(cpu.system_cpu_ms / 1000)} s that all CPUs worked{about}"
+        f"{UNATTRIBUTED} {figures.number(cpu.unattributed_cpu_ms / 1000)} CPU s, "
+        f"{share:.0f} % of the {figures.number(cpu.system_cpu_ms / 1000)} s that all CPUs worked{about}"
     )
 
 
@@ -74,5 +75,5 @@ def parts_text(found: Top) -> str:
         ("no unit", found.unexplained.no_unit_ms),
         ("not known", found.unexplained.unknown_ms),
     ]
-    shown = [f"{name} {show.number(cpu_ms / 1000)} s" for name, cpu_ms in named if cpu_ms >= _LEAST_MS]
+    shown = [f"{name} {figures.number(cpu_ms / 1000)} s" for name, cpu_ms in named if cpu_ms >= _LEAST_MS]
     return f": {', '.join(shown)}" if shown else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from perftrack import figures
 from perftrack.cli import coverage, processes, show, totals
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def print_units(found: TopUnits, by: str, output: str, *, spreadsheet_safe: bool
         texts = [{"host": row["host"]} | shown for row, shown in zip(rows, texts, strict=True)]
     # what no kernel here counts, as memory where that controller is off, takes no room
     names = [
-        name for name in texts[0] if name not in _OF_CONTROLLERS or any(each[name] != show.UNKNOWN for each in texts)
+        name
+        for name in texts[0]
+        if name not in _OF_CONTROLLERS or any(each[name] != figures.UNKNOWN for each in texts)
     ]
     show.table(names, ([each[name] for name in names] for each in texts), left=_LEFT, wide=wide)
     print()
@@ -55,8 +58,8 @@ def print_units(found: TopUnits, by: str, output: str, *, spreadsheet_safe: bool
 
 def _texts(used: UnitUsage, covered: Coverage, *, wide: bool) -> dict[str, str]:
     busiest = {
-        "CPU %": show.number(used.cpu_percent_mean),
-        "max %": show.number(used.cpu_percent_max),
+        "CPU %": figures.number(used.cpu_percent_mean),
+        "max %": figures.number(used.cpu_percent_max),
         "busiest at": show.short(used.cpu_percent_max_at, covered),
         "last active": show.short(used.last_active_at, covered),
     }
@@ -73,7 +76,7 @@ def _group_texts(group: Group) -> dict[str, str]:
     return (
         {
             "CPU s": totals.cpu_text(group.cpu_ms, group.cpu_estimated_ms),
-            "own CPU s": show.number(show.seconds(group.own_cpu_ms)),
+            "own CPU s": figures.number(show.seconds(group.own_cpu_ms)),
         }
         | _further_texts(group)
         | {"unit": "  " * group.depth + group.label}
@@ -82,9 +85,9 @@ def _group_texts(group: Group) -> dict[str, str]:
 
 def _further_texts(used: UnitUsage | Group) -> dict[str, str]:
     return {
-        "memory": show.size(used.memory_max_bytes),
-        "read": show.size(used.read_bytes),
-        "written": show.size(used.write_bytes),
-        "threads": show.number(used.tasks_max, 0),
-        "OOM": show.number(used.oom_kills, 0),
+        "memory": figures.size(used.memory_max_bytes),
+        "read": figures.size(used.read_bytes),
+        "written": figures.size(used.write_bytes),
+        "threads": figures.number(used.tasks_max, 0),
+        "OOM": figures.number(used.oom_kills, 0),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perftrack import figures
 from perftrack.cli import options, show
 from perftrack.cli.cron_line import say, tell
 from perftrack.cli.progress import progress_bar
@@ -76,7 +77,7 @@ def backup(
     refuse_own_files(settings, target)
     with progress_bar(f"backing up {settings.database}") as progress:
         made = back_up(settings.database, target, force=force, progress=progress)
-    say(f"backed up to {made.path}: {show.size(made.size_bytes)}, {_held(made.held)}")
+    say(f"backed up to {made.path}: {figures.size(made.size_bytes)}, {_held(made.held)}")
 
 
 def restore(
@@ -115,11 +116,11 @@ def vacuum(database: options.Database = None, config: options.Config = None) -> 
     settings = load({"database": database}, config)
     with progress_bar(f"rewriting {settings.database}; recording waits, and loses nothing"):
         done = rewrite(settings.database)
-    say(f"database {settings.database} has {show.size(done.after)}, of {show.size(done.before)} before")
+    say(f"database {settings.database} has {figures.size(done.after)}, of {figures.size(done.before)} before")
     if not done.is_log_empty:
         tell(f"{settings.database}-wal could not be emptied, for somebody reads: a later tick does that")
 
 
 def _held(held: Contents) -> str:
     newest = "" if held.newest is None else f", the newest of {held.newest[:19]} UTC"
-    return f"{show.count(held.samples, 'sample')}{newest}"
+    return f"{figures.count(held.samples, 'sample')}{newest}"

@@ -56,7 +56,8 @@ def _inside(database: str, *, quick: bool) -> tuple[list[Finding], str | None, d
         else:
             keys = Finding("keys", None, "not looked at, for the database is not sound")
         revision = _guarded("revision", database, lambda: _revision(database))
-        return [sound, keys, revision, _mode(header)], *_newest(connection)
+        mode = _mode(header) if revision.ok else Finding("mode", None, "not looked at until the revision is right")
+        return [sound, keys, revision, mode], *_newest(connection)
 
 
 def _guarded(name: str, database: str, look: Callable[[], tuple[bool | None, str]]) -> Finding:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from perftrack import figures
 from perftrack.errors import PerftrackError
 from perftrack.progress import Progress, unheard
 from perftrack.storage.sqlite_file import connect, explained
@@ -112,11 +113,5 @@ def require_room(folder: str, count: int, what: str) -> None:
     except OSError:  # not known: then the disk itself says it
         return
     if free < count:
-        raise PerftrackError(
-            f"{what} needs {mib(count)} of free disk space in {folder}, and {mib(free)} are free: make room"
-        )
-
-
-def mib(count: int) -> str:
-    """Return bytes as messages have them."""
-    return f"{count / 2**20:,.1f} MiB"
+        needed, there = figures.size(count), figures.size(free)
+        raise PerftrackError(f"{what} needs {needed} of free disk space in {folder}, and {there} are free: make room")

@@ -13,6 +13,7 @@ import stat
 from contextlib import closing, suppress
 from typing import NamedTuple
 
+from perftrack import figures
 from perftrack.errors import BusyError, PerftrackError, UnusableError, UsageError
 from perftrack.private import give_to_owner_of, make_folder, sync_folder
 from perftrack.progress import Progress, unheard
@@ -157,7 +158,7 @@ def _judge(before: sqlite3.Connection, database: str, backup: Backup, file: str,
             return None
         samples, first, last = before.execute(_LACKING).fetchone()
         reason = (
-            f"database {database} holds {samples:,} {'sample' if samples == 1 else 'samples'} that {file} lacks, "
+            f"database {database} holds {figures.count(samples, 'sample')} that {file} lacks, "
             f"{f'of {first[:19]}' if samples == 1 else f'from {first[:19]} to {last[:19]}'} UTC"
             if samples
             else ""

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+from perftrack import figures
 from perftrack.reading.openers import openers
 from perftrack.reading.status import failures_of
 from perftrack.storage import pending
 from perftrack.storage.sqlite_file import LOG_BYTES_MAX, failures_file, log_bytes, pending_folder, side_files
-from perftrack.upkeep.copying import mib
 
 if os.name == "posix":
     import grp
@@ -114,10 +114,12 @@ def _groups(uid: int) -> set[int]:
 def _log(database: str) -> Finding:
     size = log_bytes(database)
     if size <= LOG_BYTES_MAX:
-        return Finding("log", True, f"{mib(size)}, of {mib(LOG_BYTES_MAX)} at most")
+        return Finding("log", True, f"{figures.size(size)}, of {figures.size(LOG_BYTES_MAX)} at most")
     who = ", ".join(f"{opener.name} ({opener.pid})" for opener in openers(database))
     why = f"a program goes on reading, of {who}: end that" if who else "none has it open, so the next tick empties it"
-    return Finding("log", False, f"{database}-wal has {mib(size)}, more than {mib(LOG_BYTES_MAX)}: {why}")
+    return Finding(
+        "log", False, f"{database}-wal has {figures.size(size)}, above {figures.size(LOG_BYTES_MAX)}: {why}"
+    )
 
 
 def _pending(database: str) -> Finding:
@@ -131,10 +133,11 @@ def _pending(database: str) -> Finding:
     waiting = pending.count(database)
     wrong = []
     if waiting:
-        how_many = "1 sample waits" if waiting == 1 else f"{waiting:,} samples wait"
-        wrong.append(f"{how_many} in {folder} for a tick that can write: `perftrack record` is one, or says why not")
+        kept = figures.count(waiting, "sample")
+        wrong.append(f"{folder} holds {kept} for a tick that can write: `perftrack record` is one, or says why not")
     if refused:
-        wrong.append(f"{len(refused):,} files in {folder} hold no sample: look at *.refused, and remove them")
+        files = figures.count(len(refused), "file")
+        wrong.append(f"{folder} holds {files} without a sample: look at *.refused, and remove what is of no use")
     return Finding("pending", not wrong, "; ".join(wrong) or "no sample waits")
 
 
@@ -146,9 +149,10 @@ def _failures(database: str, recorded_at: datetime | None) -> Finding:
     if not lasting:
         return Finding("failures", True, "none that is not over")
     newest = lasting[0]
-    lost = f", {newest.lost:,} samples lost" if newest.lost else ""
+    lost = f", {figures.count(newest.lost, 'sample')} lost" if newest.lost else ""
     more = f"; and {len(lasting) - 1} more: `perftrack status`" if len(lasting) > 1 else ""
-    text = f"since {newest.first_at}, {newest.count:,} times{lost}: {newest.message}{more}"
+    since, times = figures.local(datetime.fromisoformat(newest.first_at)), figures.count(newest.count, "time")
+    text = f"since {since}, {times}{lost}: {newest.message}{more}"
     return Finding("failures", False, text)
 
 
@@ -157,7 +161,7 @@ def _disk(database: str, floor_mib: int) -> Finding:
         free = shutil.disk_usage(os.path.dirname(database) or ".").free
     except OSError as error:
         return Finding("disk", None, f"free space is not known: {error.strerror}")
-    text = f"{mib(free)} free, and below {floor_mib:,} MiB (disk_floor_mib) nothing is recorded"
+    text = f"{figures.size(free)} free, and below {floor_mib:,} MiB (disk_floor_mib) nothing is recorded"
     if free < floor_mib * _MIB:
         return Finding("disk", False, f"{text}: make room, or set disk_floor_mib lower")
     return Finding("disk", True, text)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from perftrack.cli.show import count
+from perftrack.figures import count
 from perftrack.text import printable, storable, whole_characters
 
 ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
@@ -115,6 +115,8 @@ def test_printable_text_has_nothing_that_acts_on_a_terminal(text: str, shown: st
         (2, "process", "2 processes"),
         (1, "process row", "1 process row"),
         (44, "process entry", "44 process entries"),
+        (2, "day", "2 days"),
+        (3, "further stretch", "3 further stretches"),
     ],
 )
 def test_a_count_is_written_as_one_or_as_many(amount: int, noun: str, shown: str) -> None:

@@ -61,7 +61,7 @@ def test_all_is_there(machine: Machine, perftrack: Run, path: str) -> None:
     found, text = asked(perftrack)
     assert (found["to"], found["waiting_samples"], found["waiting_since"]) == ("fleet at db.example.org", 0, None)
     assert (found["is_late"], found["failure"], found["failed_at"]) == (False, None, None)
-    assert "\nshipping  to fleet at db.example.org, acknowledged 3 d before; nothing waits\n" in text
+    assert "\nshipping  to fleet at db.example.org, acknowledged 3 d ago; nothing waits\n" in text
 
 
 def test_some_waits(machine: Machine, perftrack: Run, path: str) -> None:

@@ -128,7 +128,7 @@ class TestIsRefused:
         if subprocess.run(mount, capture_output=True, check=False).returncode:
             pytest.skip("mounting is not allowed here")
         try:
-            with pytest.raises(PerftrackError, match=r"a backup needs .* MiB are free: make room"):
+            with pytest.raises(PerftrackError, match=r"a backup needs .* KiB are free: make room"):
                 back_up(path, str(small / "b.db"))
             assert os.listdir(small) == []
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -132,7 +133,7 @@ class TestTheRevision:
         os.makedirs(os.path.dirname(path), 0o700)
         query(path, "CREATE TABLE invoice (id)")
         os.chmod(path, 0o600)
-        assert "another program" in checked("revision", "mode")["revision"]
+        assert "another program" in checked("revision")["revision"]
 
 
 def test_a_copy_is_not_in_wal_mode(path: str, checked: Checked) -> None:
@@ -184,7 +185,8 @@ class TestWhatWaitsAndFails:
         perftrack("record")
         perftrack("record", expect=1, env={"PERFTRACK_DISK_FLOOR_MIB": str(10**9)})
         found = checked("pending", "failures", "disk", floor=10**9)
-        assert found["pending"].startswith(f"1 sample waits in {path}-pending")
+        assert found["pending"].startswith(f"{path}-pending holds 1 sample for a tick")
+        assert re.match(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, 1 time: ", found["failures"])
         assert f"less than {10**9} MiB are free" in found["failures"]
         assert "make room" in found["disk"]
         perftrack("record")
@@ -196,7 +198,7 @@ class TestWhatWaitsAndFails:
         Path(f"{path}-pending", "x.json").write_text("{}")
         perftrack("record")
         assert pending.count(path) == 0
-        assert "1 files" in checked("pending")["pending"]
+        assert checked("pending")["pending"].startswith(f"{path}-pending holds 1 file without a sample")
 
     def test_a_log_that_cannot_be_emptied_says_who_reads(
         self, path: str, checked: Checked, python: Callable[..., subprocess.Popen[bytes]]
