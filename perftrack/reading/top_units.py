@@ -33,9 +33,11 @@ _PATH = Groups(
     holding="NULL",
 )
 _SELECT_GROUPS = """
-SELECT grown.*, key ->> 0 AS path, key ->> 1 AS unit, {own} AS own_cpu_ms, {value} AS rank
-FROM grown
-WHERE :name IS NULL OR instr(key ->> 1, :name)
+SELECT *
+FROM (SELECT grown.*, json_extract(key, '$[0]') AS path, json_extract(key, '$[1]') AS unit, {own} AS own_cpu_ms,
+    {value} AS rank
+  FROM grown)
+WHERE :name IS NULL OR instr(unit, :name)
 ORDER BY rank DESC NULLS LAST, length(path), path
 LIMIT :limit
 """

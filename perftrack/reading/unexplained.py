@@ -12,7 +12,7 @@ from perftrack.reading.units import UNIT, add_up_groups, looks, own
 NAMED = 3
 _NO_UNIT = "/"
 _UNEXPLAINED = f"""
-WITH recorded AS MATERIALIZED (
+WITH recorded AS (
   SELECT cgroup.unit, sum(coalesce(used.cpu_ms, 0) + coalesce(used.children_cpu_ms, 0)) AS recorded_ms
   FROM used JOIN process ON process.id = used.key JOIN cgroup ON cgroup.id = process.cgroup_id
   GROUP BY cgroup.unit)

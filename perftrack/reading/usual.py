@@ -112,7 +112,7 @@ _CREATE = "CREATE TEMPORARY TABLE part_of_day (metric, slot, mean, high)"
 # One pass over each source, whatever number of measures it has. A condensed hour is in both of its parts.
 _COLLECT = """
 INSERT INTO part_of_day
-WITH wide AS MATERIALIZED (
+WITH wide AS (
   SELECT {slot} - before AS slot, {columns} FROM {source} JOIN (SELECT 0 AS before UNION ALL SELECT 1)
   WHERE taken_at >= :since AND taken_at < :until AND {of_host} AND (NOT before OR {in_both}) GROUP BY 1)
 {each}

@@ -108,6 +108,7 @@ def migrating(path: str) -> Generator[Connection]:
 
 def make_ready(path: str) -> None:
     """Make sure that there is a database; one without tables is private and in WAL mode, which stays in the file."""
+    sqlite_file.refuse_old_sqlite()
     if not os.path.lexists(path):
         _create(path)
     with explained(path), closing(connect(path)) as connection:

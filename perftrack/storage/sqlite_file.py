@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+OLDEST_SQLITE = (3, 34)  # of Red Hat Enterprise Linux 9; see tests/storage/test_old_sqlite.py
 # An import of millions of rows holds the lock for some seconds; the next tick of a crontab is due in a minute.
 BUSY_TIMEOUT_SECONDS = 30.0
 # Beyond this a write-ahead log is emptied by force. SQLite itself begins it anew at 4 MiB, when nobody reads.
@@ -58,6 +59,7 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
 
     It may hold no schema yet. Raises: PerftrackError where there is no such file or it cannot be opened.
     """
+    refuse_old_sqlite()
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -143,6 +145,15 @@ def _refuse_log_of_no_database(path: str) -> None:
     """
     with explained(path), closing(sqlite3.connect(_uri(path, _IMMUTABLE), uri=True)) as connection:
         connection.execute("PRAGMA schema_version")
+
+
+def refuse_old_sqlite() -> None:
+    """Raise PerftrackError where SQLite, which is the system's for many a Python, is older than OLDEST_SQLITE."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise PerftrackError(
+            f"perftrack needs SQLite {oldest} or newer, and this Python has {sqlite3.sqlite_version}: use a newer one"
+        )
 
 
 def _size(path: str) -> int:

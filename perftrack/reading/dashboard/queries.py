@@ -65,10 +65,10 @@ ORDER BY 1"""
 # An interval that reaches back behind the sample before, as of a process that is recorded now and then, counts by its
 # share.
 PROCESS_CPU = f"""\
-WITH used AS MATERIALIZED (
+WITH used AS (
   SELECT {_POINT} AS time, name, cpu_ms * sample_seconds / nullif(max(seconds, sample_seconds), 0) AS ms
   FROM process_interval WHERE {_SHOWN}),
-covered AS MATERIALIZED ({_COVERED})
+covered AS ({_COVERED})
 SELECT time, name, sum(ms) / seconds / 10 AS cpu
 FROM used JOIN covered USING (time)
 WHERE name IN (SELECT name FROM used GROUP BY name HAVING sum(ms) > 0 ORDER BY sum(ms) DESC, name LIMIT {NAMES})
@@ -76,7 +76,7 @@ GROUP BY time, name
 ORDER BY time"""
 
 PROCESS_MEMORY = f"""\
-WITH held AS MATERIALIZED (
+WITH held AS (
   SELECT {_POINT} AS time, name, sum(rss_memory) AS bytes
   FROM process_log WHERE {_SHOWN} AND filter_rank = 0
   GROUP BY +sample_id, name)
@@ -89,7 +89,7 @@ ORDER BY time"""
 # What groups used counts for their unit, and with the other sign for that of the group around it. A sample without a
 # row of a group says that nothing has happened.
 UNIT_CPU = f"""\
-WITH used AS MATERIALIZED (
+WITH used AS (
   SELECT {_POINT} AS time, iif(sign = 1, cgroup.unit, parent.unit) AS name, sum(sign * cpu_ms) AS ms
   FROM (SELECT taken_at, cgroup_id, cpu_ms FROM cgroup_interval
       WHERE {_SHOWN} AND cpu_ms IS NOT NULL LIMIT -1) AS interval
@@ -98,8 +98,8 @@ WITH used AS MATERIALIZED (
     CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)
   WHERE cgroup.unit IS NOT parent.unit AND (sign = 1 OR parent.unit IS NOT NULL)
   GROUP BY 1, 2),
-covered AS MATERIALIZED ({_COVERED}),
-largest AS MATERIALIZED (
+covered AS ({_COVERED}),
+largest AS (
   SELECT name FROM used GROUP BY name HAVING sum(ms) > 0 ORDER BY sum(ms) DESC, name LIMIT {NAMES})
 SELECT time, name, max(0, coalesce(ms, 0)) / seconds / 10.0 AS cpu
 FROM covered CROSS JOIN largest LEFT JOIN used USING (time, name)
