@@ -27,6 +27,8 @@ _BARS_TITLE = "largest value"
 _LABEL, _STATISTIC, _WHEN = 16, 10, 13
 _BARS = (12, 60)
 _NARROW = 84
+# 1 %, 1 task of load, 1 byte a second: with full bars of less, a machine that does nothing would look busy.
+_LEAST_FULL = 1.0
 _ROOMY = 110  # for the units of processes
 _UNITS = {"%": " %", "bytes/s": "/s", "/s": "/s", "bytes": "", "processes": ""}
 
@@ -114,7 +116,7 @@ def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:
                 f"{each.metric.report}{_UNITS.get(each.metric.unit, f' {each.metric.unit}')}",
                 *(_value(each.metric, getattr(each, name)) for name in shown),
                 show.short(each.max_at, covered),
-                show.sparkline(each.maxima, each.metric.full),
+                show.sparkline(each.maxima, each.metric.full or max(each.max, _LEAST_FULL)),
             ]
             for each in found.statistics
         ]
@@ -157,8 +159,10 @@ def _time_axis(covered: Coverage, width: int) -> str:
     first, last = covered.held.first, covered.held.last
     if first is None or last is None or first == last:
         return ""
-    is_long = last - first > timedelta(days=1, minutes=1)
-    form = "%H:%M" if not is_long else "%m-%d %H:%M" if width >= 24 else "%m-%d"
+    if last - first > timedelta(days=1, minutes=1):
+        form = "%m-%d %H:%M" if width >= 24 else "%m-%d"
+    else:
+        form = "%H:%M:%S" if last - first < timedelta(minutes=5) and width >= 16 else "%H:%M"
     begin, middle, end = (f"{each.astimezone():{form}}" for each in (first, first + (last - first) / 2, last))
     room = width - len(begin) - len(end)
     return begin + (middle if room >= len(middle) + 4 else "").center(room) + end
@@ -184,10 +188,10 @@ def _print_largest(metric: ProcessMetric, top: Top, *, wide: bool) -> None:
 
 
 def _used(metric: ProcessMetric, ranked: Ranked) -> str:
-    """Return what a list is ordered by; of CPU, that of ended children too."""
+    """Return what a list is ordered by; of CPU without that of ended children, which has a column as in `top`."""
     used = ranked.used
     if metric.name == "cpu":
-        return totals.cpu_text(used.all_cpu_ms, used.cpu_estimated_ms + used.children_cpu_estimated_ms)
+        return totals.cpu_text(used.cpu_ms, used.cpu_estimated_ms)
     if metric.name == "rss":
         return figures.size(used.rss_max_bytes)
     value = ranked.further[metric.name]

@@ -80,12 +80,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[s
         print((bold if number == 0 else Style()).render("  ".join(parts).rstrip()))
 
 
-def sparkline(values: Sequence[float | None], full: float | None = None) -> str:
-    """Return a line of bars from 0 to *full* (None: the largest value), blank where there is none."""
+def sparkline(values: Sequence[float | None], full: float) -> str:
+    """Return a line of bars from 0 to *full*, blank where there is no value."""
     bars = "▁▂▃▄▅▆▇█" if _can_show("▁") else "_.:-=+*#"
-    largest = full or max((value for value in values if value is not None), default=0) or 1
     return "".join(
-        " " if value is None else bars[min(len(bars) - 1, int(value / largest * len(bars)))] for value in values
+        " " if value is None else bars[min(len(bars) - 1, int(value / full * len(bars)))] for value in values
     )
 
 

@@ -164,8 +164,36 @@ def statistics(connection: Connection, covered: Coverage, parts: int, *metrics: 
     count, mean, p50, p95, largest, largest_at, total = row
     begin = func.julianday(stored(held.first))
     length = max((held.last - held.first).total_seconds() / 86400, 1e-9)
-    part = cast(func.min((func.julianday(values.c.taken_at) - begin) / length * parts, parts - 1), Integer)
-    maxima: list[float | None] = [None] * parts
-    for index, maximum in connection.execute(select(part, func.max(values.c.peak)).group_by(part)):
-        maxima[max(index, 0)] = maximum
+
+    def part_of(day: ColumnElement[float]) -> ColumnElement[int]:
+        return func.max(0, func.min(parts - 1, cast((day - begin) / length * parts, Integer)))
+
+    taken_on = func.julianday(values.c.taken_at)
+    part, first_part = part_of(taken_on), part_of(taken_on - values.c.weight / 86400)
+    peaks = connection.execute(select(first_part, part, func.max(values.c.peak)).group_by(first_part, part)).all()
+    maxima = _maxima([(row[0], row[1], row[2]) for row in peaks], _recorded(covered, parts))
     return Statistics(metrics[0], count, mean, p50, p95, largest, utc(largest_at), total, maxima)
+
+
+def _recorded(covered: Coverage, parts: int) -> list[bool]:
+    """Return of each of *parts* equal parts of what is held whether samples were taken then, and it is in no gap."""
+    first, last = covered.held.first, covered.held.last
+    assert first is not None
+    assert last is not None
+    middles = (first + (last - first) * (number + 0.5) / parts for number in range(parts))
+    ends = [(gap.since, gap.until or last) for gap in covered.gaps]
+    return [not any(since < middle < until for since, until in ends) for middle in middles]
+
+
+def _maxima(peaks: list[tuple[int, int, float]], recorded: list[bool]) -> list[float | None]:
+    """Return the largest value of each part. *peaks*: values, each with the first part that it is of and the last."""
+    maxima: list[float | None] = [None] * len(recorded)
+    for _, last, peak in peaks:
+        maxima[last] = max(peak, maxima[last] or peak)
+    # where parts are shorter than intervals, most are without a sample
+    between = [number for number, value in enumerate(maxima) if value is None and recorded[number]]
+    for first, last, peak in peaks:
+        for number in between:
+            if first <= number < last:
+                maxima[number] = max(peak, maxima[number] or peak)
+    return maxima

@@ -87,6 +87,18 @@ class TestTheScreen:
         assert {"most CPU (s)", "most memory"} <= {line.split("  ")[0].strip() for line in lines}
         assert "recording took 2.4 CPU s: 40 ms a sample" in lines[-1]
 
+    @pytest.mark.parametrize(("until", "gaps"), [("12:10", 0), ("12:30", 0), ("13:10", 1)])
+    def test_has_a_bar_for_each_time_but_for_gaps(self, perftrack: Run, until: str, gaps: int) -> None:
+        """However few the samples are, and whether it is of intervals or of samples."""
+        environment = {"COLUMNS": "120", "PYTHONIOENCODING": "utf-8"}
+        span = ("--since", "2026-11-20T12:00Z", "--until", f"2026-11-20T{until}Z")
+        lines = perftrack("report", *span, env=environment).stdout.splitlines()
+        (start,) = [line.index("largest value") for line in lines if "largest value" in line]
+        for label in ("CPU %", "memory %", "load"):
+            (bars,) = [line[start:] for line in lines if line.startswith(label)]
+            assert len(bars) > 40
+            assert len(bars.strip().split()) == 1 + gaps, bars
+
     @pytest.mark.parametrize("columns", [72, 80, 100, 200])
     def test_fits_its_width(self, perftrack: Run, columns: int) -> None:
         out = perftrack("report", *WHOLE, env={"COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"}).stdout
