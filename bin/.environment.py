@@ -28,6 +28,9 @@ def main() -> None:
     doing = "making" if is_new else "updating"
     say(f"{doing} the virtual environment {stamp.parent}, once; its packages come from the index, in a minute or so")
     if not os.access(stamp.parent if stamp.parent.exists() else root, os.W_OK):
+        if made_for == str(root) and os.path.lexists(python_of(stamp.parent)) and not usable:
+            theirs, venv = os.path.realpath(python_of(stamp.parent)), stamp.parent
+            fail(f"this user may not run {theirs}, of which {venv} was made: remove that, and make it of another")
         fail(f"{root} is not writable; run this once as the owner of that folder")
     if is_new:
         make_venv(stamp.parent)

@@ -95,6 +95,8 @@ _KINDS = {
     "age": '"forever", or days, weeks or years, one day or more, e.g. "90d", "12w", "2y"',
     "size": '"off" or a size, one megabyte or more, e.g. "500M", "2G"',
 }
+# Of settings whose options have other names.
+_OPTIONS = {"process_filter": "filter"}
 _DAYS = {"d": 1, "w": 7, "y": 365}
 _LONGEST_DAYS = 1000 * 365
 _BYTES = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -155,7 +157,10 @@ def load(
             )
     for name, value in (options or {}).items():
         if value is not None:
-            values[name], origins[name] = _check(name, value, f"--{name.replace('_', '-')}"), "option"
+            option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+            if value in ("", [""]):
+                raise UsageError(f"{option} needs more than an empty text")
+            values[name], origins[name] = _check(name, value, option), "option"
     if values["database"] is None:
         values["database"] = default_database()
     values["database"] = os.path.abspath(expand(values["database"], "the database's path"))
@@ -239,7 +244,7 @@ def _read_file(path: str, *, must_exist: bool) -> dict[str, tuple[Any, int]]:
 def _line_of(name: str, text: str) -> int:
     """Return the number of the line that *name* is set in; 1 where it is not written in a plain way."""
     for number, line in enumerate(text.splitlines(), start=1):
-        if line.replace('"', "").replace("[", "").strip().startswith(name):
+        if line.replace('"', "").replace(" ", "").startswith((f"{name}=", f"[{name}]")):
             return number
     return 1
 

@@ -21,6 +21,7 @@ def progress_bar(what: str, *, shown: bool = True) -> Generator[Progress]:
     from rich.markup import escape
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=console.is_dumb_terminal) as progress:
         task = progress.add_task(escape(printable(what)), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

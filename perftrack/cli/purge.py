@@ -68,7 +68,7 @@ def purge(
     if done.is_nothing:
         print("nothing is old enough to be condensed or removed")
     else:
-        print(f"{count(done.samples_before, 'sample')} are {done.samples_after:,} now, ", end="")
+        print(f"{count(done.samples_before, 'sample')} became {done.samples_after:,}, ", end="")
         print(f"{count(done.process_rows_before, 'process row')} {done.process_rows_after:,}")
     _tell_waiting(waiting)
     if vacuum:

@@ -65,7 +65,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[s
             needed = min(needed, LONGEST_TEXT if place < len(header) - 1 else max(room, LEAST_ROOM))
         widths.append(needed)
         room -= needed + 2
-    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") in {"dumb", "unknown"}
     bold = Style() if plain else Style(bold=True)
     for number, row in enumerate(cells):
         parts = []

@@ -117,6 +117,10 @@ class TestTheFile:
             settings.load(config_file=str(config_file))
         assert says in str(error.value)
 
+    def test_that_names_a_setting_in_a_list_is_not_taken_for_it(self, config_file: Path) -> None:
+        config_file.write_text('process_filter = [\n"top",\n"all"]\ntop = 3\n')
+        assert settings.load(config_file=str(config_file)).origins["top"] == f"{config_file}, line 4"
+
     def test_that_names_no_control_groups_is_told_of_no_processes(self, config_file: Path) -> None:
         config_file.write_text('cgroup_paths = "/system.slice/*"\n')
         with pytest.raises(UsageError, match=r'none empty, e\.g\. \["/system\.slice/\*"\]$'):
@@ -198,6 +202,12 @@ class TestTheHomeFolder:
         assert "the home folder of this user is not known; set HOME or PERFTRACK_DATABASE" in done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("option", ["--filter", "--database"])
+def test_an_option_without_text_is_named_as_it_was_typed(perftrack: Run, option: str) -> None:
+    done = perftrack("record", option, "", expect=2)
+    assert done.stderr == f"perftrack: {option} needs more than an empty text\n"
 
 
 class TestConfigShow:

@@ -38,6 +38,19 @@ def test_ordinary_text_is_as_it_is(text: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudoterminal")
+@pytest.mark.parametrize(("term", "is_plain"), [("dumb", True), ("unknown", True), ("xterm", False)])
+def test_a_terminal_that_knows_no_sequences_gets_none(
+    connection: sqlite3.Connection, path: str, term: str, is_plain: bool
+) -> None:
+    insert_sample(connection, sample(process_row()))
+    span = ("--since", "2026-11-20", "--until", "2026-11-21")
+    for command in ("top", "report"):
+        shown = on_a_terminal(command, *span, TERM=term, PERFTRACK_DATABASE=path)
+        assert ("\x1b" not in shown) is is_plain
+        assert is_plain is not shown.startswith(("\r", "\n", "\x1b"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudoterminal")
 class TestAHostilePath:
     """Of the database, of a file to import, of a folder to export to: a user may be talked into any."""
 

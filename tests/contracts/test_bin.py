@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,28 @@ class TestAMachineThatLacksSomething:
         done = run(bare_clone / "bin" / script, PATH=str(machine))
         assert (done.returncode, done.stdout, done.stderr) == (1, "", f"perftrack: {says}\n")
         assert not (bare_clone / ".venv").exists()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+    def test_of_a_python_that_another_user_may_not_run_says_so(self, bare_clone: Path, tmp_path: Path) -> None:
+        """As where root's Python is in root's home."""
+        is_new = "import sys; sys.exit(sys.version_info < (3, 11))"
+        if subprocess.run(["/usr/bin/python3", "-c", is_new], check=False).returncode:
+            pytest.skip("the system has no such Python")
+        hidden, venv = tmp_path / "hidden", bare_clone / ".venv"
+        hidden.mkdir(0o700)
+        (hidden / "python3").symlink_to(os.path.realpath(sys.executable))
+        (venv / "bin").mkdir(parents=True)
+        (venv / "bin" / "python").symlink_to(hidden / "python3")
+        (venv / ".installed").write_text(f"{bare_clone}\n")
+        for folder in (bare_clone, *bare_clone.parents):
+            if folder.is_relative_to(tempfile.gettempdir()) and str(folder) != tempfile.gettempdir():
+                folder.chmod(0o755)
+        command = ["setpriv", "--reuid=65534", "--clear-groups", bare_clone / "bin" / "perftrack", "record"]
+        done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+        told = (
+            f"this user may not run {hidden}/python3, of which {venv} was made: remove that, and make it of another"
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"perftrack: {told}\n")
 
     @staticmethod
     def hide_ensurepip(machine: Path) -> None:

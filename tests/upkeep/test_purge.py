@@ -56,7 +56,7 @@ class TestPurge:
         assert ordinary(path) == 240
         said = perftrack("purge").stdout
         # in each of them another process ended
-        assert said.startswith("240 samples are 240 now, 480 process rows 30")
+        assert said.startswith("240 samples became 240, 480 process rows 30")
         assert ordinary(path) == 60
         assert query(path, used) == before
         assert is_sound(path)
@@ -67,7 +67,7 @@ class TestPurge:
         record(path, 10, 60)
         assert perftrack("purge", "--older-than", "30d", "--dry-run").stdout == "would remove 180 samples\n"
         said = perftrack("purge", "--older-than", "30d").stdout
-        assert said.startswith("240 samples are 60 now, 480 process rows 120\n")
+        assert said.startswith("240 samples became 60, 480 process rows 120\n")
         # the highest id of each table stays, so that none is used again: that of the groups is the old one
         counts = "SELECT (SELECT count(*) FROM boot), (SELECT count(*) FROM process), (SELECT count(*) FROM cgroup)"
         assert query(path, counts) == [(2, 61, 1)]
