@@ -1,4 +1,4 @@
-"""What long work tells how far it is: how much is done, of how much."""
+"""Progress of long work: how much is done, of how much: how much is done, of how much."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Progress = Callable[[int, int], None]
 
 
 def unheard(done: int, total: int) -> None:
-    """Take what is told, where nobody wants to know it."""
+    """Ignore progress, where nobody watches."""

@@ -158,7 +158,7 @@ def load(
     for name, value in (options or {}).items():
         if value is not None:
             option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
-            if value in ("", [""]):
+            if value in ("", [""]) and SETTINGS[name][0] in {"path", "strings"}:
                 raise UsageError(f"{option} needs more than an empty text")
             values[name], origins[name] = _check(name, value, option), "option"
     if values["database"] is None:

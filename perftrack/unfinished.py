@@ -89,7 +89,7 @@ def remove_leftovers(folder: str, name: str | None = None) -> None:
 
 
 def remove_with_side_files(path: str) -> None:
-    """Remove the file at *path*, if it is there, and before it what a database of this name has beside it."""
+    """Remove the file at *path*, if it is there; SQLite's files beside a database of this name first."""
     folder, name = os.path.split(path)
     for file in os.listdir(folder):
         if file.startswith(name) and _BESIDE.fullmatch(file.removeprefix(name)):

@@ -15,7 +15,7 @@ from perftrack.settings import load
 from perftrack.timerange import parse_range
 
 if TYPE_CHECKING:
-    from perftrack.reading.compare import Change, Compared, Comparison, Line
+    from perftrack.reading.explain.compare import Change, Compared, Comparison, Line
 
 _RANGE = (
     "2026-11-20, yesterday, today (until now), monday; 2026-11-01..2026-11-07, '2026-11-20 14:00..16:00', 3h..now"
@@ -52,7 +52,7 @@ def compare(
     now = datetime.now(UTC)
     first, second = parse_range(before, now), parse_range(after, now)
 
-    from perftrack.reading import compare as reading
+    from perftrack.reading.explain import compare as reading
     from perftrack.reading.queries import TimeRange
 
     with progress_bar("reading hours") as progress:

@@ -42,7 +42,7 @@ def write(made: dict[str, Any], program: str, output: str, settings: Settings) -
     target = output if output == "-" else expand(output, "the file's name")
     refuse_own_files(settings, target)
 
-    from perftrack.reading.output import output_files
+    from perftrack.reading.export.output import output_files
 
     with output_files(target) as (stream,):
         assert stream is not None

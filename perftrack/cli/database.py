@@ -49,11 +49,11 @@ def upgrade(database: options.Database = None, config: options.Config = None) ->
 
     Where there is none, it is created. Recording does this by itself; use it to choose the moment.
     """
-    from perftrack.storage import restoring, tick_sql
+    from perftrack.storage import repair, tick_sql
     from perftrack.storage.opening import open_current
-    from perftrack.storage.sqlite_file import explained
+    from perftrack.storage.sqlite_file import readable_errors
 
     settings = load({"database": database}, config)
-    with explained(settings.database), closing(open_current(settings.database)) as connection:
-        restoring.restore(connection, settings.database, tell)
+    with readable_errors(settings.database), closing(open_current(settings.database)) as connection:
+        repair.repair(connection, settings.database, tell)
     say(f"database {settings.database} is at revision {tick_sql.REVISION}")

@@ -15,11 +15,11 @@ from perftrack.settings import load
 from perftrack.timerange import parse_instant
 
 if TYPE_CHECKING:
-    from perftrack.reading.consumption import Used
-    from perftrack.reading.explain import Explanation, Story
-    from perftrack.reading.owners import Excess, Owner
+    from perftrack.reading.explain.consumption import Used
+    from perftrack.reading.explain.explanations import Explanation, Story
+    from perftrack.reading.explain.owners import Excess, Owner
+    from perftrack.reading.explain.stretches import Stretch
     from perftrack.reading.queries import TimeRange
-    from perftrack.reading.stretches import Stretch
 
 
 def explain(
@@ -54,7 +54,7 @@ def explain(
     span, instant = _range(since, until, at)
 
     from perftrack.cli.sentences import told
-    from perftrack.reading import explain as reading
+    from perftrack.reading.explain import explanations as reading
 
     with progress_bar("comparing with other days") as progress:
         found = reading.explanations(settings.database, span, at=instant, host=host, progress=progress)
@@ -71,9 +71,9 @@ def explain(
 
 def _range(since: str | None, until: str | None, at: str | None) -> tuple[TimeRange, datetime | None]:
     """Return the range that is looked at, and the instant that is asked for. Raises: UsageError."""
-    from perftrack.reading.explain import AROUND
+    from perftrack.reading.explain.explanations import AROUND
+    from perftrack.reading.explain.usual import HISTORY
     from perftrack.reading.queries import TimeRange
-    from perftrack.reading.usual import HISTORY
 
     now = datetime.now(UTC)
     if at is not None:

@@ -112,17 +112,17 @@ def export(
         targets = [_target(output or "-", directory), None]
     named_targets = [target for target in targets if target is not None]
     if new:
-        from perftrack.reading.growing import position_file
+        from perftrack.reading.export.growing import position_file
 
         _refuse_for_new(output_format, since, until, targets)
         named_targets += [position_file(target) for target in named_targets]
     refuse_own_files(settings, *named_targets)
     span = options.time_range(since, until)
 
-    from perftrack.reading import export as exporting
-    from perftrack.reading.logs import Form
-    from perftrack.reading.new import export_new
-    from perftrack.reading.openmetrics import export_openmetrics
+    from perftrack.reading.export import files as exporting
+    from perftrack.reading.export.logs import Form
+    from perftrack.reading.export.new import export_new
+    from perftrack.reading.export.openmetrics import export_openmetrics
 
     system, process = targets
     with progress_bar("exporting samples", shown="-" not in targets) as progress:

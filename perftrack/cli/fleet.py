@@ -181,7 +181,7 @@ def status(
             each.host or "?",
             f"{each.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if each.taken_at else "?",
             span(each.lag.total_seconds()) if each.lag is not None else "?",
-            span(each.silence.total_seconds()) if each.silence is not None else "?",
+            f"{span(each.silence.total_seconds())} ago" if each.silence is not None else "?",
             f"{each.skew_seconds:+.1f}" if each.skew_seconds is not None else "?",
             each.version or "?",
             each.role,
@@ -189,7 +189,7 @@ def status(
         for each in found
     ]
     table(
-        ("", "host", "newest sample (UTC)", "lag", "shipped before", "skew s", "version", "role"),
+        ("", "host", "newest sample (UTC)", "lag", "last shipped", "skew s", "version", "role"),
         rows,
         ("", "host", "version", "role"),
     )

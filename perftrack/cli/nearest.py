@@ -9,7 +9,7 @@ from typing import Any
 from perftrack import figures
 from perftrack.cli import processes, show
 from perftrack.errors import PerftrackError, UsageError
-from perftrack.reading.top import NearestSample, nearest_sample
+from perftrack.reading.usage.top import NearestSample, nearest_sample
 from perftrack.timerange import other_pass, parse_instant
 
 _FIELDS = (

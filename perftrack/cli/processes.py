@@ -9,7 +9,7 @@ from typing import Any
 
 from perftrack import figures
 from perftrack.cli import show
-from perftrack.reading.spreadsheet import text_of
+from perftrack.reading.export.spreadsheet import text_of
 
 # By screen width: what makes room where there is little, unless it is what the ranking is by.
 _ROOMY = 160

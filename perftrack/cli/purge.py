@@ -43,20 +43,20 @@ def purge(
     settings = load({"database": database}, config)
 
     from perftrack.reading.queries import stored_text
-    from perftrack.storage import bounds, schema
-    from perftrack.storage.sqlite_file import connect, explained
+    from perftrack.storage import retention, schema
+    from perftrack.storage.sqlite_file import connect, readable_errors
     from perftrack.upkeep.purge import due, purge_all, release
 
     now = stored_text(datetime.now(UTC))
     ages = settings.keep_every_sample, older_than or settings.keep_hourly
     path = settings.database
     schema.refuse_outdated(path)
-    with explained(path), closing(connect(path, read_only=dry_run)) as connection:
-        unshipped = bounds.oldest_unshipped(connection, settings)
-        condense_before, purge_before = (bounds.before(now, age, unshipped) for age in ages)
+    with readable_errors(path), closing(connect(path, read_only=dry_run)) as connection:
+        unshipped = retention.oldest_unshipped(connection, settings)
+        condense_before, purge_before = (retention.before(now, age, unshipped) for age in ages)
         waiting = 0
         if unshipped is not None:
-            of_age = due(connection, *(bounds.before(now, age) for age in ages))
+            of_age = due(connection, *(retention.before(now, age) for age in ages))
             waiting = sum(of_age) - sum(due(connection, condense_before, purge_before))
         if dry_run:
             print(_would(*due(connection, condense_before, purge_before)))
@@ -79,7 +79,7 @@ def purge(
 
 def _tell_waiting(samples: int) -> None:
     if samples > 0:
-        from perftrack.storage.bounds import UNSHIPPED_DAYS
+        from perftrack.storage.retention import UNSHIPPED_DAYS
 
         print(f"not shipped yet, and left for {UNSHIPPED_DAYS} days longer: {count(samples, 'sample')}")
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from perftrack.reading.metrics import Metric, ProcessMetric
     from perftrack.reading.oom_kills import OomKills
     from perftrack.reading.report import Report, Statistics
-    from perftrack.reading.top import Top
-    from perftrack.reading.units import UnitUsage
-    from perftrack.reading.usage import Ranked
+    from perftrack.reading.usage.processes import Ranked
+    from perftrack.reading.usage.top import Top
+    from perftrack.reading.usage.units import UnitUsage
 
 _BARS_TITLE = "largest value"
 # The columns before the bars: label, statistics and when. What the screen has more is the bars'.

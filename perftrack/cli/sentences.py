@@ -1,4 +1,4 @@
-"""What `perftrack explain` found, in sentences, and the same for scripts."""
+"""What `perftrack explain` found, as sentences."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from perftrack import figures
 from perftrack.cli import coverage
-from perftrack.reading.usual import DAYS_MIN, SAMPLES_MIN
+from perftrack.reading.explain.usual import DAYS_MIN, SAMPLES_MIN
 
 if TYPE_CHECKING:
-    from perftrack.reading.consumption import Used
-    from perftrack.reading.explain import Explanation, Rebooted, Story
+    from perftrack.reading.explain.consumption import Used
+    from perftrack.reading.explain.explanations import Explanation, Rebooted, Story
+    from perftrack.reading.explain.owners import Excess, Grown, Owner
+    from perftrack.reading.explain.stretches import Stretch
     from perftrack.reading.oom_kills import OomKill
-    from perftrack.reading.owners import Excess, Grown, Owner
-    from perftrack.reading.stretches import Stretch
 
 # Less memory, or bytes, are not worth a word.
 WORTH_BYTES = 100 << 20

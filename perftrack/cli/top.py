@@ -15,9 +15,9 @@ from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import load
 
 if TYPE_CHECKING:
-    from perftrack.reading.top import Top
-    from perftrack.reading.tree import Branch
-    from perftrack.reading.usage import Ranked
+    from perftrack.reading.usage.processes import Ranked
+    from perftrack.reading.usage.top import Top
+    from perftrack.reading.usage.tree import Branch
 
 
 def top(
@@ -95,7 +95,7 @@ def top(
         if (pid, user) != (None, None):
             raise UsageError("--group unit has no PIDs and users: leave --pid and --user away, --name filters units")
         from perftrack.cli.units import print_units
-        from perftrack.reading.top_units import top_units
+        from perftrack.reading.usage.top_units import top_units
 
         with progress_bar("reading samples") as progress:
             units = top_units(
@@ -114,10 +114,10 @@ def top(
         print_units(units, by, output, spreadsheet_safe=spreadsheet_safe, wide=wide)
         return
 
-    from perftrack.reading import top as reading
-    from perftrack.reading.tree import Branch
-    from perftrack.reading.tree import branches as tree_of
-    from perftrack.reading.usage import Filters, Usage
+    from perftrack.reading.usage import top as reading
+    from perftrack.reading.usage.processes import Filters, Usage
+    from perftrack.reading.usage.tree import Branch
+    from perftrack.reading.usage.tree import branches as tree_of
 
     with progress_bar("reading samples") as progress:
         found = reading.top(

@@ -8,8 +8,8 @@ from perftrack import figures
 from perftrack.cli import show
 
 if TYPE_CHECKING:
-    from perftrack.reading.top import Top
-    from perftrack.reading.usage import CpuTotals, Usage
+    from perftrack.reading.usage.processes import CpuTotals, Usage
+    from perftrack.reading.usage.top import Top
 
 UNATTRIBUTED = "(unattributed)"
 CHILDREN = "children s"

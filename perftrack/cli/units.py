@@ -10,8 +10,8 @@ from perftrack.cli import coverage, processes, show, totals
 
 if TYPE_CHECKING:
     from perftrack.reading.coverage import Coverage
-    from perftrack.reading.top_units import Group, TopUnits
-    from perftrack.reading.units import UnitUsage
+    from perftrack.reading.usage.top_units import Group, TopUnits
+    from perftrack.reading.usage.units import UnitUsage
 
 _LEFT = ("host", "unit")
 # Where there is less room than this, these columns are left out.

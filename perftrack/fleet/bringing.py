@@ -13,7 +13,7 @@ from perftrack.fleet.centre import CGROUP_SAMPLE, PROCESS_SAMPLE, SYSTEM_SAMPLE
 from perftrack.fleet.rebuilding import STATEMENTS, brought
 from perftrack.fleet.summing import BEGINNING, END, IN_RANGE
 from perftrack.progress import Progress
-from perftrack.reading.parts import LOOK_AHEAD
+from perftrack.reading.usage.parts import LOOK_AHEAD
 
 _ROWS_AT_ONCE = 5000
 # What was held, and what is usual, is looked for so long before a range; what processes had used, so long.

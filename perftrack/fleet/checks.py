@@ -1,4 +1,4 @@
-"""What `take` refuses, so that no role ships what the owner's commands stumble over: SQL, from the centre's tables.
+"""What `take` refuses, values that would break the owner's commands: SQL, from the centre's tables.
 
 What must not be NULL, the staging tables themselves refuse.
 """

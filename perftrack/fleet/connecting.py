@@ -115,7 +115,7 @@ def connect(url: str, application: str) -> psycopg.Connection[Any]:
     module = psycopg_module()
     # what it logs, as that a lost connection cannot be rolled back, the one line tells
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
-    with explained(url):
+    with readable_errors(url):
         connection: psycopg.Connection[Any] = module.connect(conninfo(url, application))
         connection.autocommit = True
         connection.execute(_SESSION)
@@ -124,13 +124,13 @@ def connect(url: str, application: str) -> psycopg.Connection[Any]:
 
 @contextmanager
 def connected(url: str, application: str) -> Generator[psycopg.Connection[Any]]:
-    """Yield a connection to the centre at *url*, and close it. Raises: as `connect` and `explained`."""
-    with explained(url), closing(connect(url, application)) as connection:
+    """Yield a connection to the centre at *url*, and close it. Raises: as `connect` and `readable_errors`."""
+    with readable_errors(url), closing(connect(url, application)) as connection:
         yield connection
 
 
 @contextmanager
-def explained(url: str) -> Generator[None]:
+def readable_errors(url: str) -> Generator[None]:
     """Turn an error of PostgreSQL into the one line that a user sees.
 
     Raises: BusyError where that passes by itself, or once somebody made room; PerftrackError.

@@ -37,7 +37,7 @@ def dashboard() -> dict[str, Any]:
             queries.MACHINES,
             "Those that have not shipped for longest first; silent: for an hour. Lag: how old the newest sample is. "
             "Skew: how far the machine's clock is behind that of the centre.",
-            {"lag": "s", "shipped before": "s", "skew": "s"},
+            {"lag": "s", "last shipped": "s", "skew": "s"},
         ),
         _of_hosts("CPU by host", "%", queries.CPU_BY_HOST, PANEL_NOTES["CPU"], full=100.0),
         _of_hosts("Memory by host", "%", queries.MEMORY_BY_HOST, "percent of all memory", full=100.0),

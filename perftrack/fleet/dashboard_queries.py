@@ -62,7 +62,7 @@ NETWORK_BY_HOST = _by_host({"received": _rate("net_received_bytes"), "sent": _ra
 MACHINES = f"""\
 SELECT CASE WHEN silence < interval '1 hour' THEN '' ELSE 'silent' END AS state, host,
   taken_at AS "newest sample", extract(epoch FROM lag)::float8 AS lag,
-  extract(epoch FROM silence)::float8 AS "shipped before", skew_seconds AS skew, version, role
+  extract(epoch FROM silence)::float8 AS "last shipped", skew_seconds AS skew, version, role
 FROM ({NEWEST.strip()}) AS newest
 WHERE {_IS_CHOSEN.format(every=EVERY, host="newest.host")}
 ORDER BY silence DESC NULLS FIRST, host"""

@@ -22,10 +22,10 @@ _FAILED = "UPDATE source SET ship_failed_at = ?, ship_failure = ?"
 
 @contextmanager
 def noted(path: str) -> Iterator[Callable[[int], None]]:
-    """Yield what is told the last sample that the centre has, as often as it acknowledges, and note that at the end.
+    """Yield a callback for the last sample that the centre acknowledged, and note that at the end.
 
-    So is a PerftrackError that ends the block, and goes on from here. The block has closed the database by then, so
-    that no snapshot is in the way. Where it is locked, or may not be written to, nothing is noted.
+    A PerftrackError that ends the block is noted too, and goes on from here. The block has closed the database by
+    then, so that no snapshot is in the way. Where it is locked, or may not be written to, nothing is noted.
     """
     acknowledged: list[int] = []
     failure: str | None = None

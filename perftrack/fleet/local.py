@@ -13,7 +13,7 @@ from uuid import UUID
 from perftrack.storage import tick_sql
 
 
-class Sample(NamedTuple):
+class SampleKey(NamedTuple):
     """A sample, as the centre is asked for it."""
 
     id: int
@@ -22,7 +22,7 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples that go into one transaction; *boots* are those of which all later than an uptime comes anew."""
+    """Samples that go into one transaction; *boots*: by boot, the uptime after which samples come anew."""
 
     samples: list[int]
     rows: int
@@ -115,20 +115,20 @@ def newest_id(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM system_sample").fetchone()[0])
 
 
-def samples_down(connection: sqlite3.Connection, sample_id: int | None, count: int) -> list[Sample]:
+def samples_down(connection: sqlite3.Connection, sample_id: int | None, count: int) -> list[SampleKey]:
     """Return up to *count* samples from *sample_id* downwards, None: from the newest."""
     limit = (1 << 63) - 1 if sample_id is None else sample_id
     found = connection.execute(f"{_IDENTITY} <= ? ORDER BY system_sample.id DESC LIMIT ?", (limit, count))
     return [_identified(row) for row in found]
 
 
-def sample_after(connection: sqlite3.Connection, sample_id: int) -> Sample | None:
+def sample_after(connection: sqlite3.Connection, sample_id: int) -> SampleKey | None:
     """Return the sample after *sample_id*, or None."""
     found = connection.execute(f"{_IDENTITY} > ? ORDER BY system_sample.id LIMIT 1", (sample_id,)).fetchone()
     return None if found is None else _identified(found)
 
 
-def _identified(row: Sequence[Any]) -> Sample:
+def _identified(row: Sequence[Any]) -> SampleKey:
     """Return a row of _IDENTITY with its fingerprint: of what neither condensing changes, nor a further counter that
     a later perftrack has and this sample has not.
     """
@@ -136,13 +136,13 @@ def _identified(row: Sequence[Any]) -> Sample:
     known = [f"{name}={value}" for name, value in zip(_COUNTERS, values, strict=True) if value is not None]
     text = "\0".join([str(sample_id), str(key), taken_at, repr(uptime_seconds), *sorted(known)])
     found = UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest())
-    return Sample(sample_id, found, taken_at)
+    return SampleKey(sample_id, found, taken_at)
 
 
 def batches(connection: sqlite3.Connection, position: int, fork_position: int) -> Iterator[Batch]:
-    """Yield what is behind *position*, in the order of ids, by whole samples.
+    """Yield the samples after *position*, in the order of ids, in batches that never split one.
 
-    Before it, in the first one, what was shipped and is told otherwise now. What is in another source, up to
+    The first one begins with shipped samples that have changed since. What is in another source, up to
     *fork_position*, is never shipped anew.
     """
     boots = _cuts(connection, position)
@@ -163,7 +163,7 @@ def batches(connection: sqlite3.Connection, position: int, fork_position: int) -
 
 
 def _cuts(connection: sqlite3.Connection, position: int) -> dict[int, float]:
-    """Return the boots of which shipped samples are told otherwise now, each with the uptime behind which that is so.
+    """Return the boots of which shipped samples have changed since, each with the uptime after which they have.
 
     A sample that came late changes what the one after it has used. One that was condensed stands for others too,
     which may have been shipped; rows are condensed within an hour, so that what was told until its beginning stays.

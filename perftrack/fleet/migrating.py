@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from perftrack.errors import PerftrackError
 from perftrack.fleet import functions
 from perftrack.fleet.centre import DISTRIBUTED, SCHEMA
-from perftrack.fleet.connecting import OWNERS_LOCK, address, connect, explained, psycopg_module
+from perftrack.fleet.connecting import OWNERS_LOCK, address, connect, psycopg_module, readable_errors
 from perftrack.fleet.partitions import make_partitions
 from perftrack.storage.schema import known_revisions, migrate
 
@@ -50,8 +50,8 @@ def _plain(url: str) -> object:
 
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
-    """As `explained`, of what SQLAlchemy wraps too."""
-    with explained(url):
+    """As `readable_errors`, of what SQLAlchemy wraps too."""
+    with readable_errors(url):
         try:
             yield
         except Exception as error:

@@ -21,7 +21,7 @@ from perftrack.fleet import hint, local
 from perftrack.fleet.connecting import FORMAT, address, connected
 from perftrack.progress import Progress, unheard
 from perftrack.storage.opening import open_current
-from perftrack.storage.sqlite_file import explained as sqlite_explained
+from perftrack.storage.sqlite_file import readable_errors as sqlite_explained
 
 # sd_id128_get_machine_app_specific(3): the machine-id itself is never shown to others.
 _APPLICATION = UUID("5a1b9b6e-61a4-4a0b-8d92-0a1d3c0f8c55")
@@ -198,7 +198,7 @@ def _last_common(database: sqlite3.Connection, centre: Any, uuid: UUID) -> int:
     return 0
 
 
-def _ask(centre: Any, uuid: UUID, samples: list[local.Sample]) -> int | None:
+def _ask(centre: Any, uuid: UUID, samples: list[local.SampleKey]) -> int | None:
     asked = centre.execute(
         "SELECT perftrack.last_common(%s, %s::bigint[], %s::uuid[])",
         (uuid, [each.id for each in samples], [each.fingerprint for each in samples]),

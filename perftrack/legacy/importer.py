@@ -21,7 +21,7 @@ from perftrack.progress import Progress, unheard
 from perftrack.storage.engine import engine_for
 from perftrack.storage.models import Boot, Host, NameFilter, Process, ProcessSample, SystemSample
 from perftrack.storage.opening import open_current
-from perftrack.storage.sqlite_file import explained
+from perftrack.storage.sqlite_file import readable_errors
 
 _ROWS_AT_ONCE = 20_000  # between two steps of the progress bar
 _SYSTEM_COLUMNS = ("cpu_percent", "mem_total_bytes", "mem_available_bytes", "mem_used_bytes")
@@ -53,7 +53,7 @@ def import_file(
     """
     system, processes = source.entries()  # all of them, before the database is created or locked
     with (
-        explained(database),
+        readable_errors(database),
         _target(database, dry_run=dry_run) as file,
         # SQLite need not look up what each row refers to: its ids were read or written in this very transaction.
         engine_for(file, write=True, foreign_keys=False).connect() as connection,

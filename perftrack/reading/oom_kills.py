@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select, text
 
 from perftrack.reading.queries import TimeRange, utc
-from perftrack.reading.units import UNIT
+from perftrack.reading.usage.units import UNIT
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 
 # The kills of a group are those of all groups in it too.

@@ -1,4 +1,4 @@
-"""Every question that is asked of the database, as SQLAlchemy statements. Answers are rows, never printed here."""
+"""Ranges of time as conditions, instants as they are stored, and the statements of an export."""
 
 from __future__ import annotations
 

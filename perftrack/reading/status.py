@@ -16,17 +16,17 @@ from perftrack.reading.coverage import FUTURE, Coverage, coverage, newest_record
 from perftrack.reading.forecast import COUNTED_SAMPLES, Forecast, counted_rows, forecast
 from perftrack.reading.machines import machines
 from perftrack.reading.metrics import RECORDER_CPU
-from perftrack.reading.openers import Opener, openers
 from perftrack.reading.queries import Extent, TimeRange, utc
 from perftrack.reading.report import Statistics, statistics
 from perftrack.reading.shipping import Shipping, shipping
-from perftrack.reading.snapshot import snapshot
 from perftrack.scheduling.plan import schedules
 from perftrack.scheduling.schedule import Schedule
 from perftrack.settings import Settings, default_database
 from perftrack.storage import pending, tick_sql
 from perftrack.storage.failures import Failure, failures
 from perftrack.storage.models import Base, ProcessSample
+from perftrack.storage.openers import Opener, openers
+from perftrack.storage.snapshot import snapshot
 from perftrack.storage.sqlite_file import log_bytes
 
 DAY = timedelta(days=1)

@@ -199,7 +199,7 @@ def _complete(
     *,
     memory_detail: bool,
 ) -> None:
-    """Add what only a chosen process's row needs; what is not known of it is None from here on."""
+    """Add what only a chosen process's row needs; whatever stays unknown is None."""
     if "started_at" not in candidate.row:
         if candidate.ended:  # its PID may be another's by now
             candidate.row["started_at"] = _started_at(candidate, booted_at)

@@ -85,7 +85,7 @@ def _returned_or_new(
     found: tuple[int, int] | None = connection.execute(tick_sql.SELECT_GONE_CGROUP, values).fetchone()
     if found is not None:  # another recorder looks at fewer of them
         return found
-    from perftrack.units import unit
+    from perftrack.storage.unit_names import unit
 
     parent_id = _innermost(by_path, _parent(row["path"]))
     values |= {

@@ -35,7 +35,7 @@ class Failure:
     count: int
     kept: int  # so many samples wait, or waited, beside the database
     lost: int  # so many samples could not be kept either
-    database: str | None = None  # that it is of; None: that which it is noted beside; empty: none was known yet
+    database: str | None = None  # that could not be recorded into; None: the one this file is beside; empty: unknown
     recovered_at: str | None = None  # when a sample was recorded again; None: not since (store.py looks for this)
 
 
@@ -129,7 +129,7 @@ def _now() -> str:
 
 
 def without_numbers(message: str) -> str:
-    """Return what two lines have in common that tell of the same failure."""
+    """Return *message* without digits, by which two lines tell of the same failure."""
     return "".join(letter for letter in message if not letter.isdigit())
 
 

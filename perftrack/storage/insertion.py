@@ -82,9 +82,8 @@ def add_sample(
     living = _living(connection, boot_id, known) if sample.cgroups is not None else None
     system: dict[str, Any] = {**sample.system, **ids}
     is_newest_look = living is not None and system["uptime_seconds"] > living.uptime_seconds
-    if (
-        not is_newest_look
-    ):  # it was kept, or another recorder was quicker: the newer look has all that this could tell
+    if not is_newest_look:
+        # it was kept, or another recorder was quicker: the newer look has all that this could tell
         system["cgroups_seen"] = None
     sample_id = _insert_system_sample(connection, system, tried_before=tried_before)
     if sample_id is None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event
 
 from perftrack.errors import PerftrackError, UnusableError
 from perftrack.private import create
-from perftrack.storage.sqlite_file import connect, explained
+from perftrack.storage.sqlite_file import connect, readable_errors
 
 # Statements that leave every row as it is. The rows of alembic_version are the migrations' own.
 _HARMLESS = re.compile(
@@ -54,7 +54,7 @@ def _back_up(path: str, target: str) -> None:
             os.unlink(unfinished)
         os.close(create(unfinished))
         with (
-            explained(unfinished),
+            readable_errors(unfinished),
             closing(connect(path, read_only=True)) as source,
             closing(sqlite3.connect(unfinished)) as copy,
         ):

@@ -6,7 +6,7 @@ import os
 import sqlite3
 
 from perftrack.storage import tick_sql
-from perftrack.storage.sqlite_file import APPLICATION_ID, connect, explained
+from perftrack.storage.sqlite_file import APPLICATION_ID, connect, readable_errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def open_current(path: str, *, read_only: bool = False) -> sqlite3.Connection:
 
 def is_current(connection: sqlite3.Connection, path: str) -> bool:
     """Return whether the database still has the schema of this perftrack."""
-    with explained(path):
+    with readable_errors(path):
         try:
             row = connection.execute(
                 "SELECT version_num FROM alembic_version, pragma_application_id WHERE application_id = ?",

@@ -20,7 +20,7 @@ from perftrack import private, rows
 from perftrack.errors import UnusableError
 from perftrack.sample import Sample
 from perftrack.storage.insertion import KnownIds, add_sample
-from perftrack.storage.sqlite_file import explained, pending_folder, transaction
+from perftrack.storage.sqlite_file import pending_folder, readable_errors, transaction
 
 # A day of a tick a minute, and what that may take of a disk that is nearly full.
 SAMPLES_MAX = 1440
@@ -87,7 +87,7 @@ def insert(connection: sqlite3.Connection, path: str, tell: Callable[[str], None
     try:
         refused = [name for name in os.listdir(folder) if name.endswith(_SUFFIX) and not _NAME.fullmatch(name)]
         if _names(folder):
-            with explained(path), transaction(connection):
+            with readable_errors(path), transaction(connection):
                 for name in _names(folder):
                     try:
                         _insert(connection, os.path.join(folder, name))

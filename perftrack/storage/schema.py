@@ -19,7 +19,13 @@ from perftrack.errors import PerftrackError, UnusableError
 from perftrack.private import create, make_folder
 from perftrack.storage import losses, sqlite_file
 from perftrack.storage.engine import engine_for
-from perftrack.storage.sqlite_file import APPLICATION_ID, connect, explained, refuse_leftover_log, refuse_others_files
+from perftrack.storage.sqlite_file import (
+    APPLICATION_ID,
+    connect,
+    readable_errors,
+    refuse_leftover_log,
+    refuse_others_files,
+)
 
 # What each revision has.
 _TABLES = {"host", "boot", "system_sample", "process", "name_filter", "process_sample"}
@@ -69,7 +75,7 @@ def revision_of(path: str) -> str | None:
 
     Raises: PerftrackError for a database that is somebody else's, a newer perftrack's or cannot be read.
     """
-    with explained(path), engine_for(path).connect() as connection:
+    with readable_errors(path), engine_for(path).connect() as connection:
         return _known_revision(connection, path)
 
 
@@ -98,7 +104,7 @@ def migrating(path: str) -> Generator[Connection]:
     make_ready(path)
     # Rebuilding a table with its foreign keys on would delete the rows that refer to it.
     engine = engine_for(path, write=True, foreign_keys=False)
-    with explained(path), engine.connect() as connection, connection.begin():
+    with readable_errors(path), engine.connect() as connection, connection.begin():
         revision = _known_revision(connection, path)
         if revision is not None:  # a copy by `.dump` has lost it
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -111,7 +117,7 @@ def make_ready(path: str) -> None:
     sqlite_file.refuse_old_sqlite()
     if not os.path.lexists(path):
         _create(path)
-    with explained(path), closing(connect(path)) as connection:
+    with readable_errors(path), closing(connect(path)) as connection:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             with suppress(OSError):  # ours is private from the beginning, but somebody else may have made it
                 os.chmod(path, 0o600)

@@ -46,7 +46,7 @@ def log_bytes(path: str) -> int:
 
 
 def file_id(path: str) -> tuple[int, int] | None:
-    """Return what tells the file at *path* from one that takes its place, or None where there is none."""
+    """Return device and inode, by which a file that was replaced is noticed; None: there is no file at *path*."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -79,7 +79,7 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     if found.st_size and log_bytes(path):
         _refuse_log_of_no_database(path)
     uri = address(path, read_only=read_only)
-    with explained(path):
+    with readable_errors(path):
         connection = sqlite3.connect(
             uri, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, uri=True
         )
@@ -143,7 +143,7 @@ def _refuse_log_of_no_database(path: str) -> None:
 
     SQLite knows that only when it has opened both, and then deletes the log on closing.
     """
-    with explained(path), closing(sqlite3.connect(_uri(path, _IMMUTABLE), uri=True)) as connection:
+    with readable_errors(path), closing(sqlite3.connect(_uri(path, _IMMUTABLE), uri=True)) as connection:
         connection.execute("PRAGMA schema_version")
 
 
@@ -234,7 +234,7 @@ def free_bytes(connection: sqlite3.Connection) -> int:
 
 
 @contextmanager
-def explained(path: str) -> Generator[None]:
+def readable_errors(path: str) -> Generator[None]:
     """Turn an error of SQLite, also as SQLAlchemy wraps it, into the one line that a user of *path* sees."""
     try:
         yield

@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import contextmanager, suppress
 
 from perftrack.errors import PassingError, PerftrackError, UnusableError
-from perftrack.storage import bounds, insertion, opening, sqlite_file
+from perftrack.storage import insertion, opening, retention, sqlite_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Store:
         if self._problem is None:
             assert self._connection is not None
             try:
-                with sqlite_file.explained(self.path):
+                with sqlite_file.readable_errors(self.path):
                     return insertion.stored_baseline(self._connection, host, boot, recorder, until_uptime_seconds)
             except UnusableError as error:
                 self._problem = error
@@ -103,8 +103,8 @@ class Store:
         Raises: UnusableError for a damaged database.
         """
         assert self._connection is not None
-        with sqlite_file.explained(self.path), suppress(sqlite3.OperationalError):
-            if bounds.keep_bounded(self._connection, self.path, settings) and self._known is not None:
+        with sqlite_file.readable_errors(self.path), suppress(sqlite3.OperationalError):
+            if retention.keep_bounded(self._connection, self.path, settings) and self._known is not None:
                 self._known.forget()
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class Store:
             self.close()
             self._open()
         assert self._connection is not None
-        with sqlite_file.explained(self.path):
+        with sqlite_file.readable_errors(self.path):
             insertion.insert_sample(self._connection, sample, self._known)
         if sqlite_file.log_bytes(self.path) > sqlite_file.LOG_BYTES_MAX:
             self._empty_log(self._connection)
@@ -150,11 +150,11 @@ class Store:
         self._connection = opening.open_current(self.path)
         self._file_id = sqlite_file.file_id(self.path)
         self._wait_for_locks(self._connection, self._lock_seconds)
-        with sqlite_file.explained(self.path):
+        with sqlite_file.readable_errors(self.path):
             if not (sqlite_file.is_private(self.path) and sqlite_file.is_wal(self._connection)):
-                from perftrack.storage import restoring
+                from perftrack.storage import repair
 
-                restoring.restore(self._connection, self.path, self._tell)
+                repair.repair(self._connection, self.path, self._tell)
         if self._known is not None:
             self._known.forget()
         return self._connection
@@ -177,7 +177,7 @@ class Store:
 
     def _is_current(self, connection: sqlite3.Connection) -> bool:
         """Return whether nobody has changed the schema; it is not read where nobody has written anything."""
-        with sqlite_file.explained(self.path):
+        with sqlite_file.readable_errors(self.path):
             version = sqlite_file.data_version(connection)
         if version != self._data_version and opening.is_current(connection, self.path):
             self._data_version = version

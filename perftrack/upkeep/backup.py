@@ -10,9 +10,9 @@ from typing import NamedTuple
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.private import sync_folder
 from perftrack.progress import Progress, unheard
-from perftrack.reading.snapshot import unchanged
 from perftrack.storage.schema import revision_of
-from perftrack.storage.sqlite_file import connect, explained, pragma
+from perftrack.storage.snapshot import unchanged
+from perftrack.storage.sqlite_file import connect, pragma, readable_errors
 from perftrack.unfinished import remove_leftovers, unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.copying import Contents
@@ -48,7 +48,7 @@ def back_up(database: str, target: str, *, force: bool = False, progress: Progre
     folder, name = os.path.split(target)
     try:
         remove_leftovers(folder)
-        with unchanged(database), explained(database), closing(connect(database, read_only=True)) as source:
+        with unchanged(database), readable_errors(database), closing(connect(database, read_only=True)) as source:
             if revision_of(database) is None:
                 raise PerftrackError(f"database {database} is empty: there is nothing to back up")
             source.execute("BEGIN")

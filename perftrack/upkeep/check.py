@@ -10,9 +10,9 @@ from datetime import datetime
 
 from perftrack import private
 from perftrack.errors import PerftrackError
-from perftrack.reading.snapshot import unchanged
 from perftrack.storage import schema
-from perftrack.storage.sqlite_file import connect, explained, may_be_ours
+from perftrack.storage.snapshot import unchanged
+from perftrack.storage.sqlite_file import connect, may_be_ours, readable_errors
 from perftrack.upkeep import surroundings
 from perftrack.upkeep.copying import ALONE, answers, error_code, problems_of
 from perftrack.upkeep.surroundings import Finding
@@ -62,7 +62,7 @@ def _inside(database: str, *, quick: bool) -> tuple[list[Finding], str | None, d
 
 def _guarded(name: str, database: str, look: Callable[[], tuple[bool | None, str]]) -> Finding:
     try:
-        with explained(database):
+        with readable_errors(database):
             return Finding(name, *look())
     except PerftrackError as error:
         return Finding(name, False, _reason(error, database))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from perftrack import figures
 from perftrack.errors import PerftrackError
 from perftrack.progress import Progress, unheard
-from perftrack.storage.sqlite_file import connect, explained
+from perftrack.storage.sqlite_file import connect, readable_errors
 from perftrack.unfinished import Unfinished
 
 # So many pages a step, 8 MiB: between two steps progress is shown, and Ctrl-C is heard.
@@ -52,7 +52,7 @@ def copy(source: sqlite3.Connection, file: Unfinished, progress: Progress = unhe
     never begins anew and always ends, and in WAL mode no tick waits for it. The copy is not in WAL mode: it is whole
     without a log, and can be read where nothing can be written. Raises: PerftrackError, OSError.
     """
-    with explained(file.path), closing(sqlite3.connect(file.path)) as target:
+    with readable_errors(file.path), closing(sqlite3.connect(file.path)) as target:
         # It is nobody's before it is whole: no journal, and all of it reaches the disk at once.
         target.execute("PRAGMA journal_mode=OFF")
         target.execute("PRAGMA synchronous=OFF")
@@ -69,7 +69,7 @@ def set_mode(file: Unfinished, mode: bytes) -> None:
 
 def verify_copy(path: str, expected: Contents) -> None:
     """Make sure that the database at *path* is sound and holds what is *expected*. Raises: PerftrackError."""
-    with explained(path), closing(connect(path, read_only=True)) as connection:
+    with readable_errors(path), closing(connect(path, read_only=True)) as connection:
         verify(connection, path)
         if contents(connection) != expected:
             raise PerftrackError(f"{path} is damaged: it holds something else than what was to be copied")

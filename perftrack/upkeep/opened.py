@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
 from perftrack.errors import PerftrackError
-from perftrack.reading.snapshot import unchanged
 from perftrack.storage import schema
-from perftrack.storage.sqlite_file import connect, explained, pragma
+from perftrack.storage.snapshot import unchanged
+from perftrack.storage.sqlite_file import connect, pragma, readable_errors
 from perftrack.unfinished import unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.copying import Contents
@@ -32,7 +32,7 @@ def opened(file: str, database: str) -> Generator[Backup]:
 
     Then no tick, of which one may be between reading the revision and writing, meets an older schema.
     """
-    with unchanged(file), explained(file), closing(connect(file, read_only=True)) as source:
+    with unchanged(file), readable_errors(file), closing(connect(file, read_only=True)) as source:
         revision = schema.revision_of(file)
         if revision is None:
             raise PerftrackError(f"{file} is empty: it is no backup")
@@ -47,12 +47,12 @@ def opened(file: str, database: str) -> Generator[Backup]:
         copying.require_room(folder, 3 * size, "to bring the backup up to date")
         with unfinished_file(folder, name) as copied:
             copying.copy(source, copied)
-            with explained(copied.path), closing(connect(copied.path)) as connection:
+            with readable_errors(copied.path), closing(connect(copied.path)) as connection:
                 if pragma(connection, "page_size") != page_bytes:
                     connection.execute(f"PRAGMA page_size = {page_bytes}")
                     connection.execute("VACUUM")
             schema.upgrade(copied.path)
-            with explained(copied.path), closing(connect(copied.path, read_only=True)) as upgraded:
+            with readable_errors(copied.path), closing(connect(copied.path, read_only=True)) as upgraded:
                 upgraded.execute("BEGIN")
                 yield Backup(copied.path, upgraded, copying.contents(upgraded), os.path.getsize(copied.path))
 

@@ -11,7 +11,7 @@ from perftrack.progress import Progress, unheard
 from perftrack.storage import tick_sql
 from perftrack.storage.condensing import condense
 from perftrack.storage.purging import purge, sweep
-from perftrack.storage.sqlite_file import connect, explained, free_bytes, pragma
+from perftrack.storage.sqlite_file import connect, free_bytes, pragma, readable_errors
 from perftrack.upkeep.copying import answers, contents
 from perftrack.upkeep.vacuum import vacuum
 
@@ -88,7 +88,7 @@ def release(database: str) -> int:
     """Give free pages of *database* back to the disk, by rewriting it where it was not made for that by perftrack;
     return by how many bytes it is smaller. Raises: PerftrackError.
     """
-    with explained(database), closing(connect(database)) as connection:
+    with readable_errors(database), closing(connect(database)) as connection:
         if pragma(connection, "auto_vacuum") == _INCREMENTAL:
             free = free_bytes(connection)
             connection.executescript("PRAGMA incremental_vacuum")  # execute() would free a single page

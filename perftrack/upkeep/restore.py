@@ -18,7 +18,7 @@ from perftrack.errors import BusyError, PerftrackError, UnusableError, UsageErro
 from perftrack.private import give_to_owner_of, make_folder, sync_folder
 from perftrack.progress import Progress, unheard
 from perftrack.storage import schema
-from perftrack.storage.sqlite_file import address, connect, explained, is_wal, log_bytes, may_be_ours, pragma
+from perftrack.storage.sqlite_file import address, connect, is_wal, log_bytes, may_be_ours, pragma, readable_errors
 from perftrack.unfinished import remove_leftovers, unfinished_file
 from perftrack.upkeep import copying
 from perftrack.upkeep.backup import instant
@@ -100,7 +100,7 @@ def _is_damage(error: UnusableError, database: str) -> bool:
 def _takes_pages(database: str) -> bool:
     """Return whether SQLite can still write into the file: its header is whole, and its list of tables."""
     try:
-        with explained(database), closing(connect(database)) as connection:
+        with readable_errors(database), closing(connect(database)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             connection.execute("ROLLBACK")
@@ -119,7 +119,7 @@ def _write(database: str, backup: Backup, file: str, *, force: bool, progress: P
     kept: str | None = None
     is_judged = False
     with (
-        explained(database),
+        readable_errors(database),
         closing(connect(database)) as target,
         closing(connect(database, read_only=True)) as before,
     ):

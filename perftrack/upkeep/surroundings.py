@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from perftrack import figures
-from perftrack.reading.openers import openers
 from perftrack.reading.status import failures_of
 from perftrack.storage import pending
+from perftrack.storage.openers import openers
 from perftrack.storage.sqlite_file import LOG_BYTES_MAX, failures_file, log_bytes, pending_folder, side_files
 
 if os.name == "posix":

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from perftrack.errors import PerftrackError
 from perftrack.storage.schema import revision_of
-from perftrack.storage.sqlite_file import connect, explained, log_bytes, used_bytes
+from perftrack.storage.sqlite_file import connect, log_bytes, readable_errors, used_bytes
 from perftrack.upkeep.copying import answers, require_room
 
 
@@ -27,7 +27,7 @@ def vacuum(database: str) -> Vacuumed:
     SQLite writes all that stays into a temporary file and from there into the log: each needs that much room.
     Raises: PerftrackError; BusyError where somebody else writes for too long.
     """
-    with explained(database), closing(connect(database)) as connection:
+    with readable_errors(database), closing(connect(database)) as connection:
         if revision_of(database) is None:
             raise PerftrackError(f"database {database} is empty: there is nothing to vacuum")
         before = os.path.getsize(database) + log_bytes(database)

@@ -21,12 +21,12 @@ from test_condensing import Restless, condense_all
 from perftrack.fleet.machines import machines as machines_seen
 from perftrack.fleet.ship import ship
 from perftrack.fleet.sums import fleet_top
-from perftrack.reading.export import export
-from perftrack.reading.logs import Form
+from perftrack.reading.export.files import export
+from perftrack.reading.export.logs import Form
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.report import reports
-from perftrack.reading.top import top
-from perftrack.reading.top_units import top_units
+from perftrack.reading.usage.top import top
+from perftrack.reading.usage.top_units import top_units
 from perftrack.storage import opening, tick_sql
 
 pytest.importorskip("psycopg")

@@ -25,8 +25,8 @@ from perftrack.fleet.connecting import connect
 from perftrack.fleet.ship import ship
 from perftrack.fleet.sums import fleet_top
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.top import top
-from perftrack.reading.top_units import top_units
+from perftrack.reading.usage.top import top
+from perftrack.reading.usage.top_units import top_units
 from perftrack.storage import opening
 
 pytest.importorskip("psycopg")
@@ -322,9 +322,9 @@ def test_silent_machines_come_first(recorded: Recorded) -> None:
     assert (rows[0]["state"], rows[0]["host"]) == ("silent", "web8")
     assert {(row["state"], row["host"]) for row in rows[1:]} == {("", host) for host in HOSTS}
     assert rows[0]["skew"] == -400
-    assert rows[0]["shipped before"] == pytest.approx(7200, abs=120)
+    assert rows[0]["last shipped"] == pytest.approx(7200, abs=120)
     assert rows[0]["lag"] == pytest.approx(86_400 + 400, abs=120)
-    assert {"lag", "shipped before", "skew"} <= set(rows[0])
+    assert {"lag", "last shipped", "skew"} <= set(rows[0])
 
 
 def test_a_host_of_any_name_is_a_value(recorded: Recorded) -> None:

@@ -24,7 +24,7 @@ from perftrack.legacy import importer
 from perftrack.legacy.entries import ProcessEntry, SystemEntry
 from perftrack.legacy.importer import Imported
 from perftrack.legacy.source import reading
-from perftrack.reading.export import export
+from perftrack.reading.export.files import export
 from perftrack.reading.queries import TimeRange
 
 DATA_PIK = str(LEGACY / "data.pik")

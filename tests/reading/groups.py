@@ -9,7 +9,7 @@ from collections import defaultdict
 from conftest import cgroup_row
 from machine import Machine
 
-from perftrack.units import unit
+from perftrack.storage.unit_names import unit
 
 # What may come and go; a group needs the one that it is in.
 PATHS = [

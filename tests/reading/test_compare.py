@@ -15,7 +15,7 @@ import pytest
 from conftest import Run, make_database
 from nights import BEGIN, MINUTES, Nights
 
-from perftrack.reading.compare import Comparison, comparisons
+from perftrack.reading.explain.compare import Comparison, comparisons
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import opening
 

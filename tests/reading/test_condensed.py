@@ -19,7 +19,7 @@ from test_truth import WHOLE
 
 from perftrack.reading.coverage import Coverage
 from perftrack.reading.report import reports
-from perftrack.reading.top import top
+from perftrack.reading.usage.top import top
 from perftrack.storage import opening
 from perftrack.storage.condensing import condense
 

@@ -18,7 +18,7 @@ from conftest import Run, cgroup_row
 from machine import Machine, process
 from nights import HOURS, NIGHT, Nights
 
-from perftrack.reading.explain import Explanation, explanations
+from perftrack.reading.explain.explanations import Explanation, explanations
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import opening
 

@@ -16,9 +16,9 @@ import pytest
 from conftest import Run, process_row, sample
 from exported import PROCESS_HEADER, SYSTEM_HEADER, minute, read_both, record_minutes
 
-from perftrack.reading import export as exporting
 from perftrack.reading import queries
-from perftrack.reading.logs import Form
+from perftrack.reading.export import files as exporting
+from perftrack.reading.export.logs import Form
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import engine
 from perftrack.storage.insertion import insert_sample

@@ -13,10 +13,10 @@ from conftest import process_row, sample
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perftrack.reading.export import export
-from perftrack.reading.logs import Form
+from perftrack.reading.export.files import export
+from perftrack.reading.export.logs import Form
+from perftrack.reading.export.spreadsheet import neutralised
 from perftrack.reading.queries import TimeFormat, TimeRange
-from perftrack.reading.spreadsheet import neutralised
 from perftrack.storage import insertion
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)

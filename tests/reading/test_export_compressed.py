@@ -14,8 +14,8 @@ import pytest
 from conftest import Run
 from exported import record_mixed
 
-from perftrack.reading import export as exporting
-from perftrack.reading.logs import Form, RowFormat
+from perftrack.reading.export import files as exporting
+from perftrack.reading.export.logs import Form, RowFormat
 from perftrack.reading.queries import TimeRange
 
 PROGRAMS = {".gz": "gzip", ".zst": "zstd"}

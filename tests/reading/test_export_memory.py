@@ -14,11 +14,12 @@ from conftest import process_row, sample
 from exported import minute
 from sqlalchemy import CursorResult
 
-from perftrack.reading import export as exporting
-from perftrack.reading import logs, process_csv, queries
+from perftrack.reading import queries
+from perftrack.reading.export import files as exporting
+from perftrack.reading.export import logs, process_csv
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
 from perftrack.storage.insertion import insert_sample
+from perftrack.storage.snapshot import snapshot
 
 
 class TestMemory:

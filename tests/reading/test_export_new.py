@@ -21,10 +21,10 @@ from conftest import REPOSITORY, Run, process_row, query, sample
 from exported import PROCESS_HEADER, SYSTEM_HEADER, minute, record_minutes, record_mixed
 
 from perftrack.errors import PerftrackError
-from perftrack.reading import export as exporting
-from perftrack.reading import growing
-from perftrack.reading.logs import CSV, Form
-from perftrack.reading.new import export_new
+from perftrack.reading.export import files as exporting
+from perftrack.reading.export import growing
+from perftrack.reading.export.logs import CSV, Form
+from perftrack.reading.export.new import export_new
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import opening
 from perftrack.storage.insertion import insert_sample
@@ -363,8 +363,8 @@ import os, signal, sqlite3, sys
 from itertools import count
 from conftest import process_row, sample
 from exported import minute
-from perftrack.reading.logs import CSV, Form
-from perftrack.reading.new import export_new
+from perftrack.reading.export.logs import CSV, Form
+from perftrack.reading.export.new import export_new
 from perftrack.storage import insertion, opening
 
 path, file, output_format, rotates, stride = sys.argv[1:]

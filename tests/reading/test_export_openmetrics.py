@@ -27,7 +27,7 @@ from conftest import Run, cgroup_row, on_a_terminal, process_row, query, sample
 from exported import ODD_NAMES, minute, record_mixed
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from perftrack.reading.openmetrics import export_openmetrics
+from perftrack.reading.export.openmetrics import export_openmetrics
 from perftrack.reading.queries import TimeRange
 from perftrack.sample import Sample
 from perftrack.storage.insertion import insert_sample

@@ -21,9 +21,9 @@ from conftest import REPOSITORY, Run, on_a_terminal, process_row, sample
 from exported import INSTANTS, minute, record_minutes, record_mixed, rows_in
 from pyarrow import parquet as arrow_parquet
 
-from perftrack.reading import export as exporting
-from perftrack.reading import parquet
-from perftrack.reading.logs import Form
+from perftrack.reading.export import files as exporting
+from perftrack.reading.export import parquet
+from perftrack.reading.export.logs import Form
 from perftrack.reading.queries import TimeRange
 from perftrack.storage.insertion import insert_sample
 

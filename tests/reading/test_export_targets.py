@@ -15,7 +15,7 @@ from conftest import Run, process_row, sample, until
 from exported import PROCESS_HEADER, minute, record_minutes
 
 from perftrack.errors import PerftrackError
-from perftrack.reading import export as exporting
+from perftrack.reading.export import files as exporting
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import opening
 from perftrack.storage.insertion import insert_sample

@@ -17,9 +17,9 @@ import pytest
 from conftest import Run, query, seeds, until
 from machine import NOON, Machine, process
 
-from perftrack.reading import parts
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.top import Top, top
+from perftrack.reading.usage import parts
+from perftrack.reading.usage.top import Top, top
 
 WHOLE = TimeRange(datetime(2026, 11, 1, tzinfo=UTC), datetime(2027, 11, 1, tzinfo=UTC))
 Identity = tuple[int, int]  # PID and start

@@ -11,9 +11,9 @@ import pytest
 from conftest import Run
 from machine import Machine, process
 
-from perftrack.reading.parts import parts_of
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
+from perftrack.reading.usage.parts import parts_of
+from perftrack.storage.snapshot import snapshot
 
 YEAR_2 = datetime(2, 1, 1, tzinfo=UTC)
 

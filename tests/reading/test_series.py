@@ -13,7 +13,7 @@ from perftrack.reading.coverage import coverage
 from perftrack.reading.plot import series
 from perftrack.reading.plot.series import AllSeries, read_series
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
+from perftrack.storage.snapshot import snapshot
 
 SPAN = TimeRange(datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 30, tzinfo=UTC))
 

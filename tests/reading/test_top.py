@@ -14,11 +14,12 @@ import pytest
 from conftest import LEGACY, Run, cgroup_row, query
 from machine import NOON, Machine, process
 
-from perftrack.reading import children, parts, usage
 from perftrack.reading.coverage import coverage
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
-from perftrack.reading.top import top
+from perftrack.reading.usage import children, parts
+from perftrack.reading.usage import processes as usage
+from perftrack.reading.usage.top import top
+from perftrack.storage.snapshot import snapshot
 
 SINCE = "2026-11-20T12:00Z"
 UNTIL = "2026-11-21T12:00Z"
@@ -350,7 +351,7 @@ def test_reads_no_more_than_its_range(machine: Machine, path: str) -> None:
         machine.tick(process(number, children_user_ms=10 * number), process(number, pid=7, ppid=100), cpu_user_ms=99)
     steps: list[str] = []
     with snapshot(path) as reader:
-        from perftrack.reading import top as reading
+        from perftrack.reading.usage import top as reading
 
         def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
             if statement.strip().startswith(("SELECT", "INSERT", "UPDATE", "WITH")):

@@ -18,14 +18,14 @@ import pytest
 from conftest import Run, query, seeds
 from machine import Machine, process
 
-from perftrack.reading import parts
 from perftrack.reading.coverage import coverage
 from perftrack.reading.plot.processes import Point
 from perftrack.reading.plot.series import AllSeries, read_series
 from perftrack.reading.queries import TimeRange
 from perftrack.reading.report import reports
-from perftrack.reading.snapshot import snapshot
-from perftrack.reading.top import top
+from perftrack.reading.usage import parts
+from perftrack.reading.usage.top import top
+from perftrack.storage.snapshot import snapshot
 
 WHOLE = TimeRange(datetime(2026, 11, 1, tzinfo=UTC), datetime(2027, 11, 1, tzinfo=UTC))
 

@@ -21,7 +21,7 @@ from perftrack.reading.plot import series
 from perftrack.reading.plot.series import AllSeries, read_series
 from perftrack.reading.plot.units import OTHER_UNITS
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
+from perftrack.storage.snapshot import snapshot
 
 WHOLE = TimeRange(datetime(2026, 11, 1, tzinfo=UTC), datetime(2027, 11, 1, tzinfo=UTC))
 RANGE = ("--since", "2026-11-20T12:00Z", "--until", "2026-11-21T12:00Z")

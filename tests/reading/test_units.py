@@ -15,11 +15,11 @@ from conftest import OWN, Run, cgroup_row, query, run_in
 from groups import Simulation
 from machine import Machine, process
 
-import perftrack.reading.parts
+import perftrack.reading.usage.parts
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
-from perftrack.reading.top_units import top_units
-from perftrack.reading.units import unit_usage
+from perftrack.reading.usage.top_units import top_units
+from perftrack.reading.usage.units import unit_usage
+from perftrack.storage.snapshot import snapshot
 
 WHOLE = TimeRange(datetime(2026, 11, 1, tzinfo=UTC), datetime(2027, 11, 1, tzinfo=UTC))
 RANGE = ("--since", "2026-11-20T12:00Z", "--until", "2026-11-21T12:00Z")
@@ -42,7 +42,7 @@ def machine(connection: sqlite3.Connection) -> Machine:
 def test_of_a_made_up_machine_every_unit_has_what_it_used(
     connection: sqlite3.Connection, path: str, seed: int, steps: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(perftrack.reading.parts, "PART", timedelta(minutes=47))
+    monkeypatch.setattr(perftrack.reading.usage.parts, "PART", timedelta(minutes=47))
     simulation = Simulation(connection, seed, steps)
     for _ in range(150):
         simulation.step()

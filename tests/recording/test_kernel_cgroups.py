@@ -15,7 +15,7 @@ from taken import Spawn, take
 from perftrack.recording import cgroups, linux_system
 from perftrack.rows import CgroupRow
 from perftrack.settings import CGROUP_DEPTH, CGROUP_PATHS
-from perftrack.units import unit
+from perftrack.storage.unit_names import unit
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are control groups on Linux only")
 

@@ -82,7 +82,7 @@ class TestTheCronLine:
             "perftrack.sample",
             "perftrack.settings",
             "perftrack.storage",
-            "perftrack.storage.bounds",
+            "perftrack.storage.retention",
             "perftrack.storage.cgroups",
             "perftrack.storage.insertion",
             "perftrack.storage.opening",

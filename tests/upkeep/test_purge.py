@@ -22,7 +22,7 @@ from upkept import is_sound, recording
 
 from perftrack.recording import recorder
 from perftrack.settings import load
-from perftrack.storage import bounds, opening, purging, sqlite_file
+from perftrack.storage import opening, purging, retention, sqlite_file
 from perftrack.storage.condensing import condense
 
 
@@ -133,7 +133,7 @@ class TestPurge:
 class TestATick:
     @pytest.fixture(autouse=True)
     def few_samples_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bounds, "_NOW", bounds._NOW.replace("1440", "3"))
+        monkeypatch.setattr(retention, "_NOW", retention._NOW.replace("1440", "3"))
 
     def tick(self, path: str, count: int = 1, **options: Any) -> None:
         settings = load({"database": path, "cpu_window": 0.0, "top": 0, "process_filter": ["no such"], **options})
@@ -170,7 +170,7 @@ class TestATick:
             machine.connection = connection
             machine.clock = now() + timedelta(days=400)
             machine.tick(process(0))
-            assert not bounds.keep_bounded(connection, path, load({"database": path} | options))
+            assert not retention.keep_bounded(connection, path, load({"database": path} | options))
 
     def test_removes_what_is_older_than_keep_hourly(self, path: str) -> None:
         record(path, 100, 100)
@@ -200,9 +200,9 @@ class TestATick:
             other.execute("BEGIN IMMEDIATE")
             own.execute("PRAGMA busy_timeout = 0")
             with pytest.raises(sqlite3.OperationalError, match="locked"):
-                bounds.keep_bounded(own, path, load({"database": path}))
+                retention.keep_bounded(own, path, load({"database": path}))
             other.execute("ROLLBACK")
-            assert bounds.keep_bounded(own, path, load({"database": path}))
+            assert retention.keep_bounded(own, path, load({"database": path}))
 
 
 def sums(path: str) -> tuple[list[Any], ...]:

@@ -10,14 +10,14 @@ from conftest import Run, query
 from test_purge import ordinary, record
 
 from perftrack.settings import load
-from perftrack.storage import bounds, opening
+from perftrack.storage import opening, retention
 
 TO = "postgresql://web1@db.example.org/fleet"
 
 
 @pytest.fixture(autouse=True)
 def few_samples_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "_NOW", bounds._NOW.replace("1440", "3"))
+    monkeypatch.setattr(retention, "_NOW", retention._NOW.replace("1440", "3"))
 
 
 def ticks(path: str, **options: Any) -> None:
@@ -25,7 +25,7 @@ def ticks(path: str, **options: Any) -> None:
     settings = load({"database": path, "ship_to": TO, **options})
     with closing(opening.open_current(path)) as connection:
         for _ in range(200):
-            if not bounds.keep_bounded(connection, path, settings):
+            if not retention.keep_bounded(connection, path, settings):
                 return
     raise AssertionError("it goes on for ever")
 
@@ -69,7 +69,7 @@ class TestATick:
 
     @pytest.mark.parametrize(("more_days", "left"), [(-1, 100), (2, 0)])
     def test_leaves_it_no_longer_than_the_limit(self, path: str, more_days: int, left: int) -> None:
-        record(path, 90 + bounds.UNSHIPPED_DAYS + more_days, 100)
+        record(path, 90 + retention.UNSHIPPED_DAYS + more_days, 100)
         record(path, 1, 10)
         ticks(path)
         assert ordinary(path) == 10 + left
@@ -88,7 +88,7 @@ class TestATick:
         settings = load({"database": path, "ship_to": TO, "max_size": "1M"})
         with closing(opening.open_current(path)) as connection:
             for _ in range(20):
-                bounds.keep_bounded(connection, path, settings)
+                retention.keep_bounded(connection, path, settings)
         assert samples(path) < 4000
 
     def test_looks_once_more_and_not_through_the_history(self, path: str) -> None:
@@ -98,7 +98,7 @@ class TestATick:
             def asked(**options: str) -> list[str]:
                 said: list[str] = []
                 connection.set_trace_callback(said.append)
-                bounds.keep_bounded(connection, path, load({"database": path, **options}))
+                retention.keep_bounded(connection, path, load({"database": path, **options}))
                 connection.set_trace_callback(None)
                 return said
 

@@ -10,13 +10,13 @@ from typing import NamedTuple
 from perftrack.errors import UsageError
 from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, of_each_machine
+from perftrack.reading.export.output import output_files
 from perftrack.reading.machines import machines
-from perftrack.reading.output import output_files
 from perftrack.reading.plot.page import write_page
 from perftrack.reading.plot.panels import Plot, plot_of
 from perftrack.reading.plot.series import read_series
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
+from perftrack.storage.snapshot import snapshot
 
 KINDS = (".html", ".png", ".svg")
 

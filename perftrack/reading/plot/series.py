@@ -12,10 +12,10 @@ from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage
 from perftrack.reading.metrics import CPU_OF_IMPORTED, CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, UNITS, Metric
 from perftrack.reading.oom_kills import OomKill, oom_kills
-from perftrack.reading.parts import LOOK_AHEAD
 from perftrack.reading.plot.processes import Point, ProcessPoints
 from perftrack.reading.plot.units import UnitPoints
 from perftrack.reading.queries import TimeRange, stored
+from perftrack.reading.usage.parts import LOOK_AHEAD
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 
 POINTS = 1500

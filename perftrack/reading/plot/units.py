@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from perftrack.reading.held import Held
 from perftrack.reading.metrics import UNIT_CPU, ProcessMetric
 from perftrack.reading.plot.processes import Point
 from perftrack.reading.queries import OF_HOST
-from perftrack.reading.units import UNIT
+from perftrack.reading.usage.held import Held
+from perftrack.reading.usage.units import UNIT
 
 OTHER_UNITS = "other units"
 

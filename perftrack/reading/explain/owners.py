@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
-from perftrack.reading.consumption import (
+from perftrack.reading.explain.consumption import (
     NOTHING,
     UNKNOWN,
     Consumption,
@@ -19,8 +19,8 @@ from perftrack.reading.consumption import (
     processes_of,
     used_by_command,
 )
+from perftrack.reading.explain.usual import DAYS_MIN, HISTORY, PART_SECONDS, Resource
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.usual import DAYS_MIN, HISTORY, PART_SECONDS, Resource
 from perftrack.storage.models import Process
 
 # Who explains less of an excess is not named, and no more than so many are.

@@ -11,7 +11,7 @@ from typing import IO, TextIO
 
 from perftrack.errors import ClosedPipeError, PerftrackError
 from perftrack.private import is_ours
-from perftrack.reading.compression import compressing, is_compressed
+from perftrack.reading.export.compression import compressing, is_compressed
 from perftrack.unfinished import new_file, remove_leftovers
 
 STDOUT = "-"

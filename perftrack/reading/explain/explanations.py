@@ -9,14 +9,14 @@ from sqlalchemy import Connection, select
 
 from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, Gap, of_each_machine
+from perftrack.reading.explain.owners import Excess, excess
+from perftrack.reading.explain.stretches import Stretch, stretches
+from perftrack.reading.explain.usual import Norm, norm
 from perftrack.reading.machines import machines
 from perftrack.reading.oom_kills import OomKill, oom_kills
-from perftrack.reading.owners import Excess, excess
 from perftrack.reading.queries import TimeRange, utc
-from perftrack.reading.snapshot import snapshot
-from perftrack.reading.stretches import Stretch, stretches
-from perftrack.reading.usual import Norm, norm
 from perftrack.storage.models import Boot, SystemSample
+from perftrack.storage.snapshot import snapshot
 
 # So many are told; of a restless day there may be many more.
 STORIES = 3

@@ -12,11 +12,11 @@ from typing import Literal, NamedTuple
 from sqlalchemy import Connection
 
 from perftrack.progress import Progress, unheard
-from perftrack.reading.consumption import SHORT_LOOK_AHEAD, Used, of_machine, usage_by_name, used_by_unit
 from perftrack.reading.coverage import Coverage, coverage
+from perftrack.reading.explain.consumption import SHORT_LOOK_AHEAD, Used, of_machine, usage_by_name, used_by_unit
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
+from perftrack.storage.snapshot import snapshot
 
 HOUR = timedelta(hours=1)
 # Of fewer days, or hours of a day, their spread tells nothing.

@@ -13,14 +13,15 @@ from sqlalchemy import ColumnElement, Connection, String, func, select, type_coe
 
 from perftrack.errors import PerftrackError
 from perftrack.progress import Progress, unheard
-from perftrack.reading import compression, queries
-from perftrack.reading.export import Exported
-from perftrack.reading.growing import GrowingFile, Sample, explained, position_file
-from perftrack.reading.logs import Form, Log, columns_of, write_log
+from perftrack.reading import queries
+from perftrack.reading.export import compression
+from perftrack.reading.export.files import Exported
+from perftrack.reading.export.growing import GrowingFile, Newest, position_file, readable_errors
+from perftrack.reading.export.logs import Form, Log, columns_of, write_log
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
 from perftrack.storage.models import Boot, SystemSample
+from perftrack.storage.snapshot import snapshot
 
 
 def export_new(
@@ -59,7 +60,7 @@ def export_new(
                 def done(samples: int, before: int = place * came.rows) -> None:
                     progress(before + samples, len(files) * came.rows)
 
-                with explained(file.path):
+                with readable_errors(file.path):
                     rows[log] = write_log(connection, log, span, form, file.stream, done, header=file.is_begun)
         # behind the snapshot's end, so that nothing is kept that is none
         for log, file in files.items():
@@ -68,14 +69,14 @@ def export_new(
 
 
 def _written(log: Log, form: Form, host: str | None) -> dict[str, Any]:
-    """Return what all rows of a file have in common: where that changes, a new file is to begin."""
+    """Return what all rows of a file have in common; a change of these needs a new file."""
     written: dict[str, Any] = {"--format": form.format, "--time": form.time_format, "--host": host}
     if form.format == "csv":  # in JSON, each row says what its columns are
         written |= {"--spreadsheet-safe": form.spreadsheet_safe, "set of columns": columns_of(log, form)}
     return written
 
 
-def _refuse_another_database(connection: Connection, file: GrowingFile, newest: Sample | None, database: str) -> None:
+def _refuse_another_database(connection: Connection, file: GrowingFile, newest: Newest | None, database: str) -> None:
     """Raise PerftrackError where the database is not the one that *file* was written from.
 
     By the newest sample that it has the rows of: a database has another of that id, or none and no later one. One of
@@ -92,8 +93,8 @@ def _refuse_another_database(connection: Connection, file: GrowingFile, newest: 
         )
 
 
-def _sample(connection: Connection, sample_id: int | ColumnElement[int]) -> Sample | None:
+def _sample(connection: Connection, sample_id: int | ColumnElement[int]) -> Newest | None:
     columns = SystemSample.id, type_coerce(SystemSample.taken_at, String), Boot.key
     statement = select(*columns).join(Boot, Boot.id == SystemSample.boot_id).where(SystemSample.id == sample_id)
     found = connection.execute(statement).one_or_none()
-    return None if found is None else Sample(*found)
+    return None if found is None else Newest(*found)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, DateTime, Row, text
 
 from perftrack.progress import Progress, unheard
-from perftrack.reading.held import Held
-from perftrack.reading.parts import IN_PART, SHARE, merged, parameters, parts_of
 from perftrack.reading.queries import TimeRange, utc
+from perftrack.reading.usage.held import Held
+from perftrack.reading.usage.parts import IN_PART, SHARE, merged, parameters, parts_of
 from perftrack.storage.intervals import SECONDS_SINCE_LOOK
 
 # A condensed row has the peak of its group, which is its own where no other one is in it.

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from perftrack.reading.children import PARENT
-from perftrack.reading.usage import Ranked, largest
+from perftrack.reading.usage.children import PARENT
+from perftrack.reading.usage.processes import Ranked, largest
 
 # Of processes, the parents; in `used` they have the id of their first name, and are shown under the newest.
 # The + lets SQLite use the index of a column that has no type.

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from perftrack.reading.explain.usual import PART_SECONDS, Measure, Norm, Usual, values
 from perftrack.reading.queries import TimeRange, utc
-from perftrack.reading.usual import PART_SECONDS, Measure, Norm, Usual, values
 
-# So many spreads above the highest value that is usual: a day's samples do not reach that by chance.
+# A stretch is unusual from this many spreads above the usual maximum: a day's samples do not reach that by chance.
 UNUSUAL = 5.0
 
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from perftrack.settings import Settings
 
 _FOREVER = ""
-# What is old is so before the sample that is so many before the newest: one that was taken under a wrong clock, or a
-# day of them, makes nothing old.
+# Ages count from the sample that is this many before the newest: samples that were taken under a wrong clock, up to a
+# day of them, make nothing old.
 _SAMPLES_BEFORE = 1440
 _NOW = f"""
 SELECT min(taken_at, (SELECT taken_at FROM system_sample ORDER BY id DESC LIMIT 1)) FROM system_sample
 WHERE id <= (SELECT max(id) FROM system_sample) - {_SAMPLES_BEFORE} ORDER BY id DESC LIMIT 1
 """
-# What waits to be shipped, as the centre is away, is kept for so many days longer than the settings say.
+# Samples that wait to be shipped, as the centre is away, are kept this many days longer than the settings say.
 UNSHIPPED_DAYS = 30
 _UNSHIPPED = """
 SELECT taken_at FROM system_sample WHERE id > (SELECT coalesce(max(shipped_sample_id), 0) FROM source)

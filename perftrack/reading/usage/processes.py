@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, DateTime, Row, text
 
 from perftrack.progress import Progress, unheard
-from perftrack.reading import children
 from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
-from perftrack.reading.parts import IN_PART, LOOK_AHEAD, SHARE, merged, parameters, parts_of
 from perftrack.reading.queries import TimeRange, utc
+from perftrack.reading.usage import children
+from perftrack.reading.usage.parts import IN_PART, LOOK_AHEAD, SHARE, merged, parameters, parts_of
 
 Group = Literal["process", "name", "command", "user"]
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TextIO
 
 from perftrack import private
 from perftrack.errors import BusyError, PerftrackError
-from perftrack.reading.compression import compressing, is_compressed
+from perftrack.reading.export.compression import compressing, is_compressed
 
 if sys.platform == "win32":
     import msvcrt
@@ -30,8 +30,8 @@ _TAIL_BYTES = 4096
 _BEYOND = 2**40  # where Windows locks a byte that is none of the file's
 
 
-class Sample(NamedTuple):
-    """The newest sample that a file has the rows of: its id, and what tells it from another database's of that id.
+class Newest(NamedTuple):
+    """The newest sample in a file: its id, and what tells it from another database's of that id.
 
     *taken_at*, *boot*: as the tables have them. None: there was no sample; the boot has no key.
     """
@@ -46,7 +46,7 @@ class Position(NamedTuple):
     known again. *written*: the options and columns that its rows were written with.
     """
 
-    sample: Sample
+    sample: Newest
     size: int
     tail: str
     written: dict[str, Any]
@@ -73,18 +73,18 @@ class GrowingFile:
         self._size: int | None = None  # None: it is as it should stay
         self._lock = self._file = -1
         try:
-            with explained(path):
+            with readable_errors(path):
                 self._open()
         except BaseException:
             self.close()
             raise
 
-    def save(self, last: Sample, *, is_longer: bool) -> None:
+    def save(self, last: Newest, *, is_longer: bool) -> None:
         """Put what was written on the disk, and then that it is the rows up to the sample *last*.
 
         *is_longer*: there was anything to write; else the file stays as it was.
         """
-        with explained(self.path):
+        with readable_errors(self.path):
             self.stream.close()
             self._end.close()
             if not is_longer:
@@ -118,7 +118,7 @@ class GrowingFile:
             except OSError:
                 raise _busy(self.path) from None
         size = os.fstat(self._file).st_size
-        self.last = position.sample if position else Sample()
+        self.last = position.sample if position else Newest()
         self.is_begun = size == 0 or (position is not None and position.size == 0)
         if self.is_begun:
             if position is None or position.size or position.written != self._written:
@@ -165,7 +165,7 @@ class GrowingFile:
         assert self._size is not None
         os.ftruncate(self._file, self._size)
 
-    def _write_position(self, last: Sample, size: int) -> None:
+    def _write_position(self, last: Newest, size: int) -> None:
         """Write it in one step; whoever waits for the lock of the former one meets that of the new one."""
         position = Position(last, size, self._tail(size), self._written)._asdict() | {"sample": last._asdict()}
         path = position_file(self.path)
@@ -251,7 +251,7 @@ def _read_position(path: str, descriptor: int) -> Position | None:
         return None
     try:
         found = json.loads(text)
-        return Position(Sample(**found["sample"]), int(found["size"]), str(found["tail"]), dict(found["written"]))
+        return Position(Newest(**found["sample"]), int(found["size"]), str(found["tail"]), dict(found["written"]))
     except (ValueError, TypeError, KeyError):
         raise PerftrackError(
             f"{position_file(path)} cannot be read: move it and {path} away, to begin with all samples"
@@ -259,7 +259,7 @@ def _read_position(path: str, descriptor: int) -> Position | None:
 
 
 @contextmanager
-def explained(path: str) -> Generator[None]:
+def readable_errors(path: str) -> Generator[None]:
     """Say as a PerftrackError what keeps from writing to *path*."""
     try:
         yield

@@ -13,7 +13,7 @@ from contextlib import suppress
 from perftrack.storage.sqlite_file import is_private, is_wal
 
 
-def restore(connection: sqlite3.Connection, path: str, tell: Callable[[str], None]) -> None:
+def repair(connection: sqlite3.Connection, path: str, tell: Callable[[str], None]) -> None:
     """Make what can be made of the database at *path*, and *tell* in a line what was.
 
     What cannot, as long as it is being read or on such a file system, is left for the next time without a word.

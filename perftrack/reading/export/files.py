@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple, TextIO
 
 from perftrack.progress import Progress, unheard
-from perftrack.reading import compression, parquet, queries
-from perftrack.reading.logs import CSV, Form, Log, write_log
+from perftrack.reading import queries
+from perftrack.reading.export import compression, parquet
+from perftrack.reading.export.logs import CSV, Form, Log, write_log
+from perftrack.reading.export.output import output_files
 from perftrack.reading.machines import machines
-from perftrack.reading.output import output_files
 from perftrack.reading.queries import Extent, TimeRange
-from perftrack.reading.snapshot import snapshot
+from perftrack.storage.snapshot import snapshot
 
 
 class Exported(NamedTuple):

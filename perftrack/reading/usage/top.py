@@ -11,10 +11,7 @@ from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import SAMPLES, TimeRange, stored, utc
-from perftrack.reading.snapshot import snapshot
-from perftrack.reading.tree import best_and_ancestors, with_parents
-from perftrack.reading.unexplained import Unexplained, split, unexplained_units
-from perftrack.reading.usage import (
+from perftrack.reading.usage.processes import (
     ALL,
     CpuTotals,
     Filters,
@@ -26,7 +23,10 @@ from perftrack.reading.usage import (
     recorded_cpu_ms,
     system_cpu_ms,
 )
+from perftrack.reading.usage.tree import best_and_ancestors, with_parents
+from perftrack.reading.usage.unexplained import Unexplained, split, unexplained_units
 from perftrack.storage.models import Boot, Cgroup, Host, Process, ProcessSample, SystemSample
+from perftrack.storage.snapshot import snapshot
 
 _IDENTITY = (Process.pid, Process.name, Process.username, Cgroup.unit, Process.command, Process.started_at)
 

@@ -16,8 +16,8 @@ from conftest import Run, process_row, query, sample
 
 from perftrack import errors, programs
 from perftrack.errors import BusyError
-from perftrack.reading.snapshot import snapshot
 from perftrack.storage import insertion, opening, sqlite_file
+from perftrack.storage.snapshot import snapshot
 
 SHELL = shutil.which("sqlite3")
 

@@ -12,8 +12,8 @@ from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.snapshot import snapshot
-from perftrack.reading.units import (
+from perftrack.reading.usage.processes import CpuTotals, cpu_totals, system_cpu_ms
+from perftrack.reading.usage.units import (
     RANKED_BY_ALL,
     UNIT,
     Groups,
@@ -24,7 +24,7 @@ from perftrack.reading.units import (
     looks,
     own,
 )
-from perftrack.reading.usage import CpuTotals, cpu_totals, system_cpu_ms
+from perftrack.storage.snapshot import snapshot
 
 # A path, and the unit that it is of.
 _PATH = Groups(

@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple, TextIO
 
 from sqlalchemy import Connection
 
-from perftrack.reading import json_lines, parquet, queries
-from perftrack.reading.process_csv import write_processes
+from perftrack.reading import queries
+from perftrack.reading.export import json_lines, parquet
+from perftrack.reading.export.process_csv import write_processes
+from perftrack.reading.export.spreadsheet import text_of
 from perftrack.reading.queries import TimeFormat, TimeRange
-from perftrack.reading.spreadsheet import text_of
 from perftrack.storage.views import PROCESS_LOG, PROCESS_LOG_ORIGINAL, SYSTEM_LOG, SYSTEM_LOG_ORIGINAL
 
 ROWS_AT_ONCE = 1000

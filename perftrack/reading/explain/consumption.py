@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
-from perftrack.reading.parts import LOOK_AHEAD
+from perftrack.reading.explain.usual import PART_SECONDS, Resource, bounds
 from perftrack.reading.queries import OF_HOST, TimeRange
-from perftrack.reading.units import unit_usage
-from perftrack.reading.usage import ALL, Usage, add_up, largest
-from perftrack.reading.usual import PART_SECONDS, Resource, bounds
+from perftrack.reading.usage.parts import LOOK_AHEAD
+from perftrack.reading.usage.processes import ALL, Usage, add_up, largest
+from perftrack.reading.usage.units import unit_usage
 
 Kind = Literal["unit", "name"]
 

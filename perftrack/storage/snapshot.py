@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from perftrack.errors import BusyError
 from perftrack.storage.opening import current_engine
-from perftrack.storage.sqlite_file import explained, is_immutable
+from perftrack.storage.sqlite_file import is_immutable, readable_errors
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def snapshot(database: str) -> Generator[Connection]:
     """
     with (
         unchanged(database),
-        explained(database),
+        readable_errors(database),
         current_engine(database).connect() as connection,
         connection.begin(),
     ):

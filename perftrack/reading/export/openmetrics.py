@@ -17,15 +17,16 @@ from typing import Any, NamedTuple, TextIO
 from sqlalchemy import Column, Connection, text
 
 from perftrack.progress import Progress, unheard
-from perftrack.reading import compression, queries
-from perftrack.reading.export import Exported
+from perftrack.reading import queries
+from perftrack.reading.export import compression
+from perftrack.reading.export.files import Exported
+from perftrack.reading.export.output import output_files
+from perftrack.reading.export.spreadsheet import text_of
 from perftrack.reading.machines import machines
-from perftrack.reading.output import output_files
-from perftrack.reading.parts import parts_of
 from perftrack.reading.queries import TimeRange, stored_text
-from perftrack.reading.snapshot import snapshot
-from perftrack.reading.spreadsheet import text_of
+from perftrack.reading.usage.parts import parts_of
 from perftrack.storage.models import Base, ProcessSample, SystemSample, columns_of
+from perftrack.storage.snapshot import snapshot
 
 # Of a column's unit: the end of its name, the unit of Prometheus that takes its place, how many of the one are one of
 # the other. Columns of other units are not exported.

@@ -1,0 +1,1 @@
+"""What was unusual and who did it; what got dearer."""

@@ -1,0 +1,1 @@
+"""What was recorded, as files: CSV, and the formats of other tools."""

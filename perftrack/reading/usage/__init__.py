@@ -1,0 +1,1 @@
+"""What processes, their children and units used in a range, and who used most."""
