@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Row, Select, bindparam, case, func, literal, select
+from sqlalchemy import ColumnElement, Connection, DateTime, Row, Select, bindparam, case, func, literal, null, select
 
 from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage
@@ -126,12 +126,12 @@ def _statement(source: Any, metrics: list[Metric], hosts: tuple[str, ...], *, is
     values = [each for metric in metrics for each in _point(metric)]
     key = literal(0) if is_bucketed else sample_id
     of_host = TimeRange(hosts=hosts).holds(source.c)
-    statement = (
-        select(key.label("key"), func.avg(func.julianday(taken_at)).label("day"), *values, *looks)
-        .where(taken_at >= since, taken_at < until, *of_host)
-        .having(func.count() > 0)
+    statement = select(key.label("key"), func.avg(func.julianday(taken_at)).label("day"), *values, *looks).where(
+        taken_at >= since, taken_at < until, *of_host
     )
-    return statement if is_bucketed else statement.group_by(taken_at, sample_id).order_by(taken_at, sample_id)
+    if is_bucketed:
+        return statement.group_by(null())  # one row, or none where there are no samples
+    return statement.group_by(taken_at, sample_id).order_by(taken_at, sample_id)
 
 
 def _point(metric: Metric) -> tuple[ColumnElement[Any], ...]:
