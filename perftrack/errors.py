@@ -50,7 +50,9 @@ _ADVICE = {
     3: "permission denied: run as its owner or change its permissions",
     8: "it is read-only for this user: run as its owner or change the permissions of the file and its folder",
     10: "the disk reported an error: check the disk and the system log",
-    11: "it is damaged: keep it, and restore a copy, or move it away to start a new one",
+    # not every shell can: that of Debian 12 is built without what .recover needs
+    11: "it is damaged: keep it, and restore a copy, or move it away to start a new one; `sqlite3 FILE .recover | "
+    "sqlite3 NEW` may save what is in it, where that shell can",
     13: "the disk is full: make room and run again",
     14: "it cannot be opened: check that its folder exists and that this user may read and write there",
     26: "it is not a SQLite database: name another file, or move this one away",
@@ -63,14 +65,5 @@ def explain(error: sqlite3.Error, database: str) -> PerftrackError:
     if code in _BUSY:
         return BusyError(f"database {database} is locked by another program; try again later")
     advice = _ADVICE.get(code, error)
-    if code == 11 and _recover_works():
-        advice = f"{advice}; `sqlite3 FILE .recover | sqlite3 NEW` may save what is in it"
     kind = PassingError if code in _PASSING else UnusableError if code in _UNUSABLE else PerftrackError
     return kind(f"database {database}: {advice}")
-
-
-def _recover_works() -> bool:
-    """Return whether the sqlite3 shell here can `.recover`: that of Debian 12 is built without what it needs."""
-    from perftrack.programs import output_of
-
-    return output_of("sqlite3", ":memory:", "SELECT count(*) FROM sqlite_dbpage") is not None

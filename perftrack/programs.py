@@ -52,9 +52,3 @@ def run(name: str, *arguments: str, given: bytes = b"", wait_seconds: float = 10
         return Outcome(NOT_RUN, b"", f"{program}: {error.strerror}")
     said = (done.stderr or done.stdout).decode(errors="replace")
     return Outcome(done.returncode, done.stdout, " ".join(said.split()) or f"exit code {done.returncode}")
-
-
-def output_of(name: str, *arguments: str) -> bytes | None:
-    """Return what the program *name* prints; None: it is not there, or fails."""
-    done = run(name, *arguments)
-    return None if done.exit_code else done.output

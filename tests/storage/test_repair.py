@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from conftest import Run, process_row, query, sample
 
-from perftrack import errors, programs
 from perftrack.errors import BusyError
 from perftrack.storage import insertion, opening, sqlite_file
 from perftrack.storage.snapshot import snapshot
@@ -152,25 +151,3 @@ class TestAReadOnlyDisk:
 
         with pytest.raises(BusyError, match="was written while it was read; try again"):
             read_while_it_is_written()
-
-
-def test_recovering_is_advised_only_where_the_shell_can(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    error = sqlite3.DatabaseError("malformed")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    (tmp_path / "system").mkdir()
-    monkeypatch.setattr(programs, "FOLDERS", (str(tmp_path / "system"),))
-    planted = tmp_path / "sqlite3"  # in PATH, which is not asked
-    planted.write_text(f"#!/bin/sh\ntouch {tmp_path}/was-run\n")
-    planted.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert ".recover" not in str(errors.explain(error, path))
-    assert not (tmp_path / "was-run").exists()
-    for works in (0, 1):
-        shell = tmp_path / "system" / "sqlite3"
-        shell.write_text(f"#!/bin/sh\nexit {1 - works}\n")
-        shell.chmod(0o755)
-        said = str(errors.explain(error, path))
-        assert said.startswith(f"database {path}: it is damaged: keep it, and restore a copy, or move it away")
-        assert (".recover" in said) is bool(works)
