@@ -161,6 +161,8 @@ def _write(path: str, folder: str, text: bytes) -> None:
             os.unlink(unfinished)
         raise
     private.sync_folder(folder)
+    if not names:  # the folder itself may be new
+        private.sync_folder(os.path.dirname(folder))
 
 
 def _clean(folder: str) -> None:

@@ -6,9 +6,12 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -271,6 +274,22 @@ class TestTheFile:
         rows = json.loads(file.read_text())
         assert rows["processes"][0]["command"] == "grün"
         assert rows["system"]["taken_at"] == "2026-11-20 12:00:00.000000"
+
+    def test_is_on_the_disk_with_its_folder(self, path: str, tmp_path: Path) -> None:
+        """As strace sees it: all that names it is synced after it is there."""
+        if shutil.which("strace") is None:
+            pytest.skip("strace is not installed")
+        os.mkdir(os.path.dirname(path), 0o700)
+        Path(path).write_bytes(b"no database at all")
+        os.chmod(path, 0o600)
+        command = ["strace", "-y", "-o", tmp_path / "trace", "-e", "fsync,rename", sys.executable, "-m", "perftrack"]
+        env = {**os.environ, "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0"}
+        for folders in ([f"{path}-pending", os.path.dirname(path)], [f"{path}-pending"]):
+            done = subprocess.run([*command, "record"], env=env, capture_output=True, text=True, check=False)
+            assert done.returncode == 1, done.stderr
+            before, _, after = (tmp_path / "trace").read_text().partition("rename(")
+            assert re.findall(r"^fsync\(\d+<(.*)>\) += 0$", before, re.MULTILINE)[-1].endswith(".json.new")
+            assert re.findall(r"^fsync\(\d+<(.*)>\) += 0$", after, re.MULTILINE)[: len(folders)] == folders
 
     def test_brings_back_the_very_rows(self, path: str, connection: sqlite3.Connection, tmp_path: Path) -> None:
         rows = [process_row(pid=1), process_row(pid=2, name="\\xff\n", username=None, cpu_percent=0.1 + 0.2)]
