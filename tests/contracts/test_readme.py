@@ -204,7 +204,7 @@ def test_the_figures_of_injected_faults_are_those_of_their_tests() -> None:
         f"{test_tick.KILLS} kills at random moments",
         f"{test_tick.CUTS} cuts with",
         f"8 first runs at the same moment, {test_together.ROUNDS} times",
-        f"killed at {test_together.KILLS} random moments each",
+        f"killed at {test_together.KILLS} moments each",
         f"{test_processes.MANY:,} processes",
         f"limited to {pending.SAMPLES_MAX} and to {pending.BYTES_MAX // 1024**2} MiB",
     ):
