@@ -167,4 +167,4 @@ def oom_kills() -> SystemRow:
 
 
 # What the sampler adds to the system's row; of one that fails, nothing.
-METRICS = (memory, disks, network, pressure, oom_kills)
+READERS = (memory, disks, network, pressure, oom_kills)

@@ -86,4 +86,4 @@ def network() -> SystemRow:
 
 
 # What the sampler adds to the system's row; of one that fails, nothing.
-METRICS = (memory, swap, disks, network)
+READERS = (memory, swap, disks, network)

@@ -17,11 +17,13 @@ from perftrack.storage.tick_sql import PROCESS_COLUMNS, PROCESS_SAMPLE_COLUMNS
 from perftrack.text import storable
 
 if sys.platform == "linux":
-    from perftrack.recording import linux as platform
+    from perftrack.recording import linux_processes as processes
+    from perftrack.recording import linux_system as system_reader
     from perftrack.recording.cgroups import read_cgroups
 else:
-    from perftrack.recording import portable as platform
-    from perftrack.recording.portable import read_cgroups
+    from perftrack.recording import portable_processes as processes
+    from perftrack.recording import portable_system as system_reader
+    from perftrack.recording.portable_processes import read_cgroups
 
 RANKING_SECONDS = 0.2
 _PROCESS_COLUMNS = PROCESS_COLUMNS + PROCESS_SAMPLE_COLUMNS
@@ -59,35 +61,35 @@ def take_sample(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # psutil warns of each metric that a container hides
         host: HostRow = {"name": storable(socket.gethostname())}
-        booted_at = time.time() - system.platform.uptime_seconds()
-        boot: BootRow = {"key": system.platform.boot_key(), "booted_at": system.utc_text(booted_at)}
-        recorder: RecorderRow = {"username": platform.own_username(), "selection": selection.text()}
+        booted_at = time.time() - system_reader.uptime_seconds()
+        boot: BootRow = {"key": system_reader.boot_key(), "booted_at": system.utc_text(booted_at)}
+        recorder: RecorderRow = {"username": processes.own_username(), "selection": selection.text()}
         own_pid = os.getpid()
         pids = [pid for pid in psutil.pids() if pid != own_pid]
-        listed_uptime = system.platform.uptime_seconds()
-        platform.forget_all_but(pids)
+        listed_uptime = system_reader.uptime_seconds()
+        processes.forget_all_but(pids)
         baseline: Baseline | None
         ranking: Baseline | None
         if cpu_window > 0:
             candidates, unreadable = _read_candidates(pids, selection, booted_at, described, record_command)
             baseline = ranking = _baseline(candidates)
             time.sleep(cpu_window)
-            cpu, uptime, taken_at = system.cpu_counters(), system.platform.uptime_seconds(), time.time()
+            cpu, uptime, taken_at = system.cpu_counters(), system_reader.uptime_seconds(), time.time()
             for candidate in candidates:
                 _read_again(candidate)
         else:
             ranking = _ranking_baseline(pids, booted_at) if selection.top else None
-            latest = system.platform.uptime_seconds() - SHORTEST_SECONDS
+            latest = system_reader.uptime_seconds() - SHORTEST_SECONDS
             baseline = stored_baseline(host, boot, recorder, latest)
-            cpu, uptime, taken_at = system.cpu_counters(), system.platform.uptime_seconds(), time.time()
+            cpu, uptime, taken_at = system.cpu_counters(), system_reader.uptime_seconds(), time.time()
             candidates, unreadable = _read_candidates(pids, selection, booted_at, described, record_command)
-        read_uptime = system.platform.uptime_seconds()
+        read_uptime = system_reader.uptime_seconds()
         chosen = selection.choose(candidates, lambda candidate: percent.of_process(candidate, ranking) or 0.0)
         for candidate in chosen:
             candidate.row["cpu_percent"] = percent.of_process(candidate, baseline)
             _complete(candidate, selection, booted_at, described, record_command, memory_detail=memory_detail)
         _forget_all_but(chosen, described)
-        row = system.row(taken_at) | cpu
+        row = system.read_row(taken_at) | cpu
         # last, so that the group of a process that was new is among them
         cgroups = read_cgroups(selection.cgroup_depth, selection.cgroup_paths) if selection.cgroups else None
         row |= {
@@ -115,7 +117,7 @@ def _read_candidates(
     unreadable = 0
     for pid in pids:
         try:
-            candidate = platform.read_process(pid, selection.can_choose)
+            candidate = processes.read_process(pid, selection.can_choose)
         except PermissionError:  # mount -o hidepid=1
             unreadable += 1
             continue
@@ -145,14 +147,14 @@ def _baseline(candidates: list[Candidate]) -> Baseline:
         user_ms, system_ms = row["cpu_user_ms"], row["cpu_system_ms"]
         if user_ms is not None and system_ms is not None:
             counted[row["pid"], row["started_ticks"]] = user_ms + system_ms, candidate.read_uptime_seconds
-    return Baseline(system.platform.uptime_seconds(), system.cpu_counters(), counted)
+    return Baseline(system_reader.uptime_seconds(), system.cpu_counters(), counted)
 
 
 def _read_again(candidate: Candidate) -> None:
     """Read second counters, unless the process has ended (or its PID is another's); it keeps its first name."""
     row = candidate.row
     try:
-        again = platform.read_process(row["pid"])
+        again = processes.read_process(row["pid"])
     except PermissionError:
         again = None
     if again is None or again.row["started_ticks"] != row["started_ticks"]:
@@ -172,9 +174,9 @@ def _describe(
     if identity not in described:
         known: ProcessRow = {"pid": candidate.row["pid"], "name": candidate.row["name"]}
         described[identity] = Candidate(known, 0, zombie=candidate.zombie)
-        platform.read_owner_and_command(described[identity], record_command)
+        processes.read_owner_and_command(described[identity], record_command)
         if selection.cgroups:
-            platform.read_cgroup(described[identity])
+            processes.read_cgroup(described[identity])
         described[identity].row["started_at"] = _started_at(candidate, booted_at)
     candidate.row |= described[identity].row
     candidate.denied = candidate.denied or described[identity].denied
@@ -208,7 +210,7 @@ def _complete(
     candidate.row = unknown([*_PROCESS_COLUMNS, "cgroup"]) | {"named_itself": False} | candidate.row
     if candidate.ended:
         return
-    platform.read_memory_and_io(candidate)
+    processes.read_memory_and_io(candidate)
     if memory_detail:
         try:
             memory = psutil.Process(candidate.row["pid"]).memory_full_info()

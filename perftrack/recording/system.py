@@ -13,13 +13,9 @@ from perftrack.sample import CPU_COUNTERS, unknown
 from perftrack.storage.tick_sql import SYSTEM_SAMPLE_COLUMNS
 
 if sys.platform == "linux":
-    from perftrack.recording import linux_system
-
-    platform = linux_system
+    from perftrack.recording import linux_system as system_reader
 else:
-    from perftrack.recording import portable_system
-
-    platform = portable_system
+    from perftrack.recording import portable_system as system_reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,16 +35,16 @@ def cpu_counters() -> SystemRow:
     """Return the CPU_COUNTERS, each None where they are not to be had, and what comes with them."""
     row: SystemRow = unknown(CPU_COUNTERS)
     with suppress(*_UNAVAILABLE):
-        row |= platform.cpu_counters()
+        row |= system_reader.cpu_counters()
     return row
 
 
-def row(taken_at: float) -> SystemRow:
+def read_row(taken_at: float) -> SystemRow:
     """Return the row of the instant *taken_at* with all metrics; what the sampler knows of it is None yet."""
     row: SystemRow = unknown([*SYSTEM_SAMPLE_COLUMNS, "disk_set", "net_set"])
     local = datetime.datetime.fromtimestamp(taken_at)  # noqa: DTZ006 - what the wall clock shows is wanted
     row |= {"taken_at": utc_text(taken_at), "taken_at_local": local.isoformat(" ", "microseconds")}
-    for read in (*platform.METRICS, _cpus, _load):
+    for read in (*system_reader.READERS, _cpus, _load):
         with suppress(*_UNAVAILABLE):
             row |= read()
     return row

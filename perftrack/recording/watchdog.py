@@ -67,7 +67,7 @@ class Watchdog:
 def _file_being_read(thread: int) -> str:
     """Return the file or the process that the innermost function of *thread* was given; empty: neither.
 
-    It goes by the names of that function's variables: those of proc_files.py, linux.py and linux_system.py.
+    It goes by the names of that function's variables: those of proc_files.py, linux_processes.py and linux_system.py.
     """
     frame = sys._current_frames().get(thread)
     given = {} if frame is None else frame.f_locals

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 from conftest import query
 
-from perftrack.recording import system
+from perftrack.recording import linux_system
 from perftrack.recording.recorder import record_one
 from perftrack.settings import Settings, load
 
@@ -33,11 +33,11 @@ class Clocks:
 
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    made, wall, uptime = Clocks(), time.time, system.platform.uptime_seconds
+    made, wall, uptime = Clocks(), time.time, linux_system.uptime_seconds
     monkeypatch.setattr(
         time, "time", lambda: wall() + made.wall_ahead_seconds if made.stopped_at is None else made.stopped_at
     )
-    monkeypatch.setattr(system.platform, "uptime_seconds", lambda: uptime() + made.uptime_ahead_seconds)
+    monkeypatch.setattr(linux_system, "uptime_seconds", lambda: uptime() + made.uptime_ahead_seconds)
     return made
 
 
@@ -149,8 +149,8 @@ def test_a_suspended_machine(path: str, tick: Callable[[], object], clocks: Cloc
 def test_a_reboot(path: str, tick: Callable[[], object], clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another boot, whose counters begin again: nothing is measured across it."""
     tick()
-    monkeypatch.setattr(system.platform, "boot_key", lambda: "another boot")
-    clocks.uptime_ahead_seconds = -system.platform.uptime_seconds() + 60
+    monkeypatch.setattr(linux_system, "boot_key", lambda: "another boot")
+    clocks.uptime_ahead_seconds = -linux_system.uptime_seconds() + 60
     tick()
     assert query(path, "SELECT count(*) FROM system_sample GROUP BY boot_id") == [1, 1]
     assert query(path, "SELECT count(*) FROM process") == [2]

@@ -14,7 +14,7 @@ import pytest
 from conftest import OWN, Run, query, until
 from taken import PR_SET_NAME, Python, Spawn, count, row_of, take
 
-from perftrack.recording import linux, proc_files
+from perftrack.recording import linux_processes, proc_files
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc"),
@@ -135,9 +135,10 @@ class TestATitle:
 
     def test_of_a_kernel_thread_is_what_it_is_doing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A kworker is called after its work, and is the same process with the next."""
-        stat = f"7 (kworker/0:1-xyz) I 2 0 0 0 -1 {linux._KERNEL_THREAD | 0x40} {' '.join('0' * 40)}".encode()
+        flags = linux_processes._KERNEL_THREAD | 0x40
+        stat = f"7 (kworker/0:1-xyz) I 2 0 0 0 -1 {flags} {' '.join('0' * 40)}".encode()
         monkeypatch.setattr(proc_files.processes, "read", lambda *_: stat)
-        row = linux.read_process(7).row
+        row = linux_processes.read_process(7).row
         assert (row["name"], row["named_itself"]) == ("kworker/0:1-xyz", True)
 
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import asleep, query, sample, until
 from taken import CALL_ITSELF, SLEEP, SLEEPER, Python, Row, Spawn, count, newest, spawn_zombie
 
-from perftrack.recording import linux, linux_system, portable, portable_system, sampler, system
+from perftrack.recording import linux_processes, linux_system, portable_processes, portable_system, sampler, system
 from perftrack.recording.recorder import record_one
 from perftrack.settings import Settings
 from perftrack.storage import insertion
@@ -42,8 +42,8 @@ def whole_row(platform: ModuleType, pid: int) -> Row:
 def both_rows(pid: int) -> tuple[Row, Row]:
     """Return a process's row from /proc and from psutil alone, read while nothing about it changed."""
     for _ in range(100):
-        before, other, after = whole_row(linux, pid), whole_row(portable, pid), whole_row(linux, pid)
-        if before == after:
+        before, other = whole_row(linux_processes, pid), whole_row(portable_processes, pid)
+        if before == whole_row(linux_processes, pid):
             return before, other
     pytest.fail(f"process {pid} does not stop changing")
 
@@ -54,7 +54,7 @@ def age(platform: ModuleType, pid: int) -> float:
 
 
 class TestProcAndPsutilAlone:
-    """recording.linux and recording.portable give the same row."""
+    """linux_processes and portable_processes give the same row."""
 
     NAMES = (
         b"pt-short",
@@ -160,10 +160,10 @@ class TestProcAndPsutilAlone:
 
     def test_for_a_process_that_has_gone(self, spawn: Spawn) -> None:
         process = spawn("pt-leaver")
-        candidates = [platform.read_process(process.pid) for platform in (linux, portable)]
+        candidates = [platform.read_process(process.pid) for platform in (linux_processes, portable_processes)]
         process.kill()
         process.wait()
-        for platform, candidate in zip((linux, portable), candidates, strict=True):
+        for platform, candidate in zip((linux_processes, portable_processes), candidates, strict=True):
             before = dict(candidate.row)
             platform.read_memory_and_io(candidate)
             platform.read_owner_and_command(candidate)
@@ -173,21 +173,22 @@ class TestProcAndPsutilAlone:
 
     def test_for_its_age(self, spawn: Spawn) -> None:
         process = spawn("pt-sleeper")
-        assert age(linux, process.pid) == pytest.approx(0.1, abs=0.5)
-        assert age(portable, process.pid) == pytest.approx(0.1, abs=2)  # boot_time is of whole seconds
-        assert age(linux, os.getppid()) == pytest.approx(age(portable, os.getppid()), abs=2)
+        assert age(linux_processes, process.pid) == pytest.approx(0.1, abs=0.5)
+        assert age(portable_processes, process.pid) == pytest.approx(0.1, abs=2)  # boot_time is of whole seconds
+        assert age(linux_processes, os.getppid()) == pytest.approx(age(portable_processes, os.getppid()), abs=2)
 
     def test_for_the_time_since_boot(self) -> None:
         assert portable_system.uptime_seconds() == pytest.approx(linux_system.uptime_seconds(), abs=2)
 
 
 class TestASystemWithoutProc:
-    """recording.portable in the place of recording.linux: psutil alone, and a boot known by its time only."""
+    """portable_processes in the place of linux_processes: psutil alone, and a boot known by its time only."""
 
     @pytest.fixture(autouse=True)
     def psutil_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sampler, "platform", portable)
-        monkeypatch.setattr(system, "platform", portable_system)
+        monkeypatch.setattr(sampler, "processes", portable_processes)
+        for module in (sampler, system):
+            monkeypatch.setattr(module, "system_reader", portable_system)
 
     def test_is_recorded_too(self, settings: Callable[..., Settings], path: str, spawn: Spawn) -> None:
         process = spawn(SLEEPER, "1000", "0")

@@ -16,7 +16,7 @@ import pytest
 from conftest import OWN
 from taken import Spawn, take
 
-from perftrack.recording import linux, proc_files
+from perftrack.recording import linux_processes, proc_files
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
 
@@ -109,16 +109,16 @@ class TestOpenFiles:
             return {match[2] for match in map(theirs.match, links) if match}
 
         assert held() == {"stat", "statm", "io", "comm"}
-        assert processes[1].pid in linux._unwanted
+        assert processes[1].pid in linux_processes._unwanted
         for process in processes:
             process.kill()
             process.wait()
         take(OWN)
         assert held() == set()
-        assert processes[1].pid not in linux._unwanted
+        assert processes[1].pid not in linux_processes._unwanted
 
     def test_are_no_more_than_a_limit(self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
-        linux.forget_all_but([])
+        linux_processes.forget_all_but([])
         monkeypatch.setattr(proc_files, "_OPEN_MAX", 4)
         monkeypatch.setattr(proc_files, "_descriptors", set())
         processes = [spawn(f"{OWN}{number}") for number in range(3)]
@@ -127,7 +127,7 @@ class TestOpenFiles:
             assert len(proc_files._descriptors) == 4
             assert {process.pid for process in processes} == {row["pid"] for row in sample.processes}
             assert None not in {row["cpu_percent"] for row in sample.processes}
-        linux.forget_all_but([])
+        linux_processes.forget_all_but([])
 
     def test_that_show_another_name_are_believed(self) -> None:
         """A process takes another name: from one that is not wanted to one that is, and back."""

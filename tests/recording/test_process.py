@@ -19,7 +19,7 @@ import pytest
 from conftest import OWN, asleep
 from taken import CALL_ITSELF, PROCESS_COLUMNS, SLEEP, Python, Spawn, row_of, spawn_zombie, take, timestamp
 
-from perftrack.recording import linux, portable, sampler
+from perftrack.recording import linux_processes, portable_processes, sampler
 from perftrack.recording.selection import Candidate
 from perftrack.rows import ProcessRow
 
@@ -34,7 +34,7 @@ def second_reading(monkeypatch: pytest.MonkeyPatch) -> Change:
     """Let a function of both readings of a process decide what the second one, after the window, gives."""
 
     def change(altered: Callable[[Candidate, Candidate], Candidate]) -> None:
-        read, first = linux.read_process, {}
+        read, first = linux_processes.read_process, {}
 
         def reading(pid: int, *wanted: Any) -> Candidate | None:
             candidate = read(pid, *wanted)
@@ -42,7 +42,7 @@ def second_reading(monkeypatch: pytest.MonkeyPatch) -> Change:
                 return first.setdefault(pid, candidate)
             return altered(first[pid], candidate)
 
-        monkeypatch.setattr(linux, "read_process", reading)
+        monkeypatch.setattr(linux_processes, "read_process", reading)
 
     return change
 
@@ -54,18 +54,18 @@ def with_row(candidate: Candidate, **values: Any) -> Candidate:
 
 def not_known(platform: str) -> set[str]:
     """Return what *platform* does not say of a process on this machine."""
-    if platform.endswith("portable"):
+    if platform.endswith("portable_processes"):
         return {"major_faults", "cgroup"}
     return set() if "0::/" in Path("/proc/self/cgroup").read_text() else {"cgroup"}
 
 
 class TestAProcesssRow:
-    @pytest.mark.parametrize("platform", [linux, portable])
+    @pytest.mark.parametrize("platform", [linux_processes, portable_processes])
     def test_has_every_column_of_the_models(
         self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch, platform: ModuleType
     ) -> None:
         """A column that a platform does not fill is None, and so found here by its name."""
-        monkeypatch.setattr(sampler, "platform", platform)
+        monkeypatch.setattr(sampler, "processes", platform)
         row = row_of(spawn("pt-sleeper"), take("pt-sleeper"))
         assert set(row) == PROCESS_COLUMNS == set(ProcessRow.__annotations__)
         not_asked_for = {"uss_bytes", "pss_bytes", "swap_bytes"}
@@ -227,10 +227,10 @@ class TestAProcessThatIsGone:
 
 class TestRefusedAccess:
     AS_ANOTHER_USER = """
-import json, os, sys
-from perftrack.recording import linux, portable, sampler
+import importlib, json, os, sys
+from perftrack.recording import sampler
 from perftrack.recording.selection import Selection
-sampler.platform = {"linux": linux, "portable": portable}[sys.argv[1]]
+sampler.processes = importlib.import_module(f"perftrack.recording.{sys.argv[1]}")
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -239,7 +239,7 @@ print(json.dumps([sample.system, sample.processes]))
 """
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-    @pytest.mark.parametrize("platform", ["linux", "portable"])
+    @pytest.mark.parametrize("platform", ["linux_processes", "portable_processes"])
     def test_is_null_and_counted_and_the_rest_is_recorded(self, spawn: Spawn, platform: str) -> None:
         """Of a program in a folder that is closed to it, a long name is not known in full."""
         processes = [spawn(name) for name in (OWN + "one", OWN + "another-with-a-long-name")]
@@ -339,7 +339,7 @@ class TestOddNames:
     def test_that_are_no_text_at_all_do_not_stop_a_tick(self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
         """Windows lets a program have half a surrogate pair in its name and arguments."""
         process = spawn("pt-sleeper")
-        monkeypatch.setattr(sampler, "platform", portable)
+        monkeypatch.setattr(sampler, "processes", portable_processes)
         monkeypatch.setattr(os, "fsencode", lambda text: text.encode("utf-8", "surrogatepass"))
         monkeypatch.setattr(psutil.Process, "name", lambda self: "pt-\ud800")
         monkeypatch.setattr(psutil.Process, "cmdline", lambda self: ["pt-\ud800", "x"])
@@ -354,8 +354,8 @@ def test_what_an_ended_child_wrote_is_told_from_what_a_process_wrote_itself(tmp_
     with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as shell:
         while shell.stdout.readline().strip():
             pass
-        candidate = linux.read_process(shell.pid)
-        linux.read_memory_and_io(candidate)
+        candidate = linux_processes.read_process(shell.pid)
+        linux_processes.read_memory_and_io(candidate)
         shell.kill()
     row = candidate.row
     if row["write_bytes"] == 0:

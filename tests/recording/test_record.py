@@ -69,7 +69,7 @@ class TestTheCronLine:
             "perftrack.errors",
             "perftrack.recording",
             "perftrack.recording.cgroups",
-            "perftrack.recording.linux",
+            "perftrack.recording.linux_processes",
             "perftrack.recording.linux_system",
             "perftrack.recording.percent",
             "perftrack.recording.proc_files",

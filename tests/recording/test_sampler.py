@@ -16,7 +16,7 @@ import pytest
 from conftest import OWN
 from taken import PROCESS_COLUMNS, Python, Row, Spawn, row_of, take, timestamp
 
-from perftrack.recording import linux, sampler
+from perftrack.recording import linux_processes, sampler
 from perftrack.recording.selection import Candidate
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
@@ -117,9 +117,9 @@ class TestDescriptions:
     @pytest.fixture
     def reads(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """The PIDs whose owner and command are read."""
-        pids, read = [], linux.read_owner_and_command
+        pids, read = [], linux_processes.read_owner_and_command
         monkeypatch.setattr(
-            linux,
+            linux_processes,
             "read_owner_and_command",
             lambda candidate, how: (pids.append(candidate.row["pid"]), read(candidate, how)),
         )
@@ -136,9 +136,9 @@ class TestDescriptions:
     def test_of_another_name_or_start_are_read_anew(
         self, spawn: Spawn, reads: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        process, described, read = spawn(OWN + "sleeper"), {}, linux.read_process
+        process, described, read = spawn(OWN + "sleeper"), {}, linux_processes.read_process
         for change in ({}, {"name": OWN + "exec"}, {"started_ticks": 1}):
-            monkeypatch.setattr(linux, "read_process", changed(read, change))
+            monkeypatch.setattr(linux_processes, "read_process", changed(read, change))
             take(OWN, described=described)
         assert reads == [process.pid] * 3
 

@@ -82,9 +82,9 @@ def counters() -> dict[str, float]:
 def metrics(platform: ModuleType) -> Row:
     """Return all that *platform* says of the system."""
     found: Row = {}
-    for metric in platform.METRICS:
+    for read in platform.READERS:
         with suppress(OSError):  # no /proc/pressure
-            found |= metric()
+            found |= read()
     return found
 
 
@@ -95,7 +95,8 @@ class TestTheSystemsRow:
     @pytest.mark.parametrize("platform", [linux_system, portable_system])
     def test_has_every_column_of_the_model(self, monkeypatch: pytest.MonkeyPatch, platform: ModuleType) -> None:
         """A column that no metric fills is None, and so found here by its name."""
-        monkeypatch.setattr(system, "platform", platform)
+        for module in (sampler, system):
+            monkeypatch.setattr(module, "system_reader", platform)
         sample = take()
         columns = {
             column.name
@@ -321,9 +322,9 @@ class TestAMetricThatFails:
 
     @staticmethod
     def replace(monkeypatch: pytest.MonkeyPatch, name: str, metric: Callable[[], Row]) -> None:
-        others = [other for other in linux_system.METRICS if other.__name__ != name]
-        assert len(others) == len(linux_system.METRICS) - 1
-        monkeypatch.setattr(linux_system, "METRICS", (metric, *others))
+        others = [other for other in linux_system.READERS if other.__name__ != name]
+        assert len(others) == len(linux_system.READERS) - 1
+        monkeypatch.setattr(linux_system, "READERS", (metric, *others))
 
     @pytest.mark.parametrize(
         "error", [RuntimeError, NotImplementedError, FileNotFoundError, PermissionError, psutil.AccessDenied]

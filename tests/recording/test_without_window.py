@@ -12,7 +12,7 @@ import pytest
 from conftest import query
 from taken import BURNER, SLEEPER, Spawn, count, newest
 
-from perftrack.recording import linux, sampler
+from perftrack.recording import linux_processes, sampler
 from perftrack.recording.recorder import record_one
 from perftrack.settings import Settings
 
@@ -199,7 +199,7 @@ class TestWithoutAWindow:
     ) -> None:
         """The kernel tells its start to 10 ms, downwards: it can seem to be before the sample that it came after."""
         record_one(since_the_previous)
-        started_ticks = linux.read_process(spawn(SLEEPER).pid).row["started_ticks"]
+        started_ticks = linux_processes.read_process(spawn(SLEEPER).pid).row["started_ticks"]
         query(path, f"UPDATE system_sample SET uptime_seconds = {started_ticks / 100 + 0.005}")
         record_one(since_the_previous)
         assert newest(path, "cpu_percent", SLEEPER) is not None

@@ -76,7 +76,7 @@ class TestTheAlembicCommand:
             line='    minor_faults: Mapped[Count | None] = mapped_column(doc="Counter: faults. NULL: refused.")',
         )
         _insert_line(
-            clone / "perftrack/recording/linux.py",
+            clone / "perftrack/recording/linux_processes.py",
             before='            "num_threads": int(fields[17]),',
             line='            "minor_faults": int(fields[7]),',
         )

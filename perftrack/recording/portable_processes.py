@@ -1,4 +1,7 @@
-"""Processes through psutil alone, for systems other than Linux; what it does not give is None. See linux.py."""
+"""Processes through psutil alone, for systems other than Linux; what it does not give is None.
+
+linux_processes.py is the same for Linux.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def forget_all_but(_pids: list[int]) -> None:
 
 
 def read_process(pid: int, wanted: Callable[[str], bool] | None = None) -> Candidate | None:
-    """Return identity, CPU counters, threads and memory of a process; see linux.read_process."""
+    """Return identity, CPU counters, threads and memory of a process; see linux_processes.read_process."""
     try:
         process = psutil.Process(pid)
         with process.oneshot():
@@ -105,7 +108,10 @@ def read_cgroups(_depth: int, _patterns: Sequence[str]) -> None:
 
 
 def _name(name: str, process: psutil.Process) -> str:
-    """Return the recorded *name* of a process; see linux._full_name for one that psutil took from its arguments."""
+    """Return the recorded *name* of a process.
+
+    See linux_processes._full_name for one that psutil took from its arguments.
+    """
     if os.name == "posix" and len(name) >= redaction.NAME_MAX_BYTES:
         programs = [os.path.basename(path) for path in _programs(process)]
         kernels = name[: redaction.NAME_MAX_BYTES]

@@ -1,7 +1,8 @@
 """Linux only: processes straight from /proc.
 
 psutil reads /proc/PID/stat two or three times a process; one read serves here, which is most of what a tick costs.
-`portable.py` does the same through psutil alone; a test compares the two. Fields: proc_pid_stat(5), proc_pid_io(5).
+`portable_processes.py` does the same through psutil alone; a test compares the two. Fields: proc_pid_stat(5),
+proc_pid_io(5).
 """
 
 from __future__ import annotations
