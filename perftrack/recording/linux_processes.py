@@ -15,7 +15,7 @@ from functools import lru_cache
 from perftrack.recording import linux_system, redaction
 from perftrack.recording.proc_files import number, processes
 from perftrack.recording.redaction import NAME_MAX_BYTES
-from perftrack.recording.selection import Candidate
+from perftrack.recording.selection import Candidate, Description
 from perftrack.text import storable
 
 TYPE_CHECKING = False
@@ -118,34 +118,36 @@ def _read_own_io(row: ProcessRow) -> None:
         row["own_read_bytes"], row["own_write_bytes"] = number(io, b"\nread_bytes:"), number(io, b"\nwrite_bytes:")
 
 
-def read_owner_and_command(candidate: Candidate, record_command: str = redaction.FULL) -> None:
-    """Add the real user's name and of the command line what is to be recorded, unless it is refused or gone.
+def read_owner_and_command(candidate: Candidate, record_command: str = redaction.FULL) -> Description:
+    """Return the real user's name and of the command line what is to be recorded, unless it is refused or gone.
 
     And where it is certain, that the process wrote its name itself.
     """
-    row = candidate.row
+    pid, name = candidate.row["pid"], candidate.row["name"]
+    found = Description({})
     try:
-        row["username"] = _username(number(processes.read_once(row["pid"], "status", 4096), b"\nUid:"))
-        arguments = processes.read_once(row["pid"], "cmdline", redaction.MAX_BYTES + 64).rstrip(b"\0 ")
+        found.row["username"] = _username(number(processes.read_once(pid, "status", 4096), b"\nUid:"))
+        arguments = processes.read_once(pid, "cmdline", redaction.MAX_BYTES + 64).rstrip(b"\0 ")
     except PermissionError:
-        candidate.denied = True
+        found.denied = True
     except OSError:
         pass
     else:
         if not candidate.zombie:  # a zombie has given its command line back
-            row["command"] = redaction.recorded(arguments, record_command)
+            found.row["command"] = redaction.recorded(arguments, record_command)
             # mostly a look at the arguments says that the name is that of its program, or of its script
-            if f"/{row['name']}".encode() not in arguments and _has_named_itself(row["pid"], row["name"]):
-                row["named_itself"] = True
+            if f"/{name}".encode() not in arguments and _has_named_itself(pid, name):
+                found.row["named_itself"] = True
+    return found
 
 
-def read_cgroup(candidate: Candidate) -> None:
-    """Add the path of its control group of version 2, proc_pid_cgroup(5), unless it is refused, gone or in none."""
+def read_cgroup(pid: int) -> str | None:
+    """Return the path of its control group of version 2, proc_pid_cgroup(5). None: it is refused, gone or in none."""
     with suppress(OSError):
-        groups = processes.read_once(candidate.row["pid"], "cgroup", 4096)
-        line = next((line for line in groups.splitlines() if line.startswith(b"0::/")), b"")
-        if line:
-            candidate.row["cgroup"] = storable(os.fsdecode(line[3:].removesuffix(b" (deleted)")))
+        for line in processes.read_once(pid, "cgroup", 4096).splitlines():
+            if line.startswith(b"0::/"):
+                return storable(os.fsdecode(line[3:].removesuffix(b" (deleted)")))
+    return None
 
 
 @lru_cache(1000)

@@ -12,7 +12,7 @@ from contextlib import suppress
 import psutil
 
 from perftrack.recording import portable_system, redaction
-from perftrack.recording.selection import Candidate
+from perftrack.recording.selection import Candidate, Description
 from perftrack.text import storable
 
 TYPE_CHECKING = False
@@ -81,25 +81,27 @@ def read_memory_and_io(candidate: Candidate) -> None:
         pass
 
 
-def read_owner_and_command(candidate: Candidate, record_command: str = redaction.FULL) -> None:
-    """Add the user's name and of the command line what is to be recorded, unless it is refused or gone."""
+def read_owner_and_command(candidate: Candidate, record_command: str = redaction.FULL) -> Description:
+    """Return the user's name and of the command line what is to be recorded, unless it is refused or gone."""
+    found = Description({})
     try:
         process = psutil.Process(candidate.row["pid"])
-        username = _allowed(candidate, process.username)
-        candidate.row["username"] = None if username is None else storable(username)
-        arguments = _allowed(candidate, process.cmdline)
+        username = _allowed(found, process.username)
+        found.row["username"] = None if username is None else storable(username)
+        arguments = _allowed(found, process.cmdline)
     except psutil.NoSuchProcess:
-        return
+        return found
     if arguments is not None:
         joined = "\0".join(arguments).rstrip("\0 ")
         try:
             raw = joined.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:  # half a character, which Windows allows
             raw = joined.encode("utf-8", "surrogatepass")
-        candidate.row["command"] = redaction.recorded(raw, record_command)
+        found.row["command"] = redaction.recorded(raw, record_command)
+    return found
 
 
-def read_cgroup(_candidate: Candidate) -> None:
+def read_cgroup(_pid: int) -> None:
     """There are control groups on Linux only."""
 
 
@@ -130,12 +132,12 @@ def _programs(process: psutil.Process) -> Iterator[str]:
             yield path
 
 
-def _allowed(candidate: Candidate, read: Callable[[], Any]) -> Any:
-    """Return what *read* gives; None where it is refused, which *candidate* then says, or a zombie's."""
+def _allowed(found: Candidate | Description, read: Callable[[], Any]) -> Any:
+    """Return what *read* gives; None where it is refused, which *found* then says, or a zombie's."""
     try:
         return read()
     except psutil.ZombieProcess:
         return None
     except (psutil.AccessDenied, OSError):
-        candidate.denied = True
+        found.denied = True
         return None

@@ -10,10 +10,9 @@ import time
 from contextlib import closing, contextmanager
 
 from perftrack.errors import PassingError
-from perftrack.recording.sampler import take_sample
-from perftrack.recording.selection import Selection
+from perftrack.recording.sampler import Sampler
 from perftrack.recording.watchdog import Watchdog
-from perftrack.storage import insertion, sqlite_file
+from perftrack.storage import sqlite_file
 from perftrack.storage.store import Store
 
 # How long reading /proc may take: nothing of it should. Beyond this, the tick is in the way of the next.
@@ -23,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from perftrack.recording.sampler import Descriptions
     from perftrack.sample import Sample
     from perftrack.settings import Settings
 
@@ -33,9 +31,8 @@ def record_one(settings: Settings, tell: Callable[[str], None] = lambda line: No
 
     Raises: PerftrackError, and then nothing is recorded; of UnusableError, the text says whether the sample is kept.
     """
-    store = Store(settings.database, settings.disk_floor_mib, tell=tell)
-    with closing(store), closing(_watchdog(settings)) as watchdog:
-        return _tick(store, settings, watchdog)
+    with closing(Store(settings, tell)) as store, closing(_watchdog(settings)) as watchdog:
+        return _tick(store, Sampler(settings), watchdog)
 
 
 def record_every(
@@ -50,55 +47,32 @@ def record_every(
     """
     gc.enable()  # which __main__ has turned off for a single tick
     lock_seconds = min(sqlite_file.BUSY_TIMEOUT_SECONDS, (seconds - settings.cpu_window) / 2)
-    store = Store(settings.database, settings.disk_floor_mib, insertion.KnownIds(), lock_seconds, tell)
+    store, sampler = Store(settings, tell, lock_seconds), Sampler(settings)
     with stop_event() as stop, closing(store), closing(_watchdog(settings)) as watchdog:
         first_at = time.monotonic()
         samples = intervals = 0
-        described: Descriptions = {}
-        charged_cpu_seconds = 0.0
         while True:
             try:
-                yield _tick(store, settings, watchdog, charged_cpu_seconds, described)
+                yield _tick(store, sampler, watchdog)
             except PassingError as error:
                 yield error
             samples += 1
             if samples == count:
                 return
-            charged_cpu_seconds = time.process_time()
+            sampler.charged_cpu_seconds = time.process_time()
             elapsed = time.monotonic() - first_at
             intervals = max(intervals, int(elapsed / seconds)) + 1
             if stop.wait(intervals * seconds - elapsed):
                 return
 
 
-def _tick(
-    store: Store,
-    settings: Settings,
-    watchdog: Watchdog,
-    charged_cpu_seconds: float = 0.0,
-    described: Descriptions | None = None,
-) -> Sample:
+def _tick(store: Store, sampler: Sampler, watchdog: Watchdog) -> Sample:
     """Record one sample and return it, or keep it for the next tick. Raises: PerftrackError."""
     store.prepare()
     with watchdog.watching():
-        sample = take_sample(
-            Selection(
-                settings.process_filter,
-                top=settings.top,
-                everything=settings.all,
-                cgroups=settings.cgroups,
-                cgroup_depth=settings.cgroup_depth,
-                cgroup_paths=settings.cgroup_paths,
-            ),
-            settings.cpu_window,
-            store.baseline,
-            memory_detail=settings.memory_detail,
-            record_command=settings.record_command,
-            charged_cpu_seconds=charged_cpu_seconds,
-            described=described,
-        )
+        sample = sampler.take(store.baseline)
         store.insert(sample)
-        store.keep_bounded(settings)
+        store.keep_bounded()
     return sample
 
 

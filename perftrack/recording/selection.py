@@ -1,4 +1,4 @@
-"""Which processes and control groups of a sample are recorded, and a process under which filter string."""
+"""Which processes of a sample are recorded, and each under which filter string."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from perftrack.settings import CGROUP_DEPTH, CGROUP_PATHS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from perftrack.rows import ProcessRow
+    from perftrack.settings import Settings
 
 
 class Candidate:
@@ -35,49 +36,49 @@ class Candidate:
         self.ended = False  # before its counters could be read once more
 
 
+class Description:
+    """What stays as it is of a process as long as that is the same to the database: its row, as far as it is read."""
+
+    __slots__ = ("denied", "row")
+
+    def __init__(self, row: ProcessRow) -> None:
+        self.row = row
+        self.denied = False  # some field of it was refused
+
+
 class Selection:
-    """The processes whose name contains one of *filters* (case-sensitive; the first in order counts), the *top*
-    largest by CPU and the *top* largest by memory, or *everything*. And which control groups, see `read_cgroups`.
+    """Which processes the settings choose: those whose name contains one of `process_filter` (case-sensitive; the
+    first in order counts), the `top` largest by CPU and as many by memory, or `all`.
     """
 
-    __slots__ = ("cgroup_depth", "cgroup_paths", "cgroups", "everything", "filters", "top")
+    __slots__ = ("_settings",)
 
-    def __init__(
-        self,
-        filters: Sequence[str],
-        *,
-        top: int = 0,
-        everything: bool = False,
-        cgroups: bool = True,
-        cgroup_depth: int = CGROUP_DEPTH,
-        cgroup_paths: Sequence[str] = CGROUP_PATHS,
-    ) -> None:
-        """*top*: how many of each ranking, 0 for none."""
-        self.filters = filters
-        self.top = top
-        self.everything = everything
-        self.cgroups = cgroups
-        self.cgroup_depth = cgroup_depth
-        self.cgroup_paths = cgroup_paths
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     def text(self) -> str:
         """Return this selection as options of `perftrack record` and, where they are not the usual, settings."""
-        words = ["--all"] if self.everything else [f"--filter {text}" for text in self.filters]
-        if self.top and not self.everything:
-            words.append(f"--top {self.top}")
-        if not self.cgroups:
+        settings = self._settings
+        words = ["--all"] if settings.all else [f"--filter {text}" for text in settings.process_filter]
+        if settings.top and not settings.all:
+            words.append(f"--top {settings.top}")
+        if not settings.cgroups:
             words.append("cgroups=false")
-        elif (self.cgroup_depth, list(self.cgroup_paths)) != (CGROUP_DEPTH, list(CGROUP_PATHS)):
-            words.append(f"cgroup_depth={self.cgroup_depth} cgroup_paths={','.join(self.cgroup_paths)}")
+        elif (settings.cgroup_depth, settings.cgroup_paths) != (CGROUP_DEPTH, list(CGROUP_PATHS)):
+            words.append(f"cgroup_depth={settings.cgroup_depth} cgroup_paths={','.join(settings.cgroup_paths)}")
         return " ".join(words)
 
     def can_choose(self, name: str) -> bool:
         """Return whether a process of this name needs to be measured at all."""
-        return bool(self.everything or self.top) or self.matching_filter(name) is not None
+        return self._settings.top > 0 or self.is_certain(name)
+
+    def is_certain(self, name: str) -> bool:
+        """Return whether a process of this name is chosen, whatever it uses."""
+        return self._settings.all or self.matching_filter(name) is not None
 
     def matching_filter(self, name: str) -> str | None:
         """Return the first filter string that *name* contains, or None."""
-        for text in self.filters:
+        for text in self._settings.process_filter:
             if text in name:
                 return text
         return None
@@ -96,13 +97,13 @@ class Selection:
             else:
                 candidate.row["filter"] = text
                 chosen[candidate.row["pid"]] = candidate
-        if self.everything:
+        top = self._settings.top
+        if self._settings.all:
             extra = others
-        elif self.top:
+        elif top:
             everybody = [*chosen.values(), *others]
-            extra = _largest(self.top, everybody, cpu) + _largest(
-                self.top, everybody, lambda candidate: candidate.row["rss_bytes"] or 0
-            )
+            by_memory = _largest(top, everybody, lambda candidate: candidate.row["rss_bytes"] or 0)
+            extra = _largest(top, everybody, cpu) + by_memory
         else:
             extra = []
         for candidate in extra:

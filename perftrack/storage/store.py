@@ -29,22 +29,20 @@ class Store:
 
     def __init__(
         self,
-        path: str,
-        disk_floor_mib: int,
-        known: insertion.KnownIds | None = None,
-        lock_seconds: float | None = None,
+        settings: Settings,
         tell: Callable[[str], None] = lambda line: None,
+        loop_lock_seconds: float | None = None,
     ) -> None:
-        """*known*: where a loop keeps what its last sample needed. *tell* is given lines about what was put right.
-
-        *lock_seconds*: how long a loop waits for a lock once it has taken a sample; before that it does not.
+        """*tell* is given lines about what was put right. *loop_lock_seconds*: None is a single tick; how long a loop
+        waits for a lock once it has taken a sample. Before that it does not wait, so that the sample is in time.
         """
-        self.path = path
-        self._disk_floor_mib = disk_floor_mib
-        self._known = known
-        self._lock_seconds = lock_seconds
+        self.path = settings.database
+        self._settings = settings
         self._tell = tell
-        self._problem: UnusableError | None = None  # why the next sample cannot be inserted
+        self._is_loop = loop_lock_seconds is not None
+        self._lock_seconds = sqlite_file.BUSY_TIMEOUT_SECONDS if loop_lock_seconds is None else loop_lock_seconds
+        self._known = insertion.KnownIds() if self._is_loop else None
+        self._problem: UnusableError | None = None  # what was found in the way of the next sample: `insert` raises it
         self._connection: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None
         self._data_version: int | None = None  # of which it was current
@@ -60,8 +58,8 @@ class Store:
             if os.path.isdir(sqlite_file.pending_folder(self.path)):
                 from perftrack.storage import pending
 
-                refuse_nearly_full_disk(self.path, self._disk_floor_mib)
-                with self._not_waiting(connection):
+                refuse_nearly_full_disk(self.path, self._settings.disk_floor_mib)
+                with self._waiting(connection, 0 if self._is_loop else self._lock_seconds):
                     pending.insert(connection, self.path, self._tell)
         except UnusableError as error:
             if not sqlite_file.may_be_ours(self.path):
@@ -87,24 +85,23 @@ class Store:
         Raises: PerftrackError, and then nothing is written; of an UnusableError, the sample is kept for the next tick
         unless the text says that it is lost.
         """
-        if self._problem is None:
-            try:
-                self._insert(sample)
-                return
-            except UnusableError as error:
-                self._problem = error
-        from perftrack.storage import pending
+        try:
+            if self._problem is not None:
+                raise self._problem
+            self._insert(sample)
+        except UnusableError as error:
+            from perftrack.storage import pending
 
-        raise pending.keep(self.path, sample, self._problem) from self._problem
+            raise pending.keep(self.path, sample, error) from error
 
-    def keep_bounded(self, settings: Settings) -> None:
+    def keep_bounded(self) -> None:
         """Condense or purge a piece of what is due. What is in the way of that may not be at the next tick.
 
         Raises: UnusableError for a damaged database.
         """
         assert self._connection is not None
         with sqlite_file.readable_errors(self.path), suppress(sqlite3.OperationalError):
-            if retention.keep_bounded(self._connection, self.path, settings) and self._known is not None:
+            if retention.keep_bounded(self._connection, self.path, self._settings) and self._known is not None:
                 self._known.forget()
 
     def close(self) -> None:
@@ -117,7 +114,7 @@ class Store:
             self._connection = self._data_version = None
 
     def _insert(self, sample: Sample) -> None:
-        refuse_nearly_full_disk(self.path, self._disk_floor_mib)
+        refuse_nearly_full_disk(self.path, self._settings.disk_floor_mib)
         if not self._is_in_place():  # SQLite would go on writing into the file that was moved away
             self.close()
             self._open()
@@ -133,11 +130,8 @@ class Store:
 
     def _empty_log(self, connection: sqlite3.Connection) -> None:
         """Try to make the write-ahead log empty, without waiting for whoever reads: the sample is safe as it is."""
-        with suppress(sqlite3.Error):
-            connection.execute("PRAGMA busy_timeout = 0")
+        with suppress(sqlite3.Error), self._waiting(connection, 0):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        seconds = sqlite_file.BUSY_TIMEOUT_SECONDS if self._lock_seconds is None else self._lock_seconds
-        connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
     def _current_connection(self) -> sqlite3.Connection:
         if self._connection is not None and not (self._is_in_place() and self._is_current(self._connection)):
@@ -146,10 +140,10 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         if not os.path.lexists(self.path):
-            refuse_nearly_full_disk(self.path, self._disk_floor_mib)
+            refuse_nearly_full_disk(self.path, self._settings.disk_floor_mib)
         self._connection = opening.open_current(self.path)
         self._file_id = sqlite_file.file_id(self.path)
-        self._wait_for_locks(self._connection, self._lock_seconds)
+        _set_lock_seconds(self._connection, self._lock_seconds)
         with sqlite_file.readable_errors(self.path):
             if not (sqlite_file.is_private(self.path) and sqlite_file.is_wal(self._connection)):
                 from perftrack.storage import repair
@@ -160,17 +154,13 @@ class Store:
         return self._connection
 
     @contextmanager
-    def _not_waiting(self, connection: sqlite3.Connection) -> Generator[None]:
-        """Let a loop not wait for a lock, so that its sample is taken in time; a single tick goes on waiting."""
-        self._wait_for_locks(connection, 0)
+    def _waiting(self, connection: sqlite3.Connection, seconds: float) -> Generator[None]:
+        """Wait for a lock no longer than *seconds* inside."""
+        _set_lock_seconds(connection, seconds)
         try:
             yield
         finally:
-            self._wait_for_locks(connection, self._lock_seconds)
-
-    def _wait_for_locks(self, connection: sqlite3.Connection, seconds: float | None) -> None:
-        if self._lock_seconds is not None and seconds is not None:
-            connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
+            _set_lock_seconds(connection, self._lock_seconds)
 
     def _is_in_place(self) -> bool:
         return sqlite_file.file_id(self.path) == self._file_id
@@ -182,6 +172,10 @@ class Store:
         if version != self._data_version and opening.is_current(connection, self.path):
             self._data_version = version
         return version == self._data_version
+
+
+def _set_lock_seconds(connection: sqlite3.Connection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
 
 def refuse_nearly_full_disk(path: str, floor_mib: int) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 from conftest import OWN, query, until
 
-from perftrack.recording import sampler
-from perftrack.recording.selection import Selection
+from perftrack.recording.sampler import Sampler
 from perftrack.sample import Sample
+from perftrack.settings import load
 from perftrack.storage.models import Process, ProcessSample, columns_of
 
 Row = dict[str, Any]
@@ -47,9 +47,12 @@ def no_baseline(*_about: Any) -> None:
     return None
 
 
-def take(*filters: str, window: float = 0.05, **options: Any) -> Sample:
-    further = {name: options.pop(name) for name in ("memory_detail", "described") if name in options}
-    return sampler.take_sample(Selection(filters, **options), window, no_baseline, **further)
+def sampler_of(*filters: str, window: float = 0.05, **settings: Any) -> Sampler:
+    return Sampler(load({"process_filter": [*filters], "cpu_window": window, "top": 0, **settings}))
+
+
+def take(*filters: str, window: float = 0.05, **settings: Any) -> Sample:
+    return sampler_of(*filters, window=window, **settings).take(no_baseline)
 
 
 def row_of(process: subprocess.Popen[bytes], sample: Sample) -> Row:

@@ -23,8 +23,8 @@ from conftest import OWN, Run, on_a_terminal, query, until
 from taken import SLEEPER, Spawn, count, environment, newest
 
 from perftrack.errors import BusyError, PassingError, PerftrackError
-from perftrack.recording import recorder
 from perftrack.recording.recorder import record_every
+from perftrack.recording.sampler import Sampler
 from perftrack.sample import Sample
 from perftrack.settings import Settings
 from perftrack.storage import pending, sqlite_file
@@ -36,12 +36,12 @@ def ticks_begin(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, every: float, durations: list[float], early: float = 0
 ) -> list[float]:
     """Return when the ticks of a loop begin if they take *durations* and waiting ends *early*: a clock of its own."""
-    clock, began, work, take_sample = [1000.0], [], iter(durations), recorder.take_sample
+    clock, began, work, take = [1000.0], [], iter(durations), Sampler.take
 
     def working(*arguments: Any, **options: Any) -> Any:
         began.append(round(clock[0] - 1000, 6))
         clock[0] += next(work)
-        return take_sample(*arguments, **options)
+        return take(*arguments, **options)
 
     def wait(_event: threading.Event, seconds: float) -> bool:
         clock[0] += max(0, seconds - early)
@@ -49,7 +49,7 @@ def ticks_begin(
 
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(threading.Event, "wait", wait)
-    monkeypatch.setattr(recorder, "take_sample", working)
+    monkeypatch.setattr(Sampler, "take", working)
     assert len(list(record_every(settings, every, len(durations)))) == len(durations)
     return began
 

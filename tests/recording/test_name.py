@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import OWN, Run, query, until
-from taken import PR_SET_NAME, Python, Spawn, count, row_of, take
+from taken import PR_SET_NAME, Python, Spawn, count, no_baseline, row_of, sampler_of, take
 
 from perftrack.recording import linux_processes, proc_files
 
@@ -205,9 +205,9 @@ class TestALongName:
             process.kill()
 
     def test_is_looked_up_once(self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
-        process, described = spawn(OWN + "longer-than-the-kernel-keeps"), {}
+        process, sampler = spawn(OWN + "longer-than-the-kernel-keeps"), sampler_of(OWN)
         read, readlink = [], os.readlink
         monkeypatch.setattr(os, "readlink", lambda path: (read.append(path), readlink(path))[1])
         for _ in range(3):
-            assert len(take(OWN, described=described).processes) == 1
+            assert len(sampler.take(no_baseline).processes) == 1
         assert len([path for path in read if str(process.pid) in str(path)]) <= 2

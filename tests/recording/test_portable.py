@@ -34,9 +34,10 @@ def whole_row(platform: ModuleType, pid: int) -> Row:
     candidate = platform.read_process(pid)
     assert candidate is not None
     platform.read_memory_and_io(candidate)
-    platform.read_owner_and_command(candidate)
+    description = platform.read_owner_and_command(candidate)
+    denied = candidate.denied or description.denied
     alone = dict.fromkeys(("started_ticks", "named_itself", "major_faults", "own_read_bytes", "own_write_bytes"))
-    return {"denied": candidate.denied, "command": None, **candidate.row, **alone}
+    return {"denied": denied, "command": None, **candidate.row, **description.row, **alone}
 
 
 def both_rows(pid: int) -> tuple[Row, Row]:
@@ -166,8 +167,8 @@ class TestProcAndPsutilAlone:
         for platform, candidate in zip((linux_processes, portable_processes), candidates, strict=True):
             before = dict(candidate.row)
             platform.read_memory_and_io(candidate)
-            platform.read_owner_and_command(candidate)
             assert candidate.row == before
+            assert platform.read_owner_and_command(candidate).row == {}
             assert before["name"] == "pt-leaver"
             assert platform.read_process(process.pid) is None
 

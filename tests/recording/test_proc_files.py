@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from conftest import OWN
-from taken import Spawn, take
+from taken import Spawn, no_baseline, sampler_of, take
 
 from perftrack.recording import linux_processes, proc_files
 
@@ -38,10 +38,10 @@ class TestOpenFiles:
         return paths
 
     def test_are_opened_once(self, spawn: Spawn, opened: list[str]) -> None:
-        wanted, unwanted, described = spawn(OWN + "wanted"), spawn("pt-unwanted"), {}
+        wanted, unwanted, sampler = spawn(OWN + "wanted"), spawn("pt-unwanted"), sampler_of(OWN)
 
         def opened_of(process: subprocess.Popen[bytes]) -> list[str]:
-            take(OWN, described=described)
+            sampler.take(no_baseline)
             return [path.rpartition("/")[2] for path in opened if f"/{process.pid}/" in path]
 
         opened_of(wanted)
@@ -53,18 +53,18 @@ class TestOpenFiles:
     def test_are_opened_once_also_where_the_name_is_cut(
         self, spawn: Spawn, opened: list[str], name: str, wanted: bool
     ) -> None:
-        process, described = spawn(name), {}
-        filters = [name] if wanted else []
+        process, sampler = spawn(name), sampler_of(*([name] if wanted else []))
         for _ in range(2):
-            take(*filters, described=described)
+            sampler.take(no_baseline)
         assert f"/proc/{process.pid}/stat" in opened
         opened.clear()
-        assert len(take(*filters, described=described).processes) == wanted
+        assert len(sampler.take(no_baseline).processes) == wanted
         assert [path for path in opened if f"/{process.pid}/" in path] == []
 
     def test_of_the_whole_system_are_opened_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(proc_files, "_of_system", {})
-        take()
+        sampler = sampler_of()
+        sampler.take(no_baseline)
         assert {"/proc/stat", "/proc/meminfo", "/proc/diskstats"} <= proc_files._of_system.keys()
         opened: list[str] = []
         for module, real in ((os, os.open), (builtins, open)):
@@ -75,7 +75,7 @@ class TestOpenFiles:
                 return real(path, *arguments, **options)
 
             monkeypatch.setattr(module, "open", watched)
-        take()
+        sampler.take(no_baseline)
         assert opened == []
 
     def test_of_kernel_threads_are_opened_once(self, opened: list[str]) -> None:

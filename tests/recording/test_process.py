@@ -145,7 +145,7 @@ class TestAProcesssRow:
         assert row["pss_bytes"] == pytest.approx(memory.pss, abs=200_000)  # others share more or less of it by now
 
     def test_has_them_of_every_process_that_tells(self) -> None:
-        rows = take(everything=True, memory_detail=True).processes
+        rows = take(all=True, memory_detail=True).processes
         assert any(row["uss_bytes"] for row in rows)
         assert all((row["uss_bytes"] is None) == (row["pss_bytes"] is None) for row in rows)
 
@@ -153,7 +153,7 @@ class TestAProcesssRow:
 class TestAProcessThatIsGone:
     KEPT = ("pid", "started_ticks", "name", "ppid", "username", "command", "cpu_user_ms", "vms_bytes", "num_threads")
 
-    @pytest.mark.parametrize("options", [{}, {"everything": True}, {"top": 10_000}])
+    @pytest.mark.parametrize("options", [{}, {"all": True}, {"top": 10_000}])
     def test_in_the_window_keeps_its_row_with_what_was_read(
         self, spawn: Spawn, in_the_window: Callable[..., None], options: dict[str, Any]
     ) -> None:
@@ -168,7 +168,7 @@ class TestAProcessThatIsGone:
         assert gone["rss_bytes"] > 0
         assert timestamp(gone["started_at"]) == pytest.approx(timestamp(alive["started_at"]), abs=0.01)
 
-    @pytest.mark.parametrize("options", [{"everything": True}, {"top": 10_000}])
+    @pytest.mark.parametrize("options", [{"all": True}, {"top": 10_000}])
     def test_without_a_matching_name_keeps_its_row_too(
         self, python: Python, in_the_window: Callable[..., None], options: dict[str, Any]
     ) -> None:
@@ -198,7 +198,7 @@ class TestAProcessThatIsGone:
         process.kill()
         process.wait()
         monkeypatch.setattr(psutil, "pids", lambda: [process.pid])
-        assert take("pt-leaver", everything=True).processes == []
+        assert take("pt-leaver", all=True).processes == []
 
     def test_but_for_its_exit_code_is_recorded_as_the_zombie_it_is(self, spawn: Spawn) -> None:
         zombie = spawn_zombie(spawn, "pt-zombie")
@@ -229,12 +229,13 @@ class TestRefusedAccess:
     AS_ANOTHER_USER = """
 import importlib, json, os, sys
 from perftrack.recording import sampler
-from perftrack.recording.selection import Selection
+from perftrack.settings import load
 sampler.processes = importlib.import_module(f"perftrack.recording.{sys.argv[1]}")
+settings = load({"process_filter": [sys.argv[2]], "top": 0, "cpu_window": 0.05, "memory_detail": True})
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
-sample = sampler.take_sample(Selection([sys.argv[2]]), 0.05, lambda *about: None, memory_detail=True)
+sample = sampler.Sampler(settings).take(lambda *about: None)
 print(json.dumps([sample.system, sample.processes]))
 """
 
@@ -320,7 +321,7 @@ class TestOddNames:
     )
     def test_are_recorded_as_text_that_gives_the_bytes_back(self, python: Python, raw: bytes, text: str) -> None:
         process = python(CALL_ITSELF, raw.hex())
-        row = row_of(process, take(everything=True))
+        row = row_of(process, take(all=True))
         assert row["name"] == text
         assert (row["ppid"], row["num_threads"]) == (os.getpid(), 1)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import OWN
-from taken import PROCESS_COLUMNS, Python, Row, Spawn, row_of, take, timestamp
+from taken import PROCESS_COLUMNS, Python, Row, Spawn, no_baseline, row_of, sampler_of, take, timestamp
 
 from perftrack.recording import linux_processes, sampler
 from perftrack.recording.selection import Candidate
@@ -121,13 +121,13 @@ class TestDescriptions:
         monkeypatch.setattr(
             linux_processes,
             "read_owner_and_command",
-            lambda candidate, how: (pids.append(candidate.row["pid"]), read(candidate, how)),
+            lambda candidate, how: (pids.append(candidate.row["pid"]), read(candidate, how))[1],
         )
         return pids
 
     def test_are_read_once_and_the_same_in_every_sample(self, spawn: Spawn, reads: list[int]) -> None:
-        process, described = spawn(OWN + "sleeper"), {}
-        first, *later = [row_of(process, take(OWN, described=described)) for _ in range(3)]
+        process, one = spawn(OWN + "sleeper"), sampler_of(OWN)
+        first, *later = [row_of(process, one.take(no_baseline)) for _ in range(3)]
         assert reads == [process.pid]
         for row in later:
             assert (row["command"], row["username"]) == (first["command"], first["username"])
@@ -136,20 +136,20 @@ class TestDescriptions:
     def test_of_another_name_or_start_are_read_anew(
         self, spawn: Spawn, reads: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        process, described, read = spawn(OWN + "sleeper"), {}, linux_processes.read_process
+        process, one, read = spawn(OWN + "sleeper"), sampler_of(OWN), linux_processes.read_process
         for change in ({}, {"name": OWN + "exec"}, {"started_ticks": 1}):
             monkeypatch.setattr(linux_processes, "read_process", changed(read, change))
-            take(OWN, described=described)
+            one.take(no_baseline)
         assert reads == [process.pid] * 3
 
     def test_of_the_gone_are_forgotten(self, spawn: Spawn) -> None:
-        process, described = spawn(OWN + "sleeper"), {}
-        take(OWN, described=described)
-        assert len(described) == 1
+        process, one = spawn(OWN + "sleeper"), sampler_of(OWN)
+        one.take(no_baseline)
+        assert len(one._described) == 1
         process.kill()
         process.wait()
-        take(OWN, described=described)
-        assert described == {}
+        one.take(no_baseline)
+        assert one._described == {}
 
 
 def changed(read: Callable[..., Candidate | None], change: Row) -> Callable[..., Candidate | None]:

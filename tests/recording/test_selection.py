@@ -25,6 +25,10 @@ def process(pid: int, name: str, *, cpu: int = 0, rss: int | None = 0) -> dict[s
     return {"pid": pid, "name": name, "cpu_user_ms": cpu, "rss_bytes": rss}
 
 
+def selection(*filters: str, **settings: Any) -> Selection:
+    return Selection(load({"process_filter": [*filters], "top": 0, **settings}))
+
+
 def chosen(selection: Selection, *rows: dict[str, Any]) -> dict[int, str]:
     """Return the PIDs that *selection* chooses, in its order, with the text that chose them."""
     found = selection.choose([Candidate({**row}, 0) for row in rows], lambda candidate: candidate.row["cpu_user_ms"])
@@ -34,26 +38,26 @@ def chosen(selection: Selection, *rows: dict[str, Any]) -> dict[int, str]:
 class TestByName:
     @pytest.mark.parametrize("name", ["python", "python3.11", "ipython", "my python program"])
     def test_a_filter_text_anywhere_in_the_name_is_enough(self, name: str) -> None:
-        assert chosen(Selection(["java", "python"]), process(7, name)) == {7: "python"}
+        assert chosen(selection("java", "python"), process(7, name)) == {7: "python"}
 
     @pytest.mark.parametrize("name", ["Python", "PYTHON", "pytho", "pyth on", ""])
     def test_another_case_or_spelling_is_not(self, name: str) -> None:
-        assert chosen(Selection(["java", "python"]), process(7, name)) == {}
+        assert chosen(selection("java", "python"), process(7, name)) == {}
 
     def test_the_text_is_no_pattern(self) -> None:
         rows = process(1, "g++"), process(2, "gcc"), process(3, "a*"), process(4, "ab")
-        assert chosen(Selection(["g++", "a*", "."]), *rows) == {1: "g++", 3: "a*"}
+        assert chosen(selection("g++", "a*", "."), *rows) == {1: "g++", 3: "a*"}
 
     def test_the_first_text_in_the_configured_order_counts_and_once(self) -> None:
-        assert chosen(Selection(["py", "python", "p"]), process(7, "python")) == {7: "py"}
-        assert chosen(Selection(["python", "py", "p"]), process(7, "python")) == {7: "python"}
+        assert chosen(selection("py", "python", "p"), process(7, "python")) == {7: "py"}
+        assert chosen(selection("python", "py", "p"), process(7, "python")) == {7: "python"}
 
     def test_rows_come_in_ascending_pid_whatever_the_order_of_texts(self) -> None:
         rows = process(30, "java"), process(9, "python"), process(200, "java")
-        assert list(chosen(Selection(["java", "python"]), *rows)) == [9, 30, 200]
+        assert list(chosen(selection("java", "python"), *rows)) == [9, 30, 200]
 
     def test_no_text_chooses_nothing(self) -> None:
-        assert chosen(Selection([]), process(7, "python")) == {}
+        assert chosen(selection(), process(7, "python")) == {}
 
 
 class TestTheLargest:
@@ -66,25 +70,25 @@ class TestTheLargest:
     )
 
     def test_by_cpu_and_by_memory_join_those_of_the_filter(self) -> None:
-        assert chosen(Selection(["small"], top=2), *self.ROWS) == {1: "", 2: "", 3: "", 4: "", 5: "small"}
-        assert chosen(Selection([], top=1), *self.ROWS) == {1: "", 4: ""}
+        assert chosen(selection("small", top=2), *self.ROWS) == {1: "", 2: "", 3: "", 4: "", 5: "small"}
+        assert chosen(selection(top=1), *self.ROWS) == {1: "", 4: ""}
 
     def test_count_those_that_a_filter_matches_which_keep_its_text(self) -> None:
-        assert chosen(Selection(["python"], top=1), *self.ROWS) == {1: "python", 4: ""}
+        assert chosen(selection("python", top=1), *self.ROWS) == {1: "python", 4: ""}
 
     def test_by_both_is_one_row(self) -> None:
-        assert chosen(Selection([], top=1), process(1, "all of it", cpu=100, rss=1000), *self.ROWS[1:]) == {1: ""}
+        assert chosen(selection(top=1), process(1, "all of it", cpu=100, rss=1000), *self.ROWS[1:]) == {1: ""}
 
     def test_are_not_those_that_use_nothing(self) -> None:
-        assert chosen(Selection([], top=5), process(2, "kthreadd"), process(3, "refused", rss=None)) == {}
+        assert chosen(selection(top=5), process(2, "kthreadd"), process(3, "refused", rss=None)) == {}
 
-    def test_are_not_asked_for_by_default(self) -> None:
-        assert chosen(Selection(["python"]), *self.ROWS) == {1: "python"}
+    def test_are_none_with_a_top_of_zero(self) -> None:
+        assert chosen(selection("python", top=0), *self.ROWS) == {1: "python"}
 
 
 def test_everything_is_every_process_under_its_filter_or_the_empty_text() -> None:
     rows = process(3, "python"), process(1, "init"), process(2, "kthreadd")
-    assert chosen(Selection(["python"], everything=True), *rows) == {1: "", 2: "", 3: "python"}
+    assert chosen(selection("python", all=True), *rows) == {1: "", 2: "", 3: "python"}
 
 
 @pytest.fixture

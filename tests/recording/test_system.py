@@ -18,10 +18,9 @@ from typing import Any, ClassVar
 
 import psutil
 import pytest
-from taken import Row, Spawn, no_baseline, nulls, row_of, take, timestamp
+from taken import Row, Spawn, no_baseline, nulls, row_of, sampler_of, take, timestamp
 
 from perftrack.recording import linux_system, portable_system, proc_files, sampler, system
-from perftrack.recording.selection import Selection
 from perftrack.rows import SystemRow
 from perftrack.sample import COMPUTED_BOOT_KEY, CPU_COUNTERS
 from perftrack.storage.models import SystemSample, columns_of
@@ -275,7 +274,9 @@ class TestTheSystemsRow:
 
     def test_says_what_the_sample_itself_cost(self) -> None:
         before = time.process_time()
-        sample = sampler.take_sample(Selection([]), 0.2, no_baseline, charged_cpu_seconds=before)
+        one = sampler_of(window=0.2)
+        one.charged_cpu_seconds = before
+        sample = one.take(no_baseline)
         cost = sample.system["recorder_cpu_ms"]
         assert 0 <= cost <= (time.process_time() - before) * 1000 + 1
         assert take(window=0).system["recorder_cpu_ms"] >= before * 1000
