@@ -28,14 +28,13 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _MS_PER_TICK = 1000 // _TICKS_PER_SECOND
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD in the flags field
-_usernames: dict[int, str] = {}
 # Processes that were not wanted the last time: their names are read first, and mostly nothing else.
 _unwanted: set[int] = set()
 
 
 def own_username() -> str:
     """Return the name of the user that this program runs as."""
-    return _username(os.geteuid()) or ""
+    return _username(os.geteuid())
 
 
 def forget_all_but(pids: list[int]) -> None:
@@ -126,7 +125,8 @@ def read_owner_and_command(candidate: Candidate, record_command: str = redaction
     pid, name = candidate.row["pid"], candidate.row["name"]
     found = Description({})
     try:
-        found.row["username"] = _username(number(processes.read_once(pid, "status", 4096), b"\nUid:"))
+        uid = number(processes.read_once(pid, "status", 4096), b"\nUid:")
+        found.row["username"] = None if uid is None else _username(uid)
         arguments = processes.read_once(pid, "cmdline", redaction.MAX_BYTES + 64).rstrip(b"\0 ")
     except PermissionError:
         found.denied = True
@@ -193,12 +193,9 @@ def _called(pid: int) -> bytes:
     return path.rpartition(b"/")[2] if redaction.is_program(path) else b""
 
 
-def _username(uid: int | None) -> str | None:
-    if uid is None:
-        return None
-    if uid not in _usernames:
-        try:
-            _usernames[uid] = pwd.getpwuid(uid).pw_name
-        except KeyError:
-            _usernames[uid] = str(uid)
-    return _usernames[uid]
+@lru_cache(1000)
+def _username(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

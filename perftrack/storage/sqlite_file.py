@@ -233,6 +233,16 @@ def free_bytes(connection: sqlite3.Connection) -> int:
     return pragma(connection, "freelist_count") * pragma(connection, "page_size")
 
 
+def disk_free_bytes(folder: str) -> int:
+    """Return how much this user may still write to the disk of *folder*. Raises: OSError where that is not known."""
+    if hasattr(os, "statvfs"):
+        disk = os.statvfs(folder or ".")
+        return disk.f_bavail * disk.f_frsize
+    import shutil
+
+    return shutil.disk_usage(folder or ".").free
+
+
 @contextmanager
 def readable_errors(path: str) -> Generator[None]:
     """Turn an error of SQLite, also as SQLAlchemy wraps it, into the one line that a user of *path* sees."""

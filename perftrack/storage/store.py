@@ -184,7 +184,7 @@ def refuse_nearly_full_disk(path: str, floor_mib: int) -> None:
     0 never raises, and neither does a disk of which the free space is not known.
     """
     try:
-        free_bytes = _free_bytes(os.path.dirname(path))
+        free_bytes = sqlite_file.disk_free_bytes(os.path.dirname(path))
     except OSError:
         return
     if free_bytes < floor_mib * 1024 * 1024:
@@ -192,15 +192,6 @@ def refuse_nearly_full_disk(path: str, floor_mib: int) -> None:
             f"database {path}: less than {floor_mib} MiB are free on its disk, so it is left as it is while purging "
             "it is still possible; make room, or set disk_floor_mib lower"
         )
-
-
-def _free_bytes(folder: str) -> int:
-    if hasattr(os, "statvfs"):
-        disk = os.statvfs(folder)
-        return disk.f_bavail * disk.f_frsize
-    import shutil
-
-    return shutil.disk_usage(folder).free
 
 
 def _has_failed(path: str) -> bool:

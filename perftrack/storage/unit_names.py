@@ -32,7 +32,7 @@ def unit(path: str) -> str:
     else the path itself.
     """
     user = _USER.search(path)
-    whose = f"{_username(int(user[1]))}: " if user else ""
+    whose = f"{name_of_user(int(user[1]))}: " if user else ""
     rest = path[user.end() :] if user else path
     pod = _POD.search(rest)
     if pod:
@@ -62,7 +62,8 @@ def _container(path: str) -> str:
     return ""
 
 
-def _username(uid: int) -> str:
+def name_of_user(uid: int) -> str:
+    """Return the name of a user, or the number where that is nobody's."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from perftrack import figures
 from perftrack.errors import PerftrackError
 from perftrack.progress import Progress, unheard
-from perftrack.storage.sqlite_file import connect, readable_errors
+from perftrack.storage.sqlite_file import connect, disk_free_bytes, readable_errors
 from perftrack.unfinished import Unfinished
 
 # So many pages a step, 8 MiB: between two steps progress is shown, and Ctrl-C is heard.
@@ -109,7 +108,7 @@ def answers(connection: sqlite3.Connection, sql: str) -> list[Any]:
 def require_room(folder: str, count: int, what: str) -> None:
     """Raise PerftrackError where less than *count* bytes are free on the disk of *folder*, which *what* needs."""
     try:
-        free = shutil.disk_usage(folder or ".").free
+        free = disk_free_bytes(folder)
     except OSError:  # not known: then the disk itself says it
         return
     if free < count:

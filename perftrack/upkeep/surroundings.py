@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,11 +12,20 @@ from perftrack import figures
 from perftrack.reading.status import failures_of
 from perftrack.storage import pending
 from perftrack.storage.openers import openers
-from perftrack.storage.sqlite_file import LOG_BYTES_MAX, failures_file, log_bytes, pending_folder, side_files
+from perftrack.storage.sqlite_file import (
+    LOG_BYTES_MAX,
+    disk_free_bytes,
+    failures_file,
+    log_bytes,
+    pending_folder,
+    side_files,
+)
 
 if os.name == "posix":
     import grp
     import pwd
+
+    from perftrack.storage.unit_names import name_of_user
 
 _OTHERS = 0o007
 _MIB = 1 << 20
@@ -44,7 +52,7 @@ def findings(database: str, disk_floor_mib: int, recorded_at: datetime | None) -
 
 def recorder(database: str, username: str) -> Finding:
     """Return whether the user who took the newest sample owns the database; root need not."""
-    owner = _name(os.stat(database).st_uid)
+    owner = name_of_user(os.stat(database).st_uid)
     if username in {"root", owner} or not _is_user(username):
         return Finding("recorder", True, username)
     wrong = f"{database} belongs to {owner}, but {username} records into it: `chown {username}` it"
@@ -55,12 +63,13 @@ def ownership(database: str) -> Iterator[Finding]:
     """Yield whose the database and the files beside it are, and who else can use them."""
     files = [file for file in (database, *side_files(database)) if os.path.lexists(file)]
     owner = os.stat(database).st_uid
+    whose = name_of_user(owner)
     wrong = [
-        f"{file} belongs to {_name(found)}, and not to {_name(owner)} as the database: `chown {_name(owner)}` it"
+        f"{file} belongs to {name_of_user(found)}, and not to {whose} as the database: `chown {whose}` it"
         for file in files[1:]
         if (found := os.lstat(file).st_uid) != owner
     ]
-    yield Finding("owner", not wrong, "; ".join(wrong) or _name(owner))
+    yield Finding("owner", not wrong, "; ".join(wrong) or whose)
     folder = os.path.dirname(database) or "."
     above = os.stat(folder)
     wrong = [
@@ -71,15 +80,8 @@ def ownership(database: str) -> Iterator[Finding]:
     if above.st_mode & stat.S_IWOTH:
         wrong.append(f"anybody can write to {folder}: keep the database in a folder of your own")
     if not _may_write(owner, folder, above):
-        wrong.append(f"{_name(owner)} cannot write to {folder}, where SQLite keeps its log: `chown` or `chmod` it")
+        wrong.append(f"{whose} cannot write to {folder}, where SQLite keeps its log: `chown` or `chmod` it")
     yield Finding("modes", not wrong, "; ".join(wrong) or "private, in a folder that can be written to")
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _is_user(name: str) -> bool:
@@ -158,7 +160,7 @@ def _failures(database: str, recorded_at: datetime | None) -> Finding:
 
 def _disk(database: str, floor_mib: int) -> Finding:
     try:
-        free = shutil.disk_usage(os.path.dirname(database) or ".").free
+        free = disk_free_bytes(os.path.dirname(database))
     except OSError as error:
         return Finding("disk", None, f"free space is not known: {error.strerror}")
     text = f"{figures.size(free)} free, and below {floor_mib:,} MiB (disk_floor_mib) nothing is recorded"

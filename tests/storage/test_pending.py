@@ -225,7 +225,7 @@ class TestWhatCannotBeWritten:
 class TestTheDiskFloor:
     @pytest.fixture
     def nearly_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(store, "_free_bytes", lambda folder: 63 * 1024 * 1024)
+        monkeypatch.setattr(sqlite_file, "disk_free_bytes", lambda folder: 63 * 1024 * 1024)
 
     @pytest.mark.usefixtures("connection", "nearly_full")
     def test_keeps_the_database_from_growing(
@@ -237,7 +237,7 @@ class TestTheDiskFloor:
         assert "less than 64 MiB are free" in str(error)
         assert "disk_floor_mib" in str(error)
         assert (instants(path), pending.count(path)) == ([], 1)
-        monkeypatch.setattr(store, "_free_bytes", lambda folder: 65 * 1024 * 1024)
+        monkeypatch.setattr(sqlite_file, "disk_free_bytes", lambda folder: 65 * 1024 * 1024)
         assert len(list(loop)) == 1
         assert (len(instants(path)), pending.count(path)) == (2, 0)
 
