@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
     from perftrack.rows import CgroupRow
 
+_NEWEST_LOOK = """
+SELECT uptime_seconds FROM system_sample WHERE boot_id = ? AND cgroups_seen NOTNULL ORDER BY uptime_seconds DESC
+"""
+_RETURNED = "SELECT id, latest_sample_id FROM cgroup WHERE boot_id = ? AND path = ? AND inode = ?"
+_SEEN = "UPDATE cgroup SET latest_sample_id = ?, gone_sample_id = NULL WHERE id = ?"
+_GONE = "UPDATE cgroup SET gone_sample_id = ? WHERE id = ?"
 _values = itemgetter(*tick_sql.CGROUP_SAMPLE_COLUMNS)
 
 
@@ -29,7 +35,7 @@ class Living:
     def __init__(self, connection: sqlite3.Connection, boot_id: int) -> None:
         """Read them."""
         self.boot_id = boot_id
-        looked = connection.execute(tick_sql.SELECT_NEWEST_LOOK, {"boot_id": boot_id}).fetchone()
+        looked = connection.execute(_NEWEST_LOOK, (boot_id,)).fetchone()
         self.uptime_seconds: float = 0.0 if looked is None else looked[0]
         found = connection.execute(tick_sql.SELECT_LIVING_CGROUPS, {"boot_id": boot_id})
         self.groups: dict[tuple[str, int], tuple[int, int, tuple[Any, ...]]] = {
@@ -65,15 +71,11 @@ def insert_cgroups(
         groups[key], by_path[path] = (cgroup_id, sample_id, values), cgroup_id
         rows.append({"sample_id": sample_id, "cgroup_id": cgroup_id, "previous_sample_id": previous_id, **row})
         if previous_id is not None:
-            newest.append({"cgroup_id": cgroup_id, "sample_id": sample_id})
-    gone = [
-        {"cgroup_id": cgroup_id, "sample_id": sample_id}
-        for key, (cgroup_id, _, _) in living.groups.items()
-        if key not in groups
-    ]
+            newest.append((sample_id, cgroup_id))
+    gone = [(sample_id, cgroup_id) for key, (cgroup_id, _, _) in living.groups.items() if key not in groups]
     connection.executemany(tick_sql.INSERT_CGROUP_SAMPLE, rows)
-    connection.executemany(tick_sql.UPDATE_CGROUP, newest)
-    connection.executemany(tick_sql.UPDATE_GONE_CGROUP, gone)
+    connection.executemany(_SEEN, newest)
+    connection.executemany(_GONE, gone)
     living.groups, living.by_path, living.uptime_seconds = groups, by_path, uptime_seconds
 
 
@@ -81,14 +83,16 @@ def _returned_or_new(
     connection: sqlite3.Connection, boot_id: int, row: CgroupRow, sample_id: int, by_path: Mapping[str, int]
 ) -> tuple[int, int | None]:
     """Return the id of a group that the newest look did not see, and the sample of its newest row."""
-    values = {**row, "boot_id": boot_id}
-    found: tuple[int, int] | None = connection.execute(tick_sql.SELECT_GONE_CGROUP, values).fetchone()
+    key = boot_id, row["path"], row["inode"]
+    found: tuple[int, int] | None = connection.execute(_RETURNED, key).fetchone()
     if found is not None:  # another recorder looks at fewer of them
         return found
     from perftrack.storage.unit_names import unit
 
     parent_id = _innermost(by_path, _parent(row["path"]))
-    values |= {
+    values = {
+        **row,
+        "boot_id": boot_id,
         "unit": unit(row["path"]),
         "parent_id": parent_id,
         "latest_sample_id": sample_id,

@@ -21,6 +21,28 @@ if TYPE_CHECKING:
 
 # Boot times that a system computes from its clock wander by a second or two; two real boots are further apart.
 SAME_BOOT_SECONDS = 60
+_HOST = "SELECT id FROM host WHERE name = :name"
+_HOST_OF_BOOT = "SELECT host.id, name FROM boot JOIN host ON host.id = host_id WHERE boot.id = ?"
+_BOOT = "SELECT id FROM boot WHERE key = :key"
+# Where its key is made from the boot time, which another machine may have as well.
+_BOOT_OF_HOST = """
+SELECT id, key, booted_at FROM boot WHERE host_id = :host_id AND (key IS NULL) = (:key IS NULL)
+ORDER BY key = :key DESC, id DESC
+"""
+_RECORDER = "SELECT id FROM recorder WHERE username = :username AND selection = :selection"
+_DEVICE_SET = "SELECT id FROM device_set WHERE names = :names"
+_NAME_FILTER = "SELECT id FROM name_filter WHERE text = :text AND rank = 0"
+_PROCESS = """
+SELECT id FROM process
+WHERE boot_id = :boot_id AND pid = :pid AND started_ticks IS :started_ticks AND name = :name
+"""
+_PROCESS_OF_ANY_NAME = """
+SELECT max(id) FROM process WHERE boot_id = :boot_id AND pid = :pid AND started_ticks = :started_ticks
+"""
+_PROCESS_COUNTERS = """
+SELECT pid, started_ticks, cpu_user_ms + cpu_system_ms FROM process_sample JOIN process ON process.id = process_id
+WHERE sample_id = ? AND cpu_user_ms NOTNULL
+"""
 _values = itemgetter(*tick_sql.PROCESS_SAMPLE_COLUMNS)
 
 
@@ -96,9 +118,7 @@ def add_sample(
     for row in sample.processes:
         text = row["filter"]
         if text not in known.filters:
-            known.filters[text] = _found_or_new(
-                connection, tick_sql.SELECT_NAME_FILTER, tick_sql.INSERT_NAME_FILTER, {"text": text}
-            )
+            known.filters[text] = _found_or_new(connection, _NAME_FILTER, tick_sql.INSERT_NAME_FILTER, {"text": text})
         identity = boot_id, row["pid"], row["started_ticks"], row["name"]
         process_id = processes[identity] = known.processes.get(identity) or _process_id(
             connection, boot_id, row, living
@@ -142,7 +162,7 @@ def stored_baseline(
     if boot_id is None:
         return None
     newest = None
-    for recorder_id in dict.fromkeys((_id(connection, tick_sql.SELECT_RECORDER, recorder), None)):
+    for recorder_id in dict.fromkeys((_id(connection, _RECORDER, recorder), None)):
         values = {"boot_id": boot_id, "until_uptime_seconds": until_uptime_seconds, "recorder_id": recorder_id}
         newest = connection.execute(tick_sql.SELECT_NEWEST_SAMPLE, values).fetchone()
         if newest is not None:
@@ -151,7 +171,7 @@ def stored_baseline(
         return None
     sample_id, uptime_seconds, *counters = newest
     cpu: Any = dict(zip(CPU_COUNTERS, counters, strict=True))
-    processes = connection.execute(tick_sql.SELECT_PROCESS_COUNTERS, {"sample_id": sample_id})
+    processes = connection.execute(_PROCESS_COUNTERS, (sample_id,))
     return Baseline(
         uptime_seconds, cpu, {(pid, started): (cpu_ms, uptime_seconds) for pid, started, cpu_ms in processes}
     )
@@ -161,7 +181,7 @@ def _boot_id(connection: sqlite3.Connection, sample: Sample) -> int:
     host, boot = sample.host, sample.boot
     found = _find_boot(connection, host, boot)
     if found is None:
-        host_id = _found_or_new(connection, tick_sql.SELECT_HOST, tick_sql.INSERT_HOST, host)
+        host_id = _found_or_new(connection, _HOST, tick_sql.INSERT_HOST, host)
         return _insert(connection, tick_sql.INSERT_BOOT, {**boot, "host_id": host_id})
     _rename_host(connection, found, host)
     return found
@@ -171,9 +191,9 @@ def _find_boot(connection: sqlite3.Connection, host: HostRow, boot: BootRow) -> 
     """Return the id of *boot*: by its key, or where that is made from the boot time, of *host* and near in time."""
     key, booted_at = boot["key"], boot["booted_at"]
     if key is not None and not str(key).startswith(COMPUTED_BOOT_KEY):
-        return _id(connection, tick_sql.SELECT_BOOT, boot)
-    host_id = _id(connection, tick_sql.SELECT_HOST, host)
-    newest = connection.execute(tick_sql.SELECT_BOOT_OF_HOST, {"host_id": host_id, "key": key}).fetchone()
+        return _id(connection, _BOOT, boot)
+    host_id = _id(connection, _HOST, host)
+    newest = connection.execute(_BOOT_OF_HOST, {"host_id": host_id, "key": key}).fetchone()
     if newest is None:
         return None
     boot_id, found_key, found_at = newest
@@ -186,14 +206,14 @@ def _rename_host(connection: sqlite3.Connection, boot_id: int, host: HostRow) ->
     """Give the machine of the boot the name of *host*, which is another since its last sample; or the boot to the
     machine of that name, where the database knows one.
     """
-    host_id, name = connection.execute(tick_sql.SELECT_HOST_OF_BOOT, {"boot_id": boot_id}).fetchone()
+    host_id, name = connection.execute(_HOST_OF_BOOT, (boot_id,)).fetchone()
     if name == host["name"]:
         return
-    other_id = _id(connection, tick_sql.SELECT_HOST, host)
+    other_id = _id(connection, _HOST, host)
     if other_id is None:
-        connection.execute(tick_sql.UPDATE_HOST, {"host_id": host_id, "new_name": host["name"]})
+        connection.execute("UPDATE host SET name = ? WHERE id = ?", (host["name"], host_id))
     else:
-        connection.execute(tick_sql.UPDATE_BOOT, {"boot_id": boot_id, "new_host_id": other_id})
+        connection.execute("UPDATE boot SET host_id = ? WHERE id = ?", (other_id, boot_id))
 
 
 def _seconds(instant: str) -> float:
@@ -209,9 +229,9 @@ def _living(connection: sqlite3.Connection, boot_id: int, known: KnownIds) -> Li
 def _process_id(connection: sqlite3.Connection, boot_id: int, row: ProcessRow, living: Living | None) -> int:
     """Return the id of a process, which another program in it makes a new one, but no title that it gives itself."""
     values = {**row, "boot_id": boot_id}
-    found = _id(connection, tick_sql.SELECT_PROCESS, values)
+    found = _id(connection, _PROCESS, values)
     if found is None and row.get("named_itself"):
-        found = _id(connection, tick_sql.SELECT_PROCESS_OF_ANY_NAME, values)
+        found = _id(connection, _PROCESS_OF_ANY_NAME, values)
     if found is not None:
         return found
     cgroup_id = None if living is None else living.innermost(row.get("cgroup"))
@@ -223,7 +243,7 @@ def _recorder_id(connection: sqlite3.Connection, recorder: RecorderRow | None, k
         return None
     key = recorder["username"], recorder["selection"]
     if key not in known.recorders:
-        known.recorders[key] = _found_or_new(connection, tick_sql.SELECT_RECORDER, tick_sql.INSERT_RECORDER, recorder)
+        known.recorders[key] = _found_or_new(connection, _RECORDER, tick_sql.INSERT_RECORDER, recorder)
     return known.recorders[key]
 
 
@@ -232,7 +252,7 @@ def _device_set_id(connection: sqlite3.Connection, names: str | None, known: Kno
         return None
     if names not in known.device_sets:
         known.device_sets[names] = _found_or_new(
-            connection, tick_sql.SELECT_DEVICE_SET, tick_sql.INSERT_DEVICE_SET, {"names": names}
+            connection, _DEVICE_SET, tick_sql.INSERT_DEVICE_SET, {"names": names}
         )
     return known.device_sets[names]
 

@@ -16,17 +16,12 @@ from sqlalchemy import (
     Insert,
     Integer,
     Select,
-    Text,
-    Update,
     and_,
     bindparam,
-    func,
     insert,
     literal_column,
-    null,
     or_,
     select,
-    update,
 )
 from sqlalchemy.dialects import sqlite
 
@@ -90,21 +85,8 @@ def _same_sample() -> Select[*tuple[Any, ...]]:
     )
 
 
-STATEMENTS: dict[str, Insert | Update | Select[*tuple[Any, ...]]] = {
-    "SELECT_HOST": select(Host.id).where(Host.name == bindparam("name")),
-    "SELECT_BOOT": select(Boot.id).where(Boot.key == bindparam("key")),
-    "SELECT_HOST_OF_BOOT": select(Host.id, Host.name).join(Boot).where(Boot.id == bindparam("boot_id")),
-    # Where its key is made from the boot time, which another machine may have as well.
-    "SELECT_BOOT_OF_HOST": select(Boot.id, Boot.key, Boot.booted_at)
-    .where(Boot.host_id == bindparam("host_id"), Boot.key.is_(None) == bindparam("key", type_=Text).is_(None))
-    .order_by((Boot.key == bindparam("key")).desc(), Boot.id.desc()),
-    "SELECT_RECORDER": select(Recorder.id).where(
-        Recorder.username == bindparam("username"), Recorder.selection == bindparam("selection")
-    ),
-    "SELECT_DEVICE_SET": select(DeviceSet.id).where(DeviceSet.names == bindparam("names")),
-    "SELECT_NEWEST_LOOK": select(SystemSample.uptime_seconds)
-    .where(SystemSample.boot_id == bindparam("boot_id"), SystemSample.cgroups_seen.is_not(None))
-    .order_by(SystemSample.uptime_seconds.desc()),
+# Each that lists the columns of a table; insertion.py and cgroups.py have the others beside their use.
+STATEMENTS: dict[str, Insert | Select[*tuple[Any, ...]]] = {
     "SELECT_LIVING_CGROUPS": select(
         Cgroup.path, Cgroup.inode, Cgroup.id, Cgroup.latest_sample_id, *_sampled(CgroupSample)
     )
@@ -112,25 +94,6 @@ STATEMENTS: dict[str, Insert | Update | Select[*tuple[Any, ...]]] = {
         CgroupSample, and_(CgroupSample.sample_id == Cgroup.latest_sample_id, CgroupSample.cgroup_id == Cgroup.id)
     )
     .where(Cgroup.boot_id == bindparam("boot_id"), Cgroup.gone_sample_id.is_(None)),
-    "SELECT_GONE_CGROUP": select(Cgroup.id, Cgroup.latest_sample_id).where(
-        Cgroup.boot_id == bindparam("boot_id"),
-        Cgroup.path == bindparam("path"),
-        Cgroup.inode == bindparam("inode"),
-    ),
-    "SELECT_PROCESS": select(Process.id).where(
-        Process.boot_id == bindparam("boot_id"),
-        Process.pid == bindparam("pid"),
-        Process.started_ticks.is_not_distinct_from(bindparam("started_ticks")),
-        Process.name == bindparam("name"),
-    ),
-    "SELECT_PROCESS_OF_ANY_NAME": select(func.max(Process.id)).where(
-        Process.boot_id == bindparam("boot_id"),
-        Process.pid == bindparam("pid"),
-        Process.started_ticks == bindparam("started_ticks"),
-    ),
-    "SELECT_NAME_FILTER": select(NameFilter.id).where(
-        NameFilter.text == bindparam("text"), NameFilter.rank == literal_column("0")
-    ),
     "SELECT_NEWEST_SAMPLE": select(
         SystemSample.id, SystemSample.uptime_seconds, *(getattr(SystemSample, name) for name in CPU_COUNTERS)
     )
@@ -141,25 +104,10 @@ STATEMENTS: dict[str, Insert | Update | Select[*tuple[Any, ...]]] = {
     )
     .order_by(SystemSample.uptime_seconds.desc()),
     "SELECT_SAME_SAMPLE": _same_sample(),
-    "SELECT_PROCESS_COUNTERS": select(
-        Process.pid,
-        Process.started_ticks,
-        (ProcessSample.cpu_user_ms + ProcessSample.cpu_system_ms).label("cpu_ms"),
-    )
-    .join_from(ProcessSample, Process)
-    .where(ProcessSample.sample_id == bindparam("sample_id"), ProcessSample.cpu_user_ms.is_not(None)),
     "INSERT_HOST": _insert(Host),
     "INSERT_BOOT": _insert(Boot),
     "INSERT_CGROUP": _insert(Cgroup),
     "INSERT_CGROUP_SAMPLE": _insert(CgroupSample),
-    "UPDATE_CGROUP": update(Cgroup)
-    .where(Cgroup.id == bindparam("cgroup_id"))
-    .values(latest_sample_id=bindparam("sample_id"), gone_sample_id=null()),
-    "UPDATE_GONE_CGROUP": update(Cgroup)
-    .where(Cgroup.id == bindparam("cgroup_id"))
-    .values(gone_sample_id=bindparam("sample_id")),
-    "UPDATE_HOST": update(Host).where(Host.id == bindparam("host_id")).values(name=bindparam("new_name")),
-    "UPDATE_BOOT": update(Boot).where(Boot.id == bindparam("boot_id")).values(host_id=bindparam("new_host_id")),
     "INSERT_RECORDER": _insert(Recorder),
     "INSERT_DEVICE_SET": _insert(DeviceSet),
     "INSERT_SYSTEM_SAMPLE": _insert(SystemSample),
@@ -187,11 +135,10 @@ def _tick_sql() -> str:
         words = " ".join(str(statement.compile(dialect=dialect)).split())
         sql = textwrap.fill(words, width=110, break_long_words=False, break_on_hyphens=False)
         text += f'{name} = """\n{sql}\n"""\n'
-    text += "# What recording fills of each table: all but the ids.\n"
-    for models in ROWS_OF.values():
-        for model in models:
-            columns = "".join(f'    "{column.name}",\n' for column in _sampled(model))
-            text += f"{model.__tablename__.upper()}_COLUMNS = [\n{columns}]\n"
+    text += "# What recording fills of a table: all but the ids.\n"
+    for model in (SystemSample, Cgroup, CgroupSample, Process, ProcessSample):
+        columns = "".join(f'    "{column.name}",\n' for column in _sampled(model))
+        text += f"{model.__tablename__.upper()}_COLUMNS = [\n{columns}]\n"
     text += f'# What may be condensed and is not yet: the words of an index.\nORDINARY = "{ORDINARY}"\n'
     text += "# What condensing adds up over several samples, and what it keeps the largest value of.\n"
     for model in (SystemSample, CgroupSample, ProcessSample):

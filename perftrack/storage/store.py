@@ -42,7 +42,9 @@ class Store:
         self._is_loop = loop_lock_seconds is not None
         self._lock_seconds = sqlite_file.BUSY_TIMEOUT_SECONDS if loop_lock_seconds is None else loop_lock_seconds
         self._known = insertion.KnownIds() if self._is_loop else None
-        self._problem: UnusableError | None = None  # what was found in the way of the next sample: `insert` raises it
+        # What `prepare` or `baseline` has found in the way of the next sample, which is taken all the same: `insert`
+        # raises it.
+        self._problem: UnusableError | None = None
         self._connection: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None
         self._data_version: int | None = None  # of which it was current

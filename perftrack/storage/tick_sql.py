@@ -2,50 +2,12 @@
 
 # The newest revision in migrations/, which the INSERTs fit.
 REVISION = "0009"
-SELECT_HOST = """
-SELECT host.id FROM host WHERE host.name = :name
-"""
-SELECT_BOOT = """
-SELECT boot.id FROM boot WHERE boot."key" = :key
-"""
-SELECT_HOST_OF_BOOT = """
-SELECT host.id, host.name FROM host JOIN boot ON host.id = boot.host_id WHERE boot.id = :boot_id
-"""
-SELECT_BOOT_OF_HOST = """
-SELECT boot.id, boot."key", boot.booted_at FROM boot WHERE boot.host_id = :host_id AND (boot."key" IS NULL) =
-(:key IS NULL) ORDER BY boot."key" = :key DESC, boot.id DESC
-"""
-SELECT_RECORDER = """
-SELECT recorder.id FROM recorder WHERE recorder.username = :username AND recorder.selection = :selection
-"""
-SELECT_DEVICE_SET = """
-SELECT device_set.id FROM device_set WHERE device_set.names = :names
-"""
-SELECT_NEWEST_LOOK = """
-SELECT system_sample.uptime_seconds FROM system_sample WHERE system_sample.boot_id = :boot_id AND
-system_sample.cgroups_seen IS NOT NULL ORDER BY system_sample.uptime_seconds DESC
-"""
 SELECT_LIVING_CGROUPS = """
 SELECT cgroup.path, cgroup.inode, cgroup.id, cgroup.latest_sample_id, cgroup_sample.cpu_user_ms,
 cgroup_sample.cpu_system_ms, cgroup_sample.memory_bytes, cgroup_sample.memory_peak_bytes,
 cgroup_sample.oom_kills, cgroup_sample.read_bytes, cgroup_sample.write_bytes, cgroup_sample.tasks FROM cgroup
 LEFT OUTER JOIN cgroup_sample ON cgroup_sample.sample_id = cgroup.latest_sample_id AND cgroup_sample.cgroup_id
 = cgroup.id WHERE cgroup.boot_id = :boot_id AND cgroup.gone_sample_id IS NULL
-"""
-SELECT_GONE_CGROUP = """
-SELECT cgroup.id, cgroup.latest_sample_id FROM cgroup WHERE cgroup.boot_id = :boot_id AND cgroup.path = :path
-AND cgroup.inode = :inode
-"""
-SELECT_PROCESS = """
-SELECT process.id FROM process WHERE process.boot_id = :boot_id AND process.pid = :pid AND
-process.started_ticks IS :started_ticks AND process.name = :name
-"""
-SELECT_PROCESS_OF_ANY_NAME = """
-SELECT max(process.id) AS max_1 FROM process WHERE process.boot_id = :boot_id AND process.pid = :pid AND
-process.started_ticks = :started_ticks
-"""
-SELECT_NAME_FILTER = """
-SELECT name_filter.id FROM name_filter WHERE name_filter.text = :text AND name_filter.rank = 0
 """
 SELECT_NEWEST_SAMPLE = """
 SELECT system_sample.id, system_sample.uptime_seconds, system_sample.cpu_user_ms, system_sample.cpu_system_ms,
@@ -75,11 +37,6 @@ system_sample.tasks_running IS :tasks_running AND system_sample.tasks_blocked IS
 system_sample.processes_seen IS :processes_seen AND system_sample.processes_denied IS :processes_denied AND
 system_sample.recorder_cpu_ms IS :recorder_cpu_ms
 """
-SELECT_PROCESS_COUNTERS = """
-SELECT process.pid, process.started_ticks, process_sample.cpu_user_ms + process_sample.cpu_system_ms AS cpu_ms
-FROM process_sample JOIN process ON process.id = process_sample.process_id WHERE process_sample.sample_id =
-:sample_id AND process_sample.cpu_user_ms IS NOT NULL
-"""
 INSERT_HOST = """
 INSERT INTO host (name) VALUES (:name)
 """
@@ -95,18 +52,6 @@ INSERT INTO cgroup_sample (sample_id, cgroup_id, previous_sample_id, cpu_user_ms
 memory_peak_bytes, oom_kills, read_bytes, write_bytes, tasks) VALUES (:sample_id, :cgroup_id,
 :previous_sample_id, :cpu_user_ms, :cpu_system_ms, :memory_bytes, :memory_peak_bytes, :oom_kills, :read_bytes,
 :write_bytes, :tasks)
-"""
-UPDATE_CGROUP = """
-UPDATE cgroup SET latest_sample_id=:sample_id, gone_sample_id=NULL WHERE cgroup.id = :cgroup_id
-"""
-UPDATE_GONE_CGROUP = """
-UPDATE cgroup SET gone_sample_id=:sample_id WHERE cgroup.id = :cgroup_id
-"""
-UPDATE_HOST = """
-UPDATE host SET name=:new_name WHERE host.id = :host_id
-"""
-UPDATE_BOOT = """
-UPDATE boot SET host_id=:new_host_id WHERE boot.id = :boot_id
 """
 INSERT_RECORDER = """
 INSERT INTO recorder (username, selection) VALUES (:username, :selection)
@@ -142,18 +87,7 @@ children_user_ms, children_system_ms, rss_bytes, vms_bytes, num_threads, major_f
 write_bytes, own_read_bytes, own_write_bytes, uss_bytes, pss_bytes, swap_bytes) VALUES (?, ?, ?, ?, ?, ?, ?,
 ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-# What recording fills of each table: all but the ids.
-HOST_COLUMNS = [
-    "name",
-]
-BOOT_COLUMNS = [
-    "key",
-    "booted_at",
-]
-RECORDER_COLUMNS = [
-    "username",
-    "selection",
-]
+# What recording fills of a table: all but the ids.
 SYSTEM_SAMPLE_COLUMNS = [
     "taken_at",
     "taken_at_local",

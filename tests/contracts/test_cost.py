@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from conftest import process_row, query, sample
+from tick_statements import MODULES, explained, statements_of
 
 from perftrack.recording.recorder import record_every
 from perftrack.settings import load
-from perftrack.storage import insertion, opening, tick_sql
+from perftrack.storage import insertion, opening
 
 
 @pytest.mark.parametrize("processes", [0, 1, 50])
@@ -26,10 +27,11 @@ def test_a_tick_is_two_statements_a_process_and_seven_more(connection: sqlite3.C
     connection.set_trace_callback(statements.append)
     insertion.insert_sample(connection, sample(*rows, taken_at="2026-11-20 12:01:00.000000"))
     connection.set_trace_callback(None)
-    verbs = [" ".join(statement.split()[:3]) for statement in statements]
-    asked = ["SELECT boot.id FROM", "SELECT host.id, host.name", "SELECT recorder.id FROM"]
-    assert verbs[:5] == ["BEGIN IMMEDIATE", *asked, "INSERT INTO system_sample"]
-    assert verbs.count("SELECT process.id FROM") == verbs.count("INSERT INTO process_sample") == processes
+    verbs = [" ".join(statement.split()[:4]) for statement in statements]
+    asked = ["SELECT id FROM boot", "SELECT host.id, name FROM", "SELECT id FROM recorder"]
+    assert verbs[:5] == ["BEGIN IMMEDIATE", *asked, "INSERT INTO system_sample (boot_id,"]
+    assert verbs.count("SELECT id FROM process") == processes
+    assert verbs.count("INSERT INTO process_sample (sample_id,") == processes
     assert len(statements) == 2 * processes + (7 if processes else 6)
 
 
@@ -41,12 +43,12 @@ def test_a_loop_asks_only_for_what_it_does_not_know(connection: sqlite3.Connecti
         rows = [process_row(pid=pid) for pid in range(number, number + 10)]
         statements.clear()
         insertion.insert_sample(connection, sample(*rows, taken_at=f"2026-11-20 12:0{number}:00.000000"), known)
-        asked = [" ".join(statement.split()[:2]) for statement in statements if statement.startswith("\nSELECT")]
+        asked = [" ".join(statement.split()[:4]) for statement in statements if "SELECT" in statement]
         if number == 0:
-            once = ["boot.id", "host.id", "name_filter.id"]  # no device: this made-up sample has none
-            assert sorted(asked) == [f"SELECT {key}" for key in (*once, *["process.id"] * 10, "recorder.id")]
+            once = ["boot", "host", "name_filter"]  # no device: this made-up sample has none
+            assert sorted(asked) == [f"SELECT id FROM {table}" for table in (*once, *["process"] * 10, "recorder")]
         else:
-            assert asked == ["SELECT process.id"]
+            assert asked == ["SELECT id FROM process"]
             assert len(statements) == 4 + 2 + 10  # BEGIN, data_version, the system, COMMIT; the new process; the rows
     assert query(connection, "SELECT count(*) FROM process_sample") == [30]
     assert query(connection, "PRAGMA foreign_key_check") == []
@@ -87,16 +89,14 @@ def test_a_loop_does_not_know_what_was_rolled_back(connection: sqlite3.Connectio
 
 
 def test_no_statement_of_a_tick_reads_the_history(connection: sqlite3.Connection) -> None:
-    plans = {}
-    for name, sql in vars(tick_sql).items():
-        if name.startswith("SELECT_"):
-            values = dict.fromkeys(re.findall(r":(\w+)", sql))
-            plans[name] = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
-    others = {name: [step for step in plan if not step.startswith("SEARCH")] for name, plan in plans.items()}
+    statements = [statement for module in MODULES for statement in statements_of(module)]
+    assert len(statements) > 20
+    plans = {text: [row[3] for row in explained(connection, text, "EXPLAIN QUERY PLAN")] for text in statements}
+    others = {text: [step for step in plan if not step.startswith("SEARCH")] for text, plan in plans.items()}
     # Boots are few: they are all looked at, and where the system does not tell them apart, sorted.
-    assert {name: steps for name, steps in others.items() if steps} == {
-        "SELECT_BOOT": ["SCAN boot USING COVERING INDEX sqlite_autoindex_boot_1"],
-        "SELECT_BOOT_OF_HOST": ["USE TEMP B-TREE FOR ORDER BY"],
+    assert {text: steps for text, steps in others.items() if steps} == {
+        insertion._BOOT: ["SCAN boot USING COVERING INDEX sqlite_autoindex_boot_1"],
+        insertion._BOOT_OF_HOST: ["USE TEMP B-TREE FOR ORDER BY"],
     }
 
 
