@@ -97,18 +97,12 @@ SELECT process.source_id, process.name, point, sum(ms) AS ms
     JOIN perftrack.process AS process
       ON (process.source_id, process.process_id) = (used.source_id, used.process_id)
   GROUP BY process.source_id, process.name, point"""
-# What groups used counts for their unit, and with the other sign for that of the group around it.
 _OF_UNITS = f"""\
 SELECT source_id, name, point, greatest(0, sum(ms)) AS ms
   FROM (
-    SELECT used.source_id, CASE WHEN sign = 1 THEN cgroup.unit ELSE parent.unit END AS name, point, sign * ms AS ms
+    SELECT used.source_id, {summing.UNIT_OF_SIDE} AS name, point, sign * ms AS ms
     FROM ({_used("cgroup_sample", "cgroup_id")}) AS used
-      JOIN perftrack.cgroup AS cgroup ON (cgroup.source_id, cgroup.cgroup_id) = (used.source_id, used.cgroup_id)
-      LEFT JOIN perftrack.cgroup AS parent
-        ON (parent.source_id, parent.cgroup_id) = (cgroup.source_id, cgroup.parent_id)
-      CROSS JOIN (VALUES (1), (-1)) AS side (sign)
-    WHERE cgroup.unit IS DISTINCT FROM parent.unit) AS both_sides
-  WHERE name IS NOT NULL
+{summing.BOTH_SIDES}) AS both_sides
   GROUP BY source_id, name, point"""
 # Percent of one CPU. At the ends of the range there is less of a point than its width.
 _PERCENT = "100 * ms / (least((point + 1) * $__interval_ms, $__to) - greatest(point * $__interval_ms, $__from))"

@@ -76,19 +76,23 @@ _OWN = ", ".join(
     f" - coalesce(sum(CASE WHEN sign < 0 THEN {name} END), 0)) AS {name}"
     for name in TOTALS["unit"]
 )
-# A unit's own share: what its groups used less what those of other units in them did.
-UNITS = f"""
-SELECT source_id, unit, max(last_seen_at) AS last_seen_at, {_OWN},
-  {", ".join(f"max(CASE WHEN sign > 0 THEN {name} END) AS {name}" for name in PEAKS["unit"])}
-FROM (
-  SELECT used.source_id, CASE WHEN sign = 1 THEN cgroup.unit ELSE parent.unit END AS unit, sign, last_seen_at,
-    {", ".join([*TOTALS["unit"], *PEAKS["unit"]])}
-  FROM ({_GROUPS}) AS used
+# What groups `used` counts for their unit, and with the other sign for that of the group around it, if it is another:
+# added up so, it is the unit's own, what its groups used less what those of other units in them did.
+UNIT_OF_SIDE = "CASE WHEN sign = 1 THEN cgroup.unit ELSE parent.unit END"
+BOTH_SIDES = """\
     JOIN perftrack.cgroup AS cgroup ON (cgroup.source_id, cgroup.cgroup_id) = (used.source_id, used.cgroup_id)
     LEFT JOIN perftrack.cgroup AS parent
       ON (parent.source_id, parent.cgroup_id) = (cgroup.source_id, cgroup.parent_id)
     CROSS JOIN (VALUES (1), (-1)) AS side (sign)
-  WHERE cgroup.unit IS DISTINCT FROM parent.unit AND (sign = 1 OR parent.unit IS NOT NULL)
+  WHERE cgroup.unit IS DISTINCT FROM parent.unit AND (sign = 1 OR parent.unit IS NOT NULL)"""
+UNITS = f"""
+SELECT source_id, unit, max(last_seen_at) AS last_seen_at, {_OWN},
+  {", ".join(f"max(CASE WHEN sign > 0 THEN {name} END) AS {name}" for name in PEAKS["unit"])}
+FROM (
+  SELECT used.source_id, {UNIT_OF_SIDE} AS unit, sign, last_seen_at,
+    {", ".join([*TOTALS["unit"], *PEAKS["unit"]])}
+  FROM ({_GROUPS}) AS used
+{BOTH_SIDES}
     AND {NOT_OTHERS.format("cgroup")}) AS both_sides
 GROUP BY source_id, unit
 """

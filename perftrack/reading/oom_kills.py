@@ -8,21 +8,16 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select, text
 
 from perftrack.reading.queries import TimeRange, utc
-from perftrack.reading.usage.units import UNIT
+from perftrack.reading.usage.groups import UNIT
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 
 # The kills of a group are those of all groups in it too.
 _UNITS = f"""
 SELECT key FROM (
-  SELECT iif(sign = 1, key, above) AS key, sum(sign * oom_kills) AS kills
-  FROM (
-    SELECT {UNIT.key} AS key, {UNIT.above} AS above, interval.oom_kills
-    FROM cgroup_interval AS interval JOIN cgroup ON cgroup.id = interval.cgroup_id
-      LEFT JOIN cgroup AS parent ON parent.id = cgroup.parent_id
-    WHERE interval.sample_id = :sample_id AND interval.oom_kills > 0 AND {UNIT.key} IS NOT {UNIT.above})
-    CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)
+  SELECT {UNIT.side} AS key, sum(sign * oom_kills) AS kills
+  FROM cgroup_interval {UNIT.both_sides} AND sample_id = :sample_id AND oom_kills > 0
   GROUP BY 1)
-WHERE kills > 0 AND key IS NOT NULL ORDER BY kills DESC, key
+WHERE kills > 0 ORDER BY kills DESC, key
 """
 
 

@@ -23,8 +23,9 @@ from perftrack.reading.metrics import (
 )
 from perftrack.reading.oom_kills import OomKills, oom_kills
 from perftrack.reading.queries import TimeRange, stored, utc
+from perftrack.reading.usage.groups import UNIT
 from perftrack.reading.usage.top import Top, rankings
-from perftrack.reading.usage.units import UNIT, UnitUsage, add_up_groups, largest_units, looks
+from perftrack.reading.usage.units import UnitUsage, add_up_groups, largest_units, looks
 from perftrack.storage.snapshot import snapshot
 
 LARGEST = 5

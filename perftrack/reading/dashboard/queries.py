@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from perftrack.reading.metrics import SYSTEM_CPU, Metric, as_sql
 from perftrack.reading.queries import OF_HOST
+from perftrack.reading.usage.groups import UNIT
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 from perftrack.storage.models import SystemSample
 
@@ -90,13 +91,9 @@ ORDER BY time"""
 # row of a group says that nothing has happened.
 UNIT_CPU = f"""\
 WITH used AS (
-  SELECT {_POINT} AS time, iif(sign = 1, cgroup.unit, parent.unit) AS name, sum(sign * cpu_ms) AS ms
+  SELECT {_POINT} AS time, {UNIT.side} AS name, sum(sign * cpu_ms) AS ms
   FROM (SELECT taken_at, cgroup_id, cpu_ms FROM cgroup_interval
-      WHERE {_SHOWN} AND cpu_ms IS NOT NULL LIMIT -1) AS interval
-    JOIN cgroup ON cgroup.id = interval.cgroup_id
-    LEFT JOIN cgroup AS parent ON parent.id = cgroup.parent_id
-    CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)
-  WHERE cgroup.unit IS NOT parent.unit AND (sign = 1 OR parent.unit IS NOT NULL)
+      WHERE {_SHOWN} AND cpu_ms IS NOT NULL LIMIT -1){UNIT.both_sides}
   GROUP BY 1, 2),
 covered AS ({_COVERED}),
 largest AS (

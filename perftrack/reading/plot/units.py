@@ -15,8 +15,8 @@ from sqlalchemy import Connection, text
 from perftrack.reading.metrics import UNIT_CPU, ProcessMetric
 from perftrack.reading.plot.processes import Point
 from perftrack.reading.queries import OF_HOST
+from perftrack.reading.usage.groups import UNIT
 from perftrack.reading.usage.held import Held
-from perftrack.reading.usage.units import UNIT
 
 OTHER_UNITS = "other units"
 
@@ -29,21 +29,11 @@ _CPU = f"""
 INSERT INTO unit_point
 SELECT 'cpu', key, place, count(*), min(cpu_ms / seconds / 10), sum(cpu_ms), max(max(cpu_ms / seconds / 10, peak))
 FROM (
-  SELECT iif(sign = 1, key, above) AS key, sample_id, place, seconds, max(0, sum(sign * cpu_ms)) AS cpu_ms,
-    coalesce(max(iif(sign = 1 AND key NOT IN (SELECT key FROM around), peak, 0)), 0) AS peak
-  FROM (
-    SELECT {UNIT.key} AS key, {UNIT.above} AS above, interval.sample_id, interval.cpu_ms, look.seconds,
-      interval.cpu_percent_max AS peak,
-      coalesce(:place, look.place) AS place
-    FROM (SELECT * FROM cgroup_interval WHERE taken_at >= :since AND taken_at < :until LIMIT -1) AS interval
-      JOIN look ON look.sample_id = interval.sample_id
-      JOIN cgroup ON cgroup.id = interval.cgroup_id
-      LEFT JOIN cgroup AS parent ON parent.id = cgroup.parent_id
-    WHERE interval.cpu_ms IS NOT NULL AND look.seconds > 0 AND {UNIT.key} IS NOT {UNIT.above}
-    LIMIT -1) AS counted
-    CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)
-  WHERE sign = 1 OR above IS NOT NULL
-  GROUP BY +counted.sample_id, 1)
+  SELECT {UNIT.side} AS key, coalesce(:place, place) AS place, look.seconds, max(0, sum(sign * cpu_ms)) AS cpu_ms,
+    coalesce(max(iif(sign = 1 AND {UNIT.key} NOT IN (SELECT key FROM around), cpu_percent_max, 0)), 0) AS peak
+  FROM (SELECT * FROM cgroup_interval WHERE taken_at >= :since AND taken_at < :until LIMIT -1) AS interval
+    JOIN look ON look.sample_id = interval.sample_id {UNIT.both_sides} AND cpu_ms IS NOT NULL AND look.seconds > 0
+  GROUP BY +look.sample_id, 1)
 GROUP BY key, place
 """
 # From which look on it is held, and for how many.

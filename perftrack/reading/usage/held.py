@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from perftrack.reading.queries import OF_HOST
+from perftrack.reading.usage.groups import SIGNS
 from perftrack.storage.intervals import SECONDS_SINCE_LOOK
 
 # A group whose last row before the range is older, and that has one after the range: what it held is not looked for.
@@ -100,7 +101,7 @@ WHERE {{is_counted}} AND own.samples IS NOT NULL AND {{key}} NOT IN (SELECT key 
 GROUP BY 1
 """
 # A change is added for the group and taken off for the one that it is in, if that knows what it holds.
-_HELD = """
+_HELD = f"""
 INSERT INTO held
 SELECT key, boot_id, sample_id,
   CASE WHEN sum(knows_memory) OVER course > 0 THEN max(0, sum(memory) OVER course) END,
@@ -116,7 +117,7 @@ FROM (
       (memory_bytes IS NOT NULL) - ifnull(lag(memory_bytes IS NOT NULL) OVER own, 0) AS knows_memory,
       (tasks IS NOT NULL) - ifnull(lag(tasks IS NOT NULL) OVER own, 0) AS knows_tasks
     FROM value WINDOW own AS (PARTITION BY cgroup_id ORDER BY sample_id, turn))
-    CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)
+    {SIGNS}
   WHERE sign = 1 OR above IS NOT NULL
   GROUP BY 1, boot_id, sample_id)
 WINDOW course AS (PARTITION BY key, boot_id ORDER BY sample_id)

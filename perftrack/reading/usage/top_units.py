@@ -12,11 +12,10 @@ from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange
+from perftrack.reading.usage.groups import UNIT, Groups
 from perftrack.reading.usage.processes import CpuTotals, cpu_totals, system_cpu_ms
 from perftrack.reading.usage.units import (
     RANKED_BY_ALL,
-    UNIT,
-    Groups,
     UnitUsage,
     add_up_groups,
     grown_cpu_ms,

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from perftrack.reading.queries import TimeRange
-from perftrack.reading.usage.units import UNIT, add_up_groups, looks, own
+from perftrack.reading.usage.groups import UNIT
+from perftrack.reading.usage.units import add_up_groups, looks, own
 
 NAMED = 3
 _NO_UNIT = "/"

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, DateTime, Row, text
 
 from perftrack.progress import Progress, unheard
 from perftrack.reading.queries import TimeRange, utc
+from perftrack.reading.usage.groups import UNIT, Groups
 from perftrack.reading.usage.held import Held
 from perftrack.reading.usage.parts import IN_PART, SHARE, merged, parameters, parts_of
 from perftrack.storage.intervals import SECONDS_SINCE_LOOK
@@ -41,19 +42,12 @@ FROM (
   FROM cgroup_interval WHERE {IN_PART} LIMIT -1)
 WHERE :is_seen OR share > 0
 """
-# Each counts for its own key, and with the other sign for that of the group around it.
-_BOTH_SIDES = """
-JOIN cgroup ON cgroup.id = each.cgroup_id
-LEFT JOIN cgroup AS parent ON parent.id = cgroup.parent_id
-CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)
-WHERE {key} IS NOT {above} AND (sign = 1 OR {above} IS NOT NULL)
-"""
 _ADD_UP = f"""
 INSERT INTO grown (key, newest, {", ".join(_SUMS)})
-SELECT iif(sign = 1, {{key}}, {{above}}) AS key, max(CASE sign WHEN 1 THEN sample_id END), {_SIGNED}
+SELECT {{side}} AS key, max(CASE sign WHEN 1 THEN sample_id END), {_SIGNED}
 FROM (
   SELECT cgroup_id, max(sample_id) AS sample_id, {", ".join(f"sum({name}) AS {name}" for name in _COUNTERS)}
-  FROM interval GROUP BY cgroup_id) AS each {_BOTH_SIDES}
+  FROM interval GROUP BY cgroup_id) {{both_sides}}
 GROUP BY 1
 ON CONFLICT (key) DO UPDATE SET {merged(_SUMS, _LARGEST)}
 """
@@ -61,14 +55,13 @@ _ADD_PEAKS = f"""
 INSERT INTO grown (key, peak)
 SELECT key, max(CAST(max(0, cpu_percent) * 100 AS INTEGER) << 32 | sample_id)
 FROM (
-  SELECT iif(sign = 1, {{key}}, {{above}}) AS key, each.sample_id, sum(sign * cpu_percent) AS cpu_percent
-  FROM interval AS each {_BOTH_SIDES} AND cpu_percent IS NOT NULL
-  GROUP BY each.sample_id, 1
+  SELECT {{side}} AS key, sample_id, sum(sign * cpu_percent) AS cpu_percent
+  FROM interval {{both_sides}} AND cpu_percent IS NOT NULL
+  GROUP BY sample_id, 1
   UNION ALL
-  SELECT {{key}}, each.sample_id, cpu_percent_max
-  FROM interval AS each JOIN cgroup ON cgroup.id = each.cgroup_id
-    LEFT JOIN cgroup AS parent ON parent.id = cgroup.parent_id
-  WHERE cpu_percent_max > cpu_percent AND {{key}} IS NOT {{above}} AND {{key}} NOT IN (SELECT key FROM around))
+  SELECT {{key}}, sample_id, cpu_percent_max
+  FROM interval {{both_sides}} AND sign = 1 AND cpu_percent_max > cpu_percent
+    AND {{key}} NOT IN (SELECT key FROM around))
 WHERE true
 GROUP BY key
 ON CONFLICT (key) DO UPDATE SET {merged([], ["peak"])}
@@ -120,20 +113,6 @@ FROM (
   LEFT JOIN system_sample AS peak_sample ON peak_sample.id = peak & 0xffffffff
 ORDER BY rank DESC NULLS LAST, key
 """
-
-
-class Groups(NamedTuple):
-    """Which control groups are added up together: SQL for the key of one, and for that of the one that it is in.
-
-    *holding*: from whose share what it holds is taken off, see `Held`.
-    """
-
-    key: str
-    above: str
-    holding: str
-
-
-UNIT = Groups("cgroup.unit", "parent.unit", "parent.unit")
 
 
 class UnitUsage(NamedTuple):
@@ -193,7 +172,8 @@ def add_up_groups(
         connection.execute(text(f"DROP TABLE IF EXISTS temp.{name}"))
     for statement in _CREATE:
         connection.execute(text(statement))
-    add_up, add_peaks = (text(each.format(**groups._asdict())) for each in (_ADD_UP, _ADD_PEAKS))
+    sql = {"key": groups.key, "side": groups.side, "both_sides": groups.both_sides}
+    add_up, add_peaks = (text(each.format(**sql)) for each in (_ADD_UP, _ADD_PEAKS))
     parts = parts_of(connection, span)
     for number, part in enumerate(parts, 1):
         of_part = parameters(span, part)
