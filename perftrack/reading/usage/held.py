@@ -23,6 +23,7 @@ LOOK_BACK_SECONDS = 86_400
 # that none is in, the most in the samples that they stand for. *above*: the key of the group that a group is in.
 _CREATE = """
 CREATE TEMPORARY TABLE look (sample_id INTEGER PRIMARY KEY, boot_id, number, place, seconds);
+CREATE INDEX temp.look_of_boot ON look (boot_id, number);
 CREATE TEMPORARY TABLE holding (
   cgroup_id INTEGER PRIMARY KEY, boot_id, key, above, memory_bytes, tasks);
 CREATE TEMPORARY TABLE value (sample_id, turn, cgroup_id, boot_id, key, above, memory_bytes, tasks);
