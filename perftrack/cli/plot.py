@@ -48,22 +48,17 @@ def plot(
     target = output if output == "-" else expand(output, "the file's name")
     refuse_own_files(settings, target)
 
-    from perftrack.reading.plot.draw import draw
+    from perftrack.reading.plot.draw import kind_of, read_plot, write_plot
+    from perftrack.reading.plot.panels import plot_of
 
+    kind = kind_of(target)
     with progress_bar("reading", shown=output != "-") as progress:
-        drawn = draw(
-            settings.database,
-            span,
-            target,
-            names or [],
-            coverage.lines,
-            coverage.nothing_recorded,
-            host=host,
-            dark=dark,
-            progress=progress,
-        )
-    coverage.require_samples(drawn.coverage, settings.database)
+        found = read_plot(settings.database, span, names or [], host=host, progress=progress)
+        covered = found.coverage
+        coverage.require_samples(covered, settings.database)
+        drawn = plot_of(found, names or [], coverage.nothing_recorded(covered), *coverage.lines(covered))
+        write_plot(drawn, target, kind, dark=dark)
     for message in drawn.messages:
         tell(message)
     if sys.stdout.isatty() and output != "-":
-        print(f"wrote {target}, of {figures.count(drawn.coverage.held.samples, 'sample')}")
+        print(f"wrote {target}, of {figures.count(covered.held.samples, 'sample')}")

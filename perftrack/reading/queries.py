@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    text,
     type_coerce,
 )
 
@@ -181,6 +182,12 @@ def is_instant(column: ColumnElement[Any]) -> bool:
 def _sample_id(columns: Any) -> ColumnElement[int]:
     """Return the sample's id in *columns*, of system_sample or of a view."""
     return columns.sample_id if "sample_id" in columns else columns.id  # type: ignore[no-any-return]
+
+
+def execute(connection: Connection, sql: str, parameters: dict[str, Any] | None = None) -> list[Any]:
+    """Execute a statement that is written as SQL, and return its rows, if it has any."""
+    done = connection.execute(text(sql), parameters or {})
+    return list(done) if done.returns_rows else []
 
 
 def stored(instant: datetime) -> datetime:

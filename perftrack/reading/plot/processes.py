@@ -8,13 +8,12 @@ than its sample's: it counts by its overlap, and what belongs to earlier samples
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import Any
+from functools import partial
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from perftrack.reading.metrics import PROCESS, ProcessMetric
-from perftrack.reading.queries import OF_HOST
+from perftrack.reading.queries import OF_HOST, execute
 
 Point = tuple[float | None, float | None, float | None]  # minimum, mean, maximum; not known
 UNATTRIBUTED = "(unattributed)"
@@ -109,16 +108,18 @@ class ProcessPoints:
     """The points of processes by name; *names*: of those to look at; empty: all. *host*: the machine."""
 
     def __init__(self, connection: Connection, names: list[str], host: str) -> None:
-        self._connection = connection
+        self._execute = partial(execute, connection)
         self._names = names
         self._host = host
         self.unattributed: dict[int, Point] = {}
         for statement in _CREATE.split(";\n"):
             if statement.strip():
-                connection.execute(text(statement))
+                self._execute(statement)
 
-    def add(self, since: datetime, until: datetime, place: int | None) -> None:
-        """Add the samples from *since* to *until*: to the point *place*, or each as a point (None), from 0 on."""
+    def add(self, since: str, until: str, place: int | None) -> None:
+        """Add the samples from *since* to *until*, as the database has instants: to the point *place*, or each as a
+        point (None), from 0 on.
+        """
         self._read(since, until, place)
         self._execute(_OVERLAPS)
         self._execute(_REACHED)
@@ -127,7 +128,7 @@ class ProcessPoints:
             for number, low, mean, high in self._execute(_UNATTRIBUTED):
                 self.unattributed[number] = (low, mean, high)
 
-    def look_ahead(self, since: datetime, until: datetime) -> None:
+    def look_ahead(self, since: str, until: str) -> None:
         """Take those intervals that end from *since* to *until* and began before, for the samples before."""
         self._read(since, until, None)
 
@@ -146,19 +147,11 @@ class ProcessPoints:
             found[each][place] = (low, mean, high)
         return found
 
-    def _read(self, since: datetime, until: datetime, place: int | None) -> None:
-        part = {
-            "since": since.isoformat(" ", "microseconds"),
-            "until": until.isoformat(" ", "microseconds"),
-            "host": self._host,
-        }
+    def _read(self, since: str, until: str, place: int | None) -> None:
+        part = {"since": since, "until": until, "host": self._host}
         self._execute("DELETE FROM place")
         self._execute("DELETE FROM cell")
         self._execute(_PLACES, part | {"is_bucketed": place is not None, "place": place})
         self._execute(_INTERVALS, part)
         self._execute(_CELLS, part | {"names": json.dumps(self._names) if self._names else None})
         self._execute(_REACHING)
-
-    def _execute(self, sql: str, parameters: dict[str, Any] | None = None) -> list[Any]:
-        done = self._connection.execute(text(sql), parameters or {})
-        return list(done) if done.returns_rows else []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Row, Select, bindparam, case, func, literal, null, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, case, func, literal, null, select
 
 from perftrack.progress import Progress, unheard
 from perftrack.reading.coverage import Coverage
@@ -14,7 +14,7 @@ from perftrack.reading.metrics import CPU_OF_IMPORTED, CPU_OF_WINDOWS, PROCESS, 
 from perftrack.reading.oom_kills import OomKill, oom_kills
 from perftrack.reading.plot.processes import Point, ProcessPoints
 from perftrack.reading.plot.units import UnitPoints
-from perftrack.reading.queries import TimeRange, stored
+from perftrack.reading.queries import TimeRange, stored_text
 from perftrack.reading.usage.parts import LOOK_AHEAD
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 
@@ -60,14 +60,18 @@ def read_series(
     names: list[str],
     progress: Progress = unheard,
 ) -> AllSeries:
-    """Return the series of what *covered* covers. *names*: of the processes to show; empty: the largest."""
+    """Return the series of what *covered* covers, none where that is no sample. *names*: of the processes to show;
+    empty: the largest.
+    """
+    if not covered.held.samples:
+        return AllSeries(covered, [], {}, {}, [], {}, [], is_cpu_of_windows=False, is_bucketed=False)
     is_bucketed = covered.held.rows > POINTS
     hosts = covered.span.hosts
     samples = _statement(SAMPLE, _GAUGES, hosts, is_bucketed=is_bucketed)
     intervals = _statement(SYSTEM_INTERVAL, _COUNTERS, hosts, is_bucketed=is_bucketed)
     processes = ProcessPoints(connection, names, covered.hosts[0])
     if covered.span.until is not None:
-        processes.look_ahead(*map(stored, (covered.span.until, covered.span.until + LOOK_AHEAD)))
+        processes.look_ahead(*map(stored_text, (covered.span.until, covered.span.until + LOOK_AHEAD)))
     # parts that become a point each, or all of it, where each sample becomes a point
     parts = list(_parts(covered, POINTS if is_bucketed else 1))
     rows: dict[int, tuple[Any, Any]] = {}  # of system_sample and system_interval, by place
@@ -108,20 +112,20 @@ def read_series(
     )
 
 
-def _parts(covered: Coverage, count: int) -> Iterator[tuple[datetime, datetime]]:
+def _parts(covered: Coverage, count: int) -> Iterator[tuple[str, str]]:
     """Yield the ends of *count* equal parts of what is held, as the database stores them."""
     first, last = covered.held.first, covered.held.last
     if first is not None and last is not None:
         length = (last - first) / count + timedelta(microseconds=1)
         for number in range(count):
-            yield stored(first + number * length), stored(first + (number + 1) * length)
+            yield stored_text(first + number * length), stored_text(first + (number + 1) * length)
 
 
 def _statement(source: Any, metrics: list[Metric], hosts: tuple[str, ...], *, is_bucketed: bool) -> Select[Any]:
     """Select minimum, mean and maximum of *metrics* after a key and the day: of a part, or of each sample of it."""
     taken_at = source.c.taken_at
     sample_id = source.c["id" if source is SAMPLE else "sample_id"]
-    since, until = (bindparam(end, type_=DateTime) for end in ("since", "until"))
+    since, until = (bindparam(end, type_=String) for end in ("since", "until"))
     looks = [func.count(source.c.cgroups_seen).label("looks")] if source is SAMPLE else []
     values = [each for metric in metrics for each in _point(metric)]
     key = literal(0) if is_bucketed else sample_id
@@ -156,7 +160,7 @@ def _system(rows: list[Row[Any] | None], metrics: list[Metric]) -> dict[str, lis
 def _units(
     connection: Connection,
     covered: Coverage,
-    parts: list[tuple[datetime, datetime]],
+    parts: list[tuple[str, str]],
     places: list[int],
     progress: Progress,
     *,

@@ -7,14 +7,14 @@ latest, since a group that has no row in a sample holds what it did before. A un
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from perftrack.reading.metrics import UNIT_CPU, ProcessMetric
 from perftrack.reading.plot.processes import Point
-from perftrack.reading.queries import OF_HOST
+from perftrack.reading.queries import OF_HOST, execute
 from perftrack.reading.usage.groups import UNIT
 from perftrack.reading.usage.held import Held
 
@@ -87,7 +87,7 @@ class UnitPoints:
     """The points of units by name, of one machine."""
 
     def __init__(self, connection: Connection, host: str) -> None:
-        self._connection = connection
+        self._execute = partial(execute, connection)
         self._host = host
         self._held = Held(connection, UNIT.key, UNIT.holding)
         self._looked: dict[int, Any] = {}  # by place: how many looks, intervals and seconds
@@ -95,11 +95,12 @@ class UnitPoints:
         self._execute("DROP TABLE IF EXISTS temp.unit_point")
         self._execute(_CREATE)
 
-    def add(self, since: datetime, until: datetime, place: int | None) -> None:
-        """Add the samples from *since* to *until*: to the point *place*, or each as a point (None), from 0 on."""
-        ends = [instant.isoformat(" ", "microseconds") for instant in (since, until)]
-        part: dict[str, Any] = {"since": ends[0], "until": ends[1]}
-        self._held.read(self._host, *ends)
+    def add(self, since: str, until: str, place: int | None) -> None:
+        """Add the samples from *since* to *until*, as the database has instants: to the point *place*, or each as a
+        point (None), from 0 on.
+        """
+        part: dict[str, Any] = {"since": since, "until": until}
+        self._held.read(self._host, since, until)
         self._execute(_CPU, part | {"place": place})
         if place is None:
             self._execute(_MEMORY_OF_LOOKS)
@@ -162,7 +163,3 @@ class UnitPoints:
 
     def _boot(self, place: int) -> int | None:
         return self._boots[place] if self._boots else place
-
-    def _execute(self, sql: str, parameters: dict[str, Any] | None = None) -> list[Any]:
-        done = self._connection.execute(text(sql), parameters or {})
-        return list(done) if done.returns_rows else []

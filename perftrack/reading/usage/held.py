@@ -6,11 +6,11 @@ a part of the range after the other: memory does not grow with the number of gro
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from perftrack.reading.queries import OF_HOST
+from perftrack.reading.queries import OF_HOST, execute
 from perftrack.reading.usage.groups import SIGNS
 from perftrack.storage.intervals import SECONDS_SINCE_LOOK
 
@@ -150,7 +150,7 @@ class Held:
 
     def __init__(self, connection: Connection, key: str, above: str) -> None:
         """*key*, *above*: SQL for the key of a group, and of the one around it, from whose share it is taken off."""
-        self._connection = connection
+        self._execute = partial(execute, connection)
         names = {"key": key, "above": above, "is_counted": f"{key} IS NOT {above}"}
         self._begin, self._values, self._peaks = (each.format(**names) for each in (_BEGIN, _VALUES, _PEAKS))
         for name in ("look", "holding", "value", "held", "peak", "around", "begun"):
@@ -167,6 +167,3 @@ class Held:
         self._execute(_LOOKS, {"host": host, "since": since, "until": until})
         for statement in (_GONE_BETWEEN, self._begin, self._values, _GONE, _HELD, self._peaks, *_CARRY_ON):
             self._execute(statement)
-
-    def _execute(self, sql: str, parameters: dict[str, Any] | None = None) -> None:
-        self._connection.execute(text(sql), parameters or {})
