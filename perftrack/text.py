@@ -31,6 +31,13 @@ def whole_characters(raw: bytes, max_bytes: int) -> bytes:
     return raw[:end]
 
 
+def is_called(name: str, pattern: str) -> bool:
+    """Return whether *name* matches *pattern*, in which * and ? stand for any characters, and [ for itself."""
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code & 0xFF:02x}" if code == 0 or 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

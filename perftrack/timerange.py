@@ -122,6 +122,17 @@ def parse_duration(text: str) -> timedelta:
     return duration
 
 
+def require_time(every: str, seconds: float, window: float, option: str) -> None:
+    """Raise UsageError where samples that are taken *every* so often, in *seconds*, have no time between them: each
+    takes *window* seconds. *option*: that sets these.
+    """
+    if seconds <= window:
+        raise UsageError(
+            f"--every {every} leaves no time between samples that take {window:g} s each; make it longer, or "
+            f"{option} shorter"
+        )
+
+
 def _named(text: str, now: datetime) -> datetime | None:
     """Return the instant of `now`, `yesterday 14:30` or the latest `monday 14:30`; of a day alone, its midnight."""
     if text == "now":

@@ -122,14 +122,10 @@ def _outcomes(settings: Settings, every: str | None, count: int | None) -> Itera
             raise UsageError("--count needs --every")
         return [record_one(settings, tell)]
 
-    from perftrack.timerange import parse_duration
+    from perftrack.timerange import parse_duration, require_time
 
     seconds = parse_duration(every).total_seconds()
-    if seconds <= settings.cpu_window:
-        raise UsageError(
-            f"--every {every} leaves no time between samples that take {settings.cpu_window:g} s each; "
-            "make it longer, or --cpu-window shorter"
-        )
+    require_time(every, seconds, settings.cpu_window, "--cpu-window")
     return record_every(settings, seconds, count, tell)
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from perftrack.cli import options
-from perftrack.cli.targets import refuse_own_files
-from perftrack.settings import Settings, expand, load
+from perftrack.cli.targets import refuse_own_files, target
+from perftrack.settings import Settings, load
 from perftrack.text import printable
 
 Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file; - is stdout.")]
@@ -39,13 +39,13 @@ def dashboard(
 
 def write(made: dict[str, Any], program: str, output: str, settings: Settings) -> None:
     """Write what was *made* for *program* to *output*, but over no file that is perftrack's own."""
-    target = output if output == "-" else expand(output, "the file's name")
-    refuse_own_files(settings, target)
+    path = target(output)
+    refuse_own_files(settings, path)
 
     from perftrack.reading.export.output import output_files
 
-    with output_files(target) as (stream,):
+    with output_files(path) as (stream,):
         assert stream is not None
         stream.write(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
-    if sys.stdout.isatty() and target != "-":
-        print(printable(f"wrote {target}, for {program}"))
+    if sys.stdout.isatty() and path != "-":
+        print(printable(f"wrote {path}, for {program}"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Literal
 
@@ -12,10 +11,10 @@ from perftrack.cli import options
 from perftrack.cli.coverage import nothing_in_range
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
-from perftrack.cli.targets import refuse_own_files
+from perftrack.cli.targets import refuse_own_files, target
 from perftrack.errors import UsageError
 from perftrack.figures import count
-from perftrack.settings import expand, load
+from perftrack.settings import Settings, load
 from perftrack.text import printable
 
 Format = Literal["csv", "jsonl", "parquet", "openmetrics"]
@@ -103,20 +102,14 @@ def export(
     _refuse_what_does_not_fit(
         output_format, time, [system_file, process_file], output, spreadsheet_safe=spreadsheet_safe
     )
-    only_named = "-" in {system_file, process_file} and directory is None
-    targets = [
-        None if only_named and named is None else _target(_named_for(output_format, setting, named), directory)
-        for named, setting in ((system_file, settings.system_csv), (process_file, settings.process_csv))
-    ]
-    if output_format == "openmetrics":
-        targets = [_target(output or "-", directory), None]
-    named_targets = [target for target in targets if target is not None]
+    targets = _targets(settings, output_format, [system_file, process_file], output, directory)
+    written = [path for path in targets if path is not None]
     if new:
         from perftrack.reading.export.growing import position_file
 
         _refuse_for_new(output_format, since, until, targets)
-        named_targets += [position_file(target) for target in named_targets]
-    refuse_own_files(settings, *named_targets)
+        written += [position_file(path) for path in written]
+    refuse_own_files(settings, *written)
     span = options.time_range(since, until)
 
     from perftrack.reading.export import files as exporting
@@ -141,13 +134,25 @@ def export(
     if done.in_range.samples == 0 and not new:
         tell(nothing_in_range(done.everything, settings.database))
     elif sys.stdout.isatty() and "-" not in targets:
-        written = zip((done.system_rows, done.process_rows), targets, strict=True)
-        wrote = " and ".join(f"{count(rows, 'row')} to {target}" for rows, target in written if rows is not None)
+        rows_to = zip((done.system_rows, done.process_rows), targets, strict=True)
+        wrote = " and ".join(f"{count(rows, 'row')} to {path}" for rows, path in rows_to if rows is not None)
         print(printable(f"{'appended' if new else 'wrote'} {wrote}"))
 
 
-def _target(setting: str, directory: str | None) -> str:
-    return setting if setting == "-" else os.path.join(directory or "", expand(setting, "the file's name"))
+def _targets(
+    settings: Settings, output_format: Format, named: list[str | None], output: str | None, directory: str | None
+) -> list[str | None]:
+    """Return where the system's rows and those of processes are written to; None: nowhere. OpenMetrics: all to one.
+
+    *named*: the two files, *output*: the one, as options have them.
+    """
+    if output_format == "openmetrics":
+        return [target(output or "-", directory), None]
+    only_named = "-" in named and directory is None
+    return [
+        None if only_named and name is None else target(_named_for(output_format, setting, name), directory)
+        for name, setting in zip(named, (settings.system_csv, settings.process_csv), strict=True)
+    ]
 
 
 def _named_for(output_format: Format, setting: str, named: str | None) -> str:

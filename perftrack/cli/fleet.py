@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from perftrack.cli import dashboard as dashboards
-from perftrack.cli import fleet_answers, fleet_top
+from perftrack.cli import fleet_answers, fleet_top, options
 from perftrack.cli.cron_line import say
 from perftrack.cli.fleet_answers import Url
 from perftrack.cli.show import line, table
-from perftrack.errors import BusyError, PerftrackError, UsageError
+from perftrack.errors import BusyError, PerftrackError
 from perftrack.figures import count, span
-from perftrack.settings import days_of, is_age, load
+from perftrack.settings import load
 from perftrack.timerange import parse_duration
 
 app = typer.Typer(
@@ -77,7 +77,8 @@ def upkeep(
     ever, and done anew when more of an hour comes. --keep removes the samples of older days, and only then. With
     Citus's columnar storage, older days take a quarter of their room; samples of them may still come.
     """
-    days, columnar_days = _days("--keep", keep), _days("--columnar-after", columnar_after)
+    days = options.days("--keep", keep)
+    columnar_days = options.days("--columnar-after", columnar_after)
 
     from perftrack.fleet.connecting import UPKEEP_LOCK, address, connected
     from perftrack.fleet.hours import close_hours
@@ -102,13 +103,6 @@ def upkeep(
                 columnar = make_columnar(connection, today - timedelta(days=columnar_days))
     done = f"{count(made, 'partition')} made, {count(hours, 'hour')} added up, {count(gone, 'partition')} removed"
     say(f"{done}, {count(columnar, 'partition')} compressed" if columnar else done)
-
-
-def _days(option: str, age: str) -> int | None:
-    days = days_of(age) if is_age(age) else 0
-    if days == 0:
-        raise UsageError(f"{option} {age}: write days, weeks or years, e.g. 30d, 12w or 2y, or forever")
-    return days
 
 
 @app.command("add-agent")
@@ -181,7 +175,7 @@ def status(
             each.host or "?",
             f"{each.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if each.taken_at else "?",
             span(each.lag.total_seconds()) if each.lag is not None else "?",
-            f"{span(each.silence.total_seconds())} ago" if each.silence is not None else "?",
+            f"{span(each.silence.total_seconds())} ago",
             f"{each.skew_seconds:+.1f}" if each.skew_seconds is not None else "?",
             each.version or "?",
             each.role,
@@ -193,7 +187,7 @@ def status(
         rows,
         ("", "host", "version", "role"),
     )
-    quiet = sum(bool(each.is_silent) for each in found)
+    quiet = sum(each.is_silent for each in found)
     line(f"{count(len(found), 'machine')}, {quiet} silent")
     if quiet:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from perftrack.errors import UsageError
+from perftrack.settings import days_of, is_age
 from perftrack.timerange import is_dated, parse_instant
 
 if TYPE_CHECKING:
@@ -88,6 +89,15 @@ Ranking = Annotated[
         help="Rank by CPU time, peak memory, bytes read and written, or most threads.",
     ),
 ]
+
+
+def days(option: str, age: str, *, may_be_forever: bool = True) -> int | None:
+    """Return the days of an *age* that a person gave for *option*; None: forever. Raises: UsageError."""
+    found = days_of(age) if is_age(age) else 0
+    if found == 0 or (found is None and not may_be_forever):
+        or_forever = ", or forever" if may_be_forever else ""
+        raise UsageError(f"{option} {age}: write days, weeks or years, e.g. 90d, 12w or 2y{or_forever}")
+    return found
 
 
 def time_range(since: str | None, until: str | None) -> TimeRange:

@@ -11,8 +11,8 @@ from perftrack import figures
 from perftrack.cli import coverage, options
 from perftrack.cli.cron_line import tell
 from perftrack.cli.progress import progress_bar
-from perftrack.cli.targets import refuse_own_files
-from perftrack.settings import expand, load
+from perftrack.cli.targets import refuse_own_files, target
+from perftrack.settings import load
 
 
 def plot(
@@ -45,20 +45,20 @@ def plot(
     """
     settings = load({"database": database}, config)
     span = options.recent(since, until)
-    target = output if output == "-" else expand(output, "the file's name")
-    refuse_own_files(settings, target)
+    path = target(output)
+    refuse_own_files(settings, path)
 
     from perftrack.reading.plot.draw import kind_of, read_plot, write_plot
     from perftrack.reading.plot.panels import plot_of
 
-    kind = kind_of(target)
+    kind = kind_of(path)
     with progress_bar("reading", shown=output != "-") as progress:
         found = read_plot(settings.database, span, names or [], host=host, progress=progress)
         covered = found.coverage
         coverage.require_samples(covered, settings.database)
         drawn = plot_of(found, names or [], coverage.nothing_recorded(covered), *coverage.lines(covered))
-        write_plot(drawn, target, kind, dark=dark)
+        write_plot(drawn, path, kind, dark=dark)
     for message in drawn.messages:
         tell(message)
     if sys.stdout.isatty() and output != "-":
-        print(f"wrote {target}, of {figures.count(covered.held.samples, 'sample')}")
+        print(f"wrote {path}, of {figures.count(covered.held.samples, 'sample')}")

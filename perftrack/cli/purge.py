@@ -10,9 +10,8 @@ import typer
 
 from perftrack.cli import options
 from perftrack.cli.progress import progress_bar
-from perftrack.errors import UsageError
 from perftrack.figures import count, size
-from perftrack.settings import days_of, is_age, load
+from perftrack.settings import load
 
 
 def purge(
@@ -38,8 +37,8 @@ def purge(
     record` does a piece of that by itself. What `perftrack import` read is left alone. Where ship_to is set, what was
     not shipped yet is left for 30 days longer.
     """
-    if older_than is not None and (not is_age(older_than) or days_of(older_than) is None):
-        raise UsageError(f"--older-than {older_than}: write days, weeks or years, e.g. 90d, 12w or 2y")
+    if older_than is not None:
+        options.days("--older-than", older_than, may_be_forever=False)
     settings = load({"database": database}, config)
 
     from perftrack.reading.queries import stored_text

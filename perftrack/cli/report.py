@@ -159,7 +159,7 @@ def _time_axis(covered: Coverage, width: int) -> str:
     first, last = covered.held.first, covered.held.last
     if first is None or last is None or first == last:
         return ""
-    if last - first > timedelta(days=1, minutes=1):
+    if show.is_long(first, last):
         form = "%m-%d %H:%M" if width >= 24 else "%m-%d"
     else:
         form = "%H:%M:%S" if last - first < timedelta(minutes=5) and width >= 16 else "%H:%M"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from perftrack import figures
-from perftrack.cli import coverage
+from perftrack.cli import coverage, show
 from perftrack.reading.explain.usual import DAYS_MIN, SAMPLES_MIN
 
 if TYPE_CHECKING:
@@ -201,6 +201,5 @@ def _compared(found: Explanation) -> str:
 
 
 def _time(instant: datetime, found: Explanation, *, seconds: bool = False) -> str:
-    since, until = found.coverage.span.since, found.coverage.until
-    is_long = since is None or until is None or until - since > timedelta(days=1, minutes=2)
-    return f"{instant.astimezone():{'%m-%d ' if is_long else ''}%H:%M{':%S' if seconds else ''}}"
+    needs_day = show.is_long(found.coverage.span.since, found.coverage.until)
+    return f"{instant.astimezone():{'%m-%d ' if needs_day else ''}%H:%M{':%S' if seconds else ''}}"

@@ -139,9 +139,16 @@ def short(instant: datetime | None, covered: Coverage) -> str:
     """Return an instant of a range: the time, with the day where the range is longer than one."""
     if instant is None:
         return figures.UNKNOWN
-    ends = (covered.span.since or covered.held.first, covered.until)
-    is_long = None in ends or ends[1] - ends[0] > timedelta(days=1, minutes=1)  # type: ignore[operator]
-    return f"{instant.astimezone():{'%m-%d %H:%M' if is_long else '%H:%M:%S'}}"
+    needs_day = is_long(covered.span.since or covered.held.first, covered.until)
+    return f"{instant.astimezone():{'%m-%d %H:%M' if needs_day else '%H:%M:%S'}}"
+
+
+def is_long(since: datetime | None, until: datetime | None) -> bool:
+    """Return whether a range is longer than a day (None: it has no such end), so that its times need their days.
+
+    The last 24 hours are not, though it takes a moment to read them.
+    """
+    return since is None or until is None or until - since > timedelta(days=1, minutes=1)
 
 
 def iso(instant: datetime | None) -> str | None:

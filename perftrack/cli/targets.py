@@ -1,4 +1,4 @@
-"""What `export` and `plot` may write to: no file that is perftrack's own, however it is spelled."""
+"""What `export`, `plot` and dashboards are written to: no file that is perftrack's own, however it is spelled."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import stat
 from itertools import combinations
 
 from perftrack.errors import UsageError
-from perftrack.settings import Settings
+from perftrack.settings import Settings, expand
 from perftrack.storage.sqlite_file import pending_folder, side_files
+
+
+def target(path: str, folder: str | None = None) -> str:
+    """Return where what is named *path* is written to, a relative one below *folder*; - is stdout. Raises: UsageError
+    where this user has no home folder.
+    """
+    return path if path == "-" else os.path.join(folder or "", expand(path, "the file's name"))
 
 
 def refuse_own_files(settings: Settings, *targets: str) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from perftrack.errors import PerftrackError
 from perftrack.fleet.connecting import address, connected
+from perftrack.text import is_called
 
 # Of the sources of one database, which it has where it was restored, the one that shipped last.
 NEWEST = """
-SELECT host, role, machine, version, position, taken_at, seen_at,
-  clock_timestamp() - seen_at AS silence, clock_timestamp() - taken_at - make_interval(secs => skew_seconds) AS lag,
-  skew_seconds, uuid::text
+SELECT host, role, version, taken_at, clock_timestamp() - seen_at AS silence,
+  clock_timestamp() - taken_at - make_interval(secs => skew_seconds) AS lag, skew_seconds, uuid
 FROM (
   SELECT *, row_number() OVER (
     PARTITION BY role, coalesce(machine, uuid::text), host ORDER BY seen_at DESC NULLS LAST) AS place
@@ -21,25 +20,22 @@ FROM (
 WHERE place = 1
 """
 _MACHINES = f"""
-SELECT *, silence > %s AS is_silent FROM ({NEWEST}) AS newest ORDER BY is_silent DESC NULLS FIRST, host, uuid
+SELECT host, role, version, taken_at, silence, lag, skew_seconds, silence > %s AS is_silent
+FROM ({NEWEST}) AS newest ORDER BY is_silent DESC, host, uuid
 """
 
 
 class MachineSeen(NamedTuple):
-    """A machine of a fleet, by the database that shipped last. Instants are the centre's, but taken_at its own."""
+    """A machine of a fleet, by the database that shipped last."""
 
     host: str | None
     role: str
-    machine: str | None
     version: str | None
-    position: int
-    taken_at: datetime | None  # of its newest sample
-    seen_at: datetime | None  # when it shipped last, also where nothing was new
-    silence: timedelta | None
-    lag: timedelta | None  # how old that sample is, by its own clock
+    taken_at: datetime | None  # of its newest sample, by its own clock
+    silence: timedelta  # since it shipped last, also where nothing was new
+    lag: timedelta | None  # how old that sample is, by the same
     skew_seconds: float | None  # how far the centre's clock is before its own, and the way
-    uuid: str
-    is_silent: bool | None
+    is_silent: bool
 
 
 def machines(url: str, silent_after: timedelta) -> list[MachineSeen]:
@@ -90,11 +86,10 @@ def named(centre: Any, url: str, pattern: str | None) -> Named:
     }
     if not shown:
         raise PerftrackError("no machine has shipped yet")
-    plain = None if pattern is None else pattern.replace("[", "[[]")
     chosen = {
         each
         for each, name in shown.items()
-        if plain is None or fnmatchcase(name, plain) or fnmatchcase(each[1], plain)
+        if pattern is None or is_called(name, pattern) or is_called(each[1], pattern)
     }
     if not chosen:
         names = sorted(set(shown.values()))

@@ -88,7 +88,7 @@ def coverage(connection: Connection, span: TimeRange, now: datetime) -> Coverage
         held.samples + missing,
         gaps,
         connection.execute(imported).scalar_one(),
-        held if held.samples else queries.extent(connection, TimeRange()),
+        queries.held_at_all(connection, held),
         _hosts(connection, span),
         _selections(connection, span),
         queries.extent(connection, TimeRange(now + FUTURE, None, span.hosts)),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-from fnmatch import fnmatchcase
 
 from sqlalchemy import Connection, select
 
 from perftrack.errors import PerftrackError
 from perftrack.storage.models import Boot, Host
-from perftrack.text import storable
+from perftrack.text import is_called, storable
 
 
 def machines(connection: Connection, pattern: str | None) -> list[str]:
@@ -22,7 +21,7 @@ def machines(connection: Connection, pattern: str | None) -> list[str]:
     if pattern is None:
         own = storable(socket.gethostname())
         return [own] if own in names else names
-    found = [name for name in names if fnmatchcase(name, pattern.replace("[", "[[]"))]
+    found = [name for name in names if is_called(name, pattern)]
     if not found:
         raise PerftrackError(f"no machine here is called {pattern}; the database has {', '.join(names) or 'none'}")
     return found

@@ -147,6 +147,13 @@ def extent(connection: Connection, span: TimeRange) -> Extent:
     return Extent(samples, first, last, rows, condensed)
 
 
+def held_at_all(connection: Connection, in_range: Extent) -> Extent:
+    """Return all that the database holds, where a range of it holds nothing; else what is *in_range*: counting all
+    samples of a year would take longer than exporting an hour of it.
+    """
+    return in_range if in_range.samples else extent(connection, TimeRange())
+
+
 def _log(view: Table, names: Iterable[str], span: TimeRange, time_format: TimeFormat) -> Select[Any]:
     shown = {"datetime": _instant(view.c.datetime, view.c.taken_at, time_format)}
     if time_format != "local":  # then every instant has the form that is asked for; else they are UTC, as stored

@@ -75,9 +75,9 @@ class Status(NamedTuple):
         return not (self.is_late or (self.shipping is not None and self.shipping.is_late))
 
 
-def status(settings: Settings, host: str | None = None, now: datetime | None = None) -> Status:
+def status(settings: Settings, host: str | None = None) -> Status:
     """Return how recording is doing with *settings*. *host*: see `machines`. Raises: PerftrackError."""
-    now = now or datetime.now(UTC)
+    now = datetime.now(UTC)
     database = settings.database
     with snapshot(database) as connection:
         hosts = machines(connection, host)

@@ -14,7 +14,7 @@ from perftrack.errors import PerftrackError, UsageError
 from perftrack.installation import program
 from perftrack.scheduling.schedule import RECORD, SHIP
 from perftrack.settings import SETTINGS, Settings, default_database, usual_config_file
-from perftrack.timerange import parse_duration
+from perftrack.timerange import parse_duration, require_time
 
 MINUTE = 60
 SHIP_SECONDS = 10 * MINUTE
@@ -75,11 +75,7 @@ def job(settings: Settings, every: str) -> Job:
             f"--every {every} is not what schedulers can do: whole seconds below a minute, minutes that an hour is "
             "a multiple of (1m, 5m, 15m), or hours that a day is a multiple of (1h, 6h)"
         )
-    if seconds <= settings.cpu_window:
-        raise UsageError(
-            f"--every {every} leaves no time between samples that take {settings.cpu_window:g} s each; "
-            "make it longer, or cpu_window shorter"
-        )
+    require_time(every, seconds, settings.cpu_window, "cpu_window")
     command = [*program(), "record", *options(settings, pinned=True)]
     if seconds < MINUTE:
         command += ["--every", f"{seconds:g}s"]

@@ -52,8 +52,7 @@ def export(
         hosts = machines(connection, host)
         span = span._replace(hosts=tuple(hosts))
         in_range = queries.extent(connection, span)
-        # counting all samples of a year would take longer than exporting an hour of it
-        everything = in_range if in_range.samples else queries.extent(connection, TimeRange())
+        everything = queries.held_at_all(connection, in_range)
 
         def written(log: Log, stream: TextIO | None, before: int) -> int | None:
             def done(samples: int) -> None:

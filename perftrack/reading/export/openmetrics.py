@@ -178,7 +178,7 @@ def export_openmetrics(
         hosts = machines(connection, host)
         span = span._replace(hosts=tuple(hosts))
         in_range = queries.extent(connection, span)
-        everything = in_range if in_range.samples else queries.extent(connection, TimeRange())
+        everything = queries.held_at_all(connection, in_range)
         parts = [part for part in parts_of(connection, span) if part.is_seen]
         total = len(parts) + len(SYSTEM) + len(PROCESS)
         for statement in _CREATE.split(";\n"):

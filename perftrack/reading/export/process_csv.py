@@ -16,8 +16,8 @@ from sqlalchemy.dialects import sqlite
 
 from perftrack.reading import queries
 from perftrack.reading.queries import TimeFormat, TimeRange
+from perftrack.storage.views import PROCESS_LOG_ORIGINAL
 
-HEADER = "cpu_usage,datetime,filter,name,pid,rss_memory,vms_memory\r\n"
 SAMPLES_AT_ONCE = 20
 REMEMBERED = 10_000
 
@@ -50,7 +50,7 @@ def write_processes(
     percents = _Remembered(lambda value: "," if value is None else f"{value!r},")
     ends = _Remembered(lambda vms: ",\r\n" if vms is None else f",{vms}\r\n")  # that of a process seldom changes
     if header:
-        stream.write(HEADER)
+        stream.write(f"{_fields(*PROCESS_LOG_ORIGINAL)}\r\n")
     cursor = driver.cursor()
     samples = rows = 0
     keys: list[int] = []
