@@ -15,8 +15,10 @@ from perftrack.errors import PerftrackError, UsageError
 from perftrack.settings import load
 
 if TYPE_CHECKING:
-    from perftrack.reading.usage.processes import Ranked
+    from perftrack.reading.queries import TimeRange
+    from perftrack.reading.usage.processes import Filters, Group, Ranked
     from perftrack.reading.usage.top import Top
+    from perftrack.reading.usage.top_units import TopUnits
     from perftrack.reading.usage.tree import Branch
 
 
@@ -95,50 +97,79 @@ def top(
         if (pid, user) != (None, None):
             raise UsageError("--group unit has no PIDs and users: leave --pid and --user away, --name filters units")
         from perftrack.cli.units import print_units
-        from perftrack.reading.usage.top_units import top_units
 
-        with progress_bar("reading samples") as progress:
-            units = top_units(
-                settings.database,
-                span,
-                host=host,
-                by=by,
-                name=name,
-                limit=limit,
-                as_tree=tree,
-                progress=progress,
-            )
-        coverage.require_samples(units.coverage, settings.database)
-        if not units.rows and not units.groups:
-            raise PerftrackError(f"no unit that was recorded in this range has {name} in its name")
+        units = _largest_units(settings.database, span, host, by, name, limit, is_tree=tree)
         print_units(units, by, output, spreadsheet_safe=spreadsheet_safe, wide=wide)
         return
 
-    from perftrack.reading.usage import top as reading
-    from perftrack.reading.usage.processes import Filters, Usage
-    from perftrack.reading.usage.tree import Branch
-    from perftrack.reading.usage.tree import branches as tree_of
+    from perftrack.reading.usage.processes import Filters
+
+    filters = Filters(name, pid, user)
+    found = _largest_processes(settings.database, span, host, by, group, filters, limit, is_tree=tree)
+    _print(found, by, group, output, is_tree=tree, spreadsheet_safe=spreadsheet_safe, wide=wide)
+
+
+def _largest_units(
+    database: str, span: TimeRange, host: str | None, by: str, name: str | None, limit: int, *, is_tree: bool
+) -> TopUnits:
+    from perftrack.reading.usage.top_units import top_units
 
     with progress_bar("reading samples") as progress:
-        found = reading.top(
-            settings.database,
+        found = top_units(
+            database, span, host=host, by=by, name=name, limit=limit, as_tree=is_tree, progress=progress
+        )
+    coverage.require_samples(found.coverage, database)
+    if not found.rows and not found.groups:
+        raise PerftrackError(f"no unit that was recorded in this range has {name} in its name")
+    return found
+
+
+def _largest_processes(
+    database: str,
+    span: TimeRange,
+    host: str | None,
+    by: str,
+    group: Group,
+    filters: Filters,
+    limit: int,
+    *,
+    is_tree: bool,
+) -> Top:
+    from perftrack.reading.usage.top import top as read_top
+
+    with progress_bar("reading samples") as progress:
+        found = read_top(
+            database,
             span,
             host=host,
             by=by,
             group=group,
-            filters=Filters(name, pid, user),
+            filters=filters,
             limit=limit,
-            is_tree=tree,
+            is_tree=is_tree,
             progress=progress,
         )
-    coverage.require_samples(found.coverage, settings.database)
+    coverage.require_samples(found.coverage, database)
     if not found.rows and not found.is_of_all:
         raise PerftrackError("no process that was recorded in this range matches --name, --pid and --user")
+    return found
+
+
+_IDENTITY = ("process_id", "pid", "parent_process_id", "ppid", "name", "username", "unit", "command", "started_at")
+_GROUP_FIELD = {"name": "name", "command": "command", "user": "username"}
+
+
+def _print(
+    found: Top, by: str, group: str, output: str, *, is_tree: bool, spreadsheet_safe: bool, wide: bool
+) -> None:
+    from perftrack.reading.usage.processes import Usage
+    from perftrack.reading.usage.tree import Branch, branches
+
     nothing = "" if found.rows else coverage.nothing_recorded(found.coverage)
     if nothing and output != "table":
         tell(nothing)
-    branches = tree_of(found.rows) if tree else [Branch(row, []) for row in found.rows]
-    rows = [document(branch.row, group) for branch in branches]
+    shown = branches(found.rows) if is_tree else [Branch(row, []) for row in found.rows]
+    rows = [document(branch.row, group) for branch in shown]
     if output == "json":
         described = coverage.document(found.coverage) | {"by": by, "group": group, "rows": rows}
         print(json.dumps(described | show.for_scripts(found.cpu._asdict()) | totals.parts(found), indent=2))
@@ -148,11 +179,7 @@ def top(
         fields = ("host", *show.for_scripts(dict.fromkeys(Usage._fields)), *_IDENTITY)
         processes.write_csv(fields, [*rows, *of_all], spreadsheet_safe=spreadsheet_safe)
     else:
-        _print_range(found, branches, by, group, nothing, wide=wide)
-
-
-_IDENTITY = ("process_id", "pid", "parent_process_id", "ppid", "name", "username", "unit", "command", "started_at")
-_GROUP_FIELD = {"name": "name", "command": "command", "user": "username"}
+        _print_range(found, shown, by, group, nothing, wide=wide)
 
 
 def document(ranked: Ranked, group: str) -> dict[str, Any]:
