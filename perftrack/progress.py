@@ -1,4 +1,4 @@
-"""Progress of long work: how much is done, of how much: how much is done, of how much."""
+"""Progress of long work: how much is done, of how much."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from collections.abc import Callable
 Progress = Callable[[int, int], None]
 
 
-def unheard(done: int, total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """Ignore progress, where nobody watches."""

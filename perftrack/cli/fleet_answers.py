@@ -18,7 +18,7 @@ from perftrack.cli.progress import progress_bar
 from perftrack.errors import UsageError
 
 if TYPE_CHECKING:
-    from perftrack.fleet.sums import Held
+    from perftrack.fleet.sums import Kept
     from perftrack.reading.queries import TimeRange
 
 # So many machines are brought here where none is named.
@@ -56,9 +56,9 @@ def _asked_of_centre(
     )
 
     def run(url: str, host: str | None, **given: Any) -> None:
-        from perftrack.fleet.sums import held
+        from perftrack.fleet.sums import kept_of
 
-        answer(command, url, host, held(url, host), span_of(given.pop("since"), given.pop("until")), given)
+        answer(command, url, host, kept_of(url, host), span_of(given.pop("since"), given.pop("until")), given)
 
     run.__doc__ = doc
     run.__annotations__ = {each.name: each.annotation for each in (url, *kept, host)}
@@ -70,7 +70,7 @@ def answer(
     command: Callable[..., None],
     url: str,
     host: str | None,
-    there: Held,
+    there: Kept,
     span: TimeRange,
     given: dict[str, Any],
 ) -> None:

@@ -52,9 +52,9 @@ def top(
     options.refuse_spreadsheet_safe(output, is_given=spreadsheet_safe)
     span = options.recent(since, until)
 
-    from perftrack.fleet.sums import fleet_top, held
+    from perftrack.fleet.sums import fleet_top, kept_of
 
-    there = held(url, host)
+    there = kept_of(url, host)
     is_of_one = host is not None and group != "host" and len(there.machines) == 1
     if is_of_one and not (whole_hours or there.is_of_hours(span.since)):
         given = {"by": by, "group": group, "name": name, "limit": limit}

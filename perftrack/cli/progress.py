@@ -6,7 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.text import printable
 
 
@@ -14,7 +14,7 @@ from perftrack.text import printable
 def progress_bar(what: str, *, shown: bool = True) -> Generator[Progress]:
     """Yield a function that is told how much is done, of how much."""
     if not (shown and sys.stderr.isatty()):
-        yield unheard
+        yield no_progress
         return
 
     from rich.console import Console

@@ -14,7 +14,7 @@ from perftrack.fleet.bringing import Boot, Fetch, instant
 from perftrack.fleet.connecting import address, connected
 from perftrack.fleet.machines import named
 from perftrack.fleet.summing import BEGINNING, END
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.queries import TimeRange
 from perftrack.storage import schema
 
@@ -30,7 +30,7 @@ _HELD = "SELECT min(taken_at), max(taken_at) FROM perftrack.system_sample WHERE 
 
 
 @contextmanager
-def fetched(url: str, span: TimeRange, pattern: str | None, progress: Progress = unheard) -> Generator[str]:
+def fetched(url: str, span: TimeRange, pattern: str | None, progress: Progress = no_progress) -> Generator[str]:
     """Yield the path of a database that has what the centre at *url* has of *span*, of the machines that *pattern*
     matches, * and ? standing for any characters; None: of all. It is removed at the end.
 

@@ -19,7 +19,7 @@ import perftrack
 from perftrack.errors import BusyError
 from perftrack.fleet import hint, local
 from perftrack.fleet.connecting import FORMAT, address, connected
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.storage.opening import open_current
 from perftrack.storage.sqlite_file import readable_errors as sqlite_explained
 
@@ -56,7 +56,7 @@ def machine_hash() -> str | None:
     return hmac.new(machine_id, _APPLICATION.bytes, hashlib.sha256).hexdigest()[:32]
 
 
-def ship(path: str, url: str, progress: Progress = unheard) -> Shipped:
+def ship(path: str, url: str, progress: Progress = no_progress) -> Shipped:
     """Ship what the database at *path* has and the centre at *url* has not, and leave a hint of it there.
 
     Raises: PerftrackError; BusyError where somebody else ships it at this moment, or the centre is an older one.

@@ -36,7 +36,7 @@ class FleetTop(NamedTuple):
     hours_until: datetime | None
 
 
-class Held(NamedTuple):
+class Kept(NamedTuple):
     """The names of machines, and from when on there are samples of them; None: of all that was shipped."""
 
     machines: list[str]
@@ -47,19 +47,19 @@ class Held(NamedTuple):
         return self.kept_since is not None and (since or BEGINNING) < self.kept_since
 
 
-def held(url: str, pattern: str | None) -> Held:
+def kept_of(url: str, pattern: str | None) -> Kept:
     """Return what the centre at *url* has of the machines that *pattern* matches; None: of all.
 
     Raises: PerftrackError.
     """
     with connected(url, "perftrack fleet") as centre:
-        return _held(centre, url, pattern)[0]
+        return _kept(centre, url, pattern)[0]
 
 
-def _held(centre: Any, url: str, pattern: str | None) -> tuple[Held, Named]:
+def _kept(centre: Any, url: str, pattern: str | None) -> tuple[Kept, Named]:
     found = named(centre, url, pattern)
     ((kept_since,),) = centre.execute("SELECT max(since) FROM perftrack.kept").fetchall()
-    return Held(found.names, kept_since), found
+    return Kept(found.names, kept_since), found
 
 
 def fleet_top(
@@ -86,7 +86,7 @@ def fleet_top(
     with connected(url, "perftrack fleet") as centre, centre.transaction():
         centre.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         centre.execute("SET LOCAL jit = off")  # compiling takes longer than an hour's sums
-        there, found_machines = _held(centre, url, pattern)
+        there, found_machines = _kept(centre, url, pattern)
         given = _parameters(span) | _whose(centre, found_machines, pattern) | {"name": name, "limit": limit}
         if whole_hours:
             ((open_since,),) = centre.execute(_OPEN_SINCE, given).fetchall()

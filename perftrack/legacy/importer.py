@@ -17,7 +17,7 @@ from perftrack.legacy.entries import ProcessEntry, SystemEntry
 from perftrack.legacy.rows import Ids, insert_rows
 from perftrack.legacy.samples import ImportedSample, SampleFinder
 from perftrack.legacy.source import Source
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.storage.engine import engine_for
 from perftrack.storage.models import Boot, Host, NameFilter, Process, ProcessSample, SystemSample
 from perftrack.storage.opening import open_current
@@ -44,7 +44,7 @@ def import_file(
     zone: tzinfo | None = None,
     *,
     dry_run: bool = False,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> Imported:
     """Import one file of the original as *host*'s, and return what was new.
 

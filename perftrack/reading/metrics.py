@@ -13,8 +13,8 @@ from sqlalchemy.dialects import sqlite
 from perftrack.storage.intervals import SYSTEM_INTERVAL, largest
 from perftrack.storage.models import ProcessSample, SystemSample
 
-SAMPLE = SystemSample.__table__
-_SAMPLE = SAMPLE.c
+SYSTEM_SAMPLE = SystemSample.__table__
+_SAMPLE = SYSTEM_SAMPLE.c
 _INTERVAL = SYSTEM_INTERVAL.c
 
 
@@ -60,7 +60,7 @@ class ProcessMetric(NamedTuple):
 
     *column*: of process_interval. *per_second*: of a counter, what its growth in a second is multiplied with; None:
     it is a gauge. *panel*, *note*: its panel in a plot. *report*: the title of the list of the largest in a report,
-    by the total of a counter and the peak of a gauge; *ranking*: the name of that order, see usage.py.
+    by the total of a counter and the peak of a gauge; *ranking*: the name of that order, see usage/processes.py.
     """
 
     name: str
@@ -92,14 +92,16 @@ def _largest_of_sample(name: str) -> ColumnElement[Any]:
 
 
 def _gauge(name: str, unit: str, column: str, panel: str, label: str, report: str = "") -> Metric:
-    return Metric(name, unit, SAMPLE, _SAMPLE[column], panel, label, report, largest=_largest_of_sample(column))
+    return Metric(
+        name, unit, SYSTEM_SAMPLE, _SAMPLE[column], panel, label, report, largest=_largest_of_sample(column)
+    )
 
 
 def _memory(name: str, kind: str) -> Metric:
     total = _SAMPLE[f"{kind}_total_bytes"]
     used = f"{kind}_used_bytes"
     value, peak = (_share(of, total) for of in (_SAMPLE[used], _largest_of_sample(used)))
-    return Metric(name, "%", SAMPLE, value, report=name, full=100.0, largest=peak)
+    return Metric(name, "%", SYSTEM_SAMPLE, value, report=name, full=100.0, largest=peak)
 
 
 def as_sql(expression: ColumnElement[Any]) -> str:
@@ -150,7 +152,7 @@ SYSTEM = (
     SYSTEM_CPU,
     _gauge("mem_used", "bytes", "mem_used_bytes", "Memory", "used"),
     _gauge("swap_used", "bytes", "swap_used_bytes", "Memory", "swap used"),
-    Metric("mem_total", "bytes", SAMPLE, _SAMPLE.mem_total_bytes, "Memory", "total", is_limit=True),
+    Metric("mem_total", "bytes", SYSTEM_SAMPLE, _SAMPLE.mem_total_bytes, "Memory", "total", is_limit=True),
     _memory("memory", "mem"),
     _memory("swap", "swap"),
     _gauge("load_1min", "processes", "load_1min", "Load", "1 min", "load"),
@@ -175,9 +177,9 @@ SYSTEM = (
     _bytes("net_sent", "Network", "sent", "net sent"),
 )
 # What cpu is where there are no counters: in imported data the original's cpu_usage, and that of a single sample.
-CPU_OF_WINDOWS = SYSTEM_CPU._replace(source=SAMPLE, value=_SAMPLE.cpu_percent, largest=None)
+CPU_OF_WINDOWS = SYSTEM_CPU._replace(source=SYSTEM_SAMPLE, value=_SAMPLE.cpu_percent, largest=None)
 CPU_OF_IMPORTED = CPU_OF_WINDOWS._replace(value=case((_SAMPLE.uptime_seconds.is_(None), _SAMPLE.cpu_percent)))
-RECORDER_CPU = Metric("recorder_cpu", "ms", SAMPLE, _SAMPLE.recorder_cpu_ms)
+RECORDER_CPU = Metric("recorder_cpu", "ms", SYSTEM_SAMPLE, _SAMPLE.recorder_cpu_ms)
 # What a panel says beside its title, where that does not say it all.
 PANEL_NOTES = {
     "CPU": "percent of all CPUs together",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Integer, cast, func, select, union_all
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.coverage import Coverage, of_each_machine
 from perftrack.reading.machines import machines
 from perftrack.reading.metrics import (
@@ -70,7 +70,7 @@ def reports(
     host: str | None = None,
     parts: int = 40,
     now: datetime | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> list[Report]:
     """Return what happened in *span*, a report of each machine that it holds samples of, or one that has none.
 

@@ -20,7 +20,7 @@ def snapshot(database: str) -> Generator[Connection]:
     One in a folder where this user cannot write, of which SQLite makes no snapshot, may change: BusyError at the end.
     """
     with (
-        unchanged(database),
+        require_unchanged(database),
         readable_errors(database),
         current_engine(database).connect() as connection,
         connection.begin(),
@@ -29,7 +29,7 @@ def snapshot(database: str) -> Generator[Connection]:
 
 
 @contextmanager
-def unchanged(database: str) -> Generator[None]:
+def require_unchanged(database: str) -> Generator[None]:
     """Raise BusyError at the end where SQLite makes no snapshot of *database*, and it was written meanwhile."""
     before = _state(database) if os.path.exists(database) and is_immutable(database) else None
     try:

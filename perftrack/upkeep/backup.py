@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from perftrack.errors import PerftrackError, UsageError
 from perftrack.private import sync_folder
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.storage.schema import revision_of
-from perftrack.storage.snapshot import unchanged
+from perftrack.storage.snapshot import require_unchanged
 from perftrack.storage.sqlite_file import connect, pragma, readable_errors
 from perftrack.unfinished import remove_leftovers, unfinished_file
 from perftrack.upkeep import copying
@@ -39,7 +39,7 @@ def target_of(database: str, file: str) -> str:
     return os.path.realpath(file)
 
 
-def back_up(database: str, target: str, *, force: bool = False, progress: Progress = unheard) -> Backup:
+def back_up(database: str, target: str, *, force: bool = False, progress: Progress = no_progress) -> Backup:
     """Copy *database* to *target*, 0600: whoever is killed leaves what was there, or the whole backup.
 
     *force*: also where a file is there. Raises: PerftrackError.
@@ -48,7 +48,11 @@ def back_up(database: str, target: str, *, force: bool = False, progress: Progre
     folder, name = os.path.split(target)
     try:
         remove_leftovers(folder)
-        with unchanged(database), readable_errors(database), closing(connect(database, read_only=True)) as source:
+        with (
+            require_unchanged(database),
+            readable_errors(database),
+            closing(connect(database, read_only=True)) as source,
+        ):
             if revision_of(database) is None:
                 raise PerftrackError(f"database {database} is empty: there is nothing to back up")
             source.execute("BEGIN")

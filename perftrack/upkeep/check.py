@@ -11,7 +11,7 @@ from datetime import datetime
 from perftrack import private
 from perftrack.errors import PerftrackError
 from perftrack.storage import schema
-from perftrack.storage.snapshot import unchanged
+from perftrack.storage.snapshot import require_unchanged
 from perftrack.storage.sqlite_file import connect, may_be_ours, readable_errors
 from perftrack.upkeep import surroundings
 from perftrack.upkeep.copying import ALONE, answers, error_code, problems_of
@@ -49,7 +49,7 @@ def _inside(database: str, *, quick: bool) -> tuple[list[Finding], str | None, d
             raise
         unknown = [Finding(name, None, "not looked at, for the database cannot be read") for name in _NAMES[1:]]
         return [Finding(_NAMES[0], False, _reason(error, database)), *unknown], None, None
-    with unchanged(database), closing(connect(database, read_only=True)) as connection:
+    with require_unchanged(database), closing(connect(database, read_only=True)) as connection:
         sound = _guarded("integrity", database, lambda: _integrity(connection, quick=quick))
         if sound.ok:
             keys = _guarded("keys", database, lambda: _keys(connection, quick=quick))

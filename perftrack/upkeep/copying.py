@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from perftrack import figures
 from perftrack.errors import PerftrackError
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.storage.sqlite_file import connect, disk_free_bytes, readable_errors
 from perftrack.unfinished import Unfinished
 
@@ -44,7 +44,7 @@ def _quoted(name: str) -> str:
     return '"{}"'.format(name.replace('"', '""'))
 
 
-def copy(source: sqlite3.Connection, file: Unfinished, progress: Progress = unheard) -> None:
+def copy(source: sqlite3.Connection, file: Unfinished, progress: Progress = no_progress) -> None:
     """Copy *source* to the empty *file*, and put it on the disk.
 
     *source* is in a transaction that reads: each step copies of the same snapshot, whatever ticks write, so the copy

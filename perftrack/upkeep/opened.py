@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from perftrack.errors import PerftrackError
 from perftrack.storage import schema
-from perftrack.storage.snapshot import unchanged
+from perftrack.storage.snapshot import require_unchanged
 from perftrack.storage.sqlite_file import connect, pragma, readable_errors
 from perftrack.unfinished import unfinished_file
 from perftrack.upkeep import copying
@@ -32,7 +32,7 @@ def opened(file: str, database: str) -> Generator[Backup]:
 
     Then no tick, of which one may be between reading the revision and writing, meets an older schema.
     """
-    with unchanged(file), readable_errors(file), closing(connect(file, read_only=True)) as source:
+    with require_unchanged(file), readable_errors(file), closing(connect(file, read_only=True)) as source:
         revision = schema.revision_of(file)
         if revision is None:
             raise PerftrackError(f"{file} is empty: it is no backup")

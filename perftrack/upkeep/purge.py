@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 from typing import NamedTuple
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.storage import tick_sql
 from perftrack.storage.condensing import condense
 from perftrack.storage.purging import purge, sweep
@@ -62,7 +62,7 @@ def purge_all(
     connection: sqlite3.Connection,
     condense_before: str,
     purge_before: str,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> Purged:
     """Do what is due, a piece at a time.
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from perftrack import figures
 from perftrack.errors import BusyError, PerftrackError, UnusableError, UsageError
 from perftrack.private import give_to_owner_of, make_folder, sync_folder
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.storage import schema
 from perftrack.storage.sqlite_file import address, connect, is_wal, log_bytes, may_be_ours, pragma, readable_errors
 from perftrack.unfinished import remove_leftovers, unfinished_file
@@ -44,7 +44,7 @@ class Restored(NamedTuple):
     kept: str | None
 
 
-def restore(database: str, file: str, *, force: bool = False, progress: Progress = unheard) -> Restored:
+def restore(database: str, file: str, *, force: bool = False, progress: Progress = no_progress) -> Restored:
     """Make *database* what the backup in *file* is; whoever is killed leaves the one or the other, whole.
 
     *force*: also where it holds samples that the backup lacks, or is damaged; what was there is kept beside it.

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.explain.consumption import SHORT_LOOK_AHEAD, Used, of_machine, usage_by_name, used_by_unit
 from perftrack.reading.machines import machines
@@ -83,7 +83,7 @@ def comparisons(
     *,
     by: Compared = "cpu",
     host: str | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> list[Comparison]:
     """Return both ranges, which have both ends, side by side, of each machine that has samples of both; or one
     comparison without lines.

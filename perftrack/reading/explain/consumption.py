@@ -44,7 +44,7 @@ class Used(NamedTuple):
     write_bytes: float | None
 
     @classmethod
-    def made(cls, usage: Usage) -> Used:
+    def from_usage(cls, usage: Usage) -> Used:
         """Return that of a process or a group of them, and what its ended children used of CPU."""
         return cls(usage.all_cpu_ms, usage.rss_max_bytes, usage.read_bytes, usage.write_bytes)
 
@@ -85,7 +85,7 @@ def consumption(connection: Connection, span: TimeRange, *, is_exact: bool = Tru
     by: dict[Kind, dict[str, Used]] = {"unit": {}, "name": {}}
     if row.seconds:
         names = usage_by_name(connection, span, LOOK_AHEAD if is_exact else SHORT_LOOK_AHEAD)
-        by["name"] = {name: Used.made(usage) for name, usage in names.items()}
+        by["name"] = {name: Used.from_usage(usage) for name, usage in names.items()}
         by["unit"] = used_by_unit(connection, span)
     return Consumption(span, row.seconds, Used(row.cpu_ms, row.memory_max_bytes, row.read_bytes, row.write_bytes), by)
 
@@ -98,7 +98,7 @@ def of_machine(connection: Connection, span: TimeRange) -> Row[Any]:
 
 
 def usage_by_name(connection: Connection, span: TimeRange, look_ahead: timedelta) -> dict[str, Usage]:
-    """Return what the processes of each name used in *span* of one machine. *look_ahead*: see `usage.add_up`."""
+    """Return what the processes of each name used in *span* of one machine. *look_ahead*: see `processes.add_up`."""
     add_up(connection, span, "name", ALL, look_ahead=look_ahead)
     found = largest(connection, span.hosts[0], "name", "cpu", _EVERYBODY)
     return {each.key: each.used for each in found if each.key is not None}
@@ -119,7 +119,7 @@ def processes_of(
     return [
         (each.process, each.process.unit, used)
         for each in found
-        if each.process is not None and (used := Used.made(each.used)).of(resource)
+        if each.process is not None and (used := Used.from_usage(each.used)).of(resource)
     ]
 
 
@@ -127,7 +127,7 @@ def used_by_command(connection: Connection, span: TimeRange, resource: Resource)
     """Return what was used in *span* by command line, of those that used most of *resource*."""
     add_up(connection, span, "command", ALL, look_ahead=SHORT_LOOK_AHEAD)
     found = largest(connection, span.hosts[0], "command", _RANKED_BY[resource], COMMANDS)
-    return {each.key: Used.made(each.used) for each in found}
+    return {each.key: Used.from_usage(each.used) for each in found}
 
 
 def added_up(of: Iterable[Used]) -> Used:

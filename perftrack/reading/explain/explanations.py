@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.coverage import Coverage, Gap, of_each_machine
 from perftrack.reading.explain.owners import Excess, excess
 from perftrack.reading.explain.stretches import Stretch, stretches
@@ -62,7 +62,7 @@ def explanations(
     *,
     at: datetime | None = None,
     host: str | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> list[Explanation]:
     """Return what was unusual in *span*, of each machine that it holds samples of, or one that has none.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, case, func, text
 
-from perftrack.reading.metrics import SAMPLE, SYSTEM, Metric, as_sql
+from perftrack.reading.metrics import SYSTEM, SYSTEM_SAMPLE, Metric, as_sql
 from perftrack.reading.queries import OF_HOST, TimeRange, extent, stored_text
 from perftrack.storage.intervals import SYSTEM_INTERVAL
 
@@ -85,7 +85,7 @@ def _where_unknown(other: ColumnElement[Any], metric: Metric) -> Metric:
     return metric._replace(value=case((other.is_(None), metric.value)), largest=case((other.is_(None), metric.peak)))
 
 
-_PER_CPU = 100.0 / func.nullif(SAMPLE.c.cpu_count, 0)
+_PER_CPU = 100.0 / func.nullif(SYSTEM_SAMPLE.c.cpu_count, 0)
 _LOAD = _METRICS["load_1min"]
 _LOAD = _LOAD._replace(value=_LOAD.value * _PER_CPU, largest=_LOAD.peak * _PER_CPU)
 # Least spreads: some percent of the machine are what a few idle services make; of load, one task for five CPUs.
@@ -95,17 +95,17 @@ MEASURES = (
     Measure(_METRICS["pressure_io"], "I/O pressure", "io", 2.0),
     Measure(_where_unknown(SYSTEM_INTERVAL.c.pressure_io_ms, _METRICS["cpu_iowait"]), "iowait", "io", 2.0),
     Measure(_METRICS["pressure_cpu"], "CPU pressure", "cpu", 4.0),
-    Measure(_where_unknown(SAMPLE.c.pressure_cpu_ms, _LOAD), "load per CPU", "cpu", 20.0),
+    Measure(_where_unknown(SYSTEM_SAMPLE.c.pressure_cpu_ms, _LOAD), "load per CPU", "cpu", 20.0),
 )
 # Each source of measures, and its columns of the time by the machine's wall clock and of how long its rows are.
 _SOURCES: tuple[tuple[FromClause, str, str], ...] = (
     (SYSTEM_INTERVAL, "datetime", "seconds"),
-    (SAMPLE, "taken_at_local", "NULL"),
+    (SYSTEM_SAMPLE, "taken_at_local", "NULL"),
 )
-_WEIGHTS = {SYSTEM_INTERVAL: "seconds", SAMPLE: "coalesce(samples, 1)"}
+_WEIGHTS = {SYSTEM_INTERVAL: "seconds", SYSTEM_SAMPLE: "coalesce(samples, 1)"}
 _OF_HOST = {
     SYSTEM_INTERVAL: "+host = :host",
-    SAMPLE: OF_HOST,
+    SYSTEM_SAMPLE: OF_HOST,
 }
 
 _CREATE = "CREATE TEMPORARY TABLE part_of_day (metric, slot, mean, high)"
@@ -196,7 +196,7 @@ def _medians(
     for source, at, _ in _SOURCES:
         measures = [each for each in MEASURES if each.metric.source is source]
         statement = _COLLECT.format(
-            slot=_slot(at) if by_part else "id" if source is SAMPLE else "sample_id",
+            slot=_slot(at) if by_part else "id" if source is SYSTEM_SAMPLE else "sample_id",
             in_both="samples > 1" if by_part else "false",
             columns=", ".join(
                 f"{_MEAN.format(value=f'({as_sql(each.metric.value)})', weight=_WEIGHTS[source])} AS mean_{number}, "

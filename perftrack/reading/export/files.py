@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TextIO
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading import queries
 from perftrack.reading.export import compression, parquet
 from perftrack.reading.export.logs import CSV, Form, Log, write_log
@@ -36,7 +36,7 @@ def export(
     *,
     host: str | None = None,
     form: Form = CSV,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> Exported:
     """Write the rows of *span* to two files (None: not that one; '-': stdout) and return how many there were.
 

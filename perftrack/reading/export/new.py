@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, String, func, select, type_coerce
 
 from perftrack.errors import PerftrackError
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading import queries
 from perftrack.reading.export import compression
 from perftrack.reading.export.files import Exported
@@ -31,7 +31,7 @@ def export_new(
     form: Form,
     *,
     host: str | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> Exported:
     """Append to two files (None: not that one) the rows of the samples that came in since, and return how many.
 

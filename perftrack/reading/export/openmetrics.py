@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TextIO
 
 from sqlalchemy import Column, Connection, text
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading import queries
 from perftrack.reading.export import compression
 from perftrack.reading.export.files import Exported
@@ -166,7 +166,7 @@ def export_openmetrics(
     span: TimeRange,
     *,
     host: str | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> Exported:
     """Write all metrics of *span* to *file* ('-': stdout), and return how many values there were, as system_rows.
 

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 
 from perftrack.errors import UsageError
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.coverage import of_each_machine
 from perftrack.reading.export.output import output_files
 from perftrack.reading.machines import machines
@@ -28,7 +28,7 @@ def kind_of(path: str) -> str:
 
 
 def read_plot(
-    database: str, span: TimeRange, names: list[str], *, host: str | None = None, progress: Progress = unheard
+    database: str, span: TimeRange, names: list[str], *, host: str | None = None, progress: Progress = no_progress
 ) -> AllSeries:
     """Return the series of *span* that a plot is made of.
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, case, func, literal, null, select
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.coverage import Coverage
-from perftrack.reading.metrics import CPU_OF_IMPORTED, CPU_OF_WINDOWS, PROCESS, SAMPLE, SYSTEM, UNITS, Metric
+from perftrack.reading.metrics import CPU_OF_IMPORTED, CPU_OF_WINDOWS, PROCESS, SYSTEM, SYSTEM_SAMPLE, UNITS, Metric
 from perftrack.reading.oom_kills import OomKill, oom_kills
 from perftrack.reading.plot.processes import Point, ProcessPoints
 from perftrack.reading.plot.units import UnitPoints
@@ -58,7 +58,7 @@ def read_series(
     connection: Connection,
     covered: Coverage,
     names: list[str],
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> AllSeries:
     """Return the series of what *covered* covers, none where that is no sample. *names*: of the processes to show;
     empty: the largest.
@@ -67,7 +67,7 @@ def read_series(
         return AllSeries(covered, [], {}, {}, [], {}, [], is_cpu_of_windows=False, is_bucketed=False)
     is_bucketed = covered.held.rows > POINTS
     hosts = covered.span.hosts
-    samples = _statement(SAMPLE, _GAUGES, hosts, is_bucketed=is_bucketed)
+    samples = _statement(SYSTEM_SAMPLE, _GAUGES, hosts, is_bucketed=is_bucketed)
     intervals = _statement(SYSTEM_INTERVAL, _COUNTERS, hosts, is_bucketed=is_bucketed)
     processes = ProcessPoints(connection, names, covered.hosts[0])
     if covered.span.until is not None:
@@ -124,9 +124,9 @@ def _parts(covered: Coverage, count: int) -> Iterator[tuple[str, str]]:
 def _statement(source: Any, metrics: list[Metric], hosts: tuple[str, ...], *, is_bucketed: bool) -> Select[Any]:
     """Select minimum, mean and maximum of *metrics* after a key and the day: of a part, or of each sample of it."""
     taken_at = source.c.taken_at
-    sample_id = source.c["id" if source is SAMPLE else "sample_id"]
+    sample_id = source.c["id" if source is SYSTEM_SAMPLE else "sample_id"]
     since, until = (bindparam(end, type_=String) for end in ("since", "until"))
-    looks = [func.count(source.c.cgroups_seen).label("looks")] if source is SAMPLE else []
+    looks = [func.count(source.c.cgroups_seen).label("looks")] if source is SYSTEM_SAMPLE else []
     values = [each for metric in metrics for each in _point(metric)]
     key = literal(0) if is_bucketed else sample_id
     of_host = TimeRange(hosts=hosts).holds(source.c)

@@ -75,7 +75,7 @@ FROM (SELECT sample_id, seconds, cpu_ms, {share} AS share FROM system_interval W
   JOIN system_sample ON system_sample.id = sample_id
 WHERE :is_seen OR share > 0
 """
-# Times since boot are in milliseconds: what is less is none. The + and LIMIT -1: see usage.py.
+# Times since boot are in milliseconds: what is less is none. The + and LIMIT -1: see processes.py.
 _IS_LONG = "seconds > sample_seconds + 0.001"
 _OWN = f"""
 INSERT INTO recorded
@@ -243,13 +243,13 @@ WHERE used.key = found.key
 """
 
 
-def add_up(
+def add_children(
     connection: Connection, parts: list[dict[str, Any]], sql: dict[str, str], progress: Callable[[int], None]
 ) -> None:
-    """Put what ended children used into `used`, where usage.py has added up what their counters grew by.
+    """Put what ended children used into `used`, where processes.py has added up what their counters grew by.
 
-    *parts*: of the range, each the parameters of *sql*, which is that of usage.py. *progress* is told how many are
-    done.
+    *parts*: of the range, each the parameters of *sql*, which is that of processes.py. *progress* is told how many
+    are done.
     """
     if not connection.execute(text("SELECT max(children_cpu_ms) FROM used")).scalar():
         return

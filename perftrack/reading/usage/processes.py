@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, text
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
 from perftrack.reading.queries import TimeRange, utc
 from perftrack.reading.usage import children
@@ -192,7 +192,7 @@ def add_up(
     span: TimeRange,
     group: Group,
     filters: Filters,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     look_ahead: timedelta = LOOK_AHEAD,
 ) -> None:
     """Add up what was used in *span* of one machine, for `largest` and `recorded` on the same *connection*.
@@ -231,7 +231,7 @@ def add_up(
         connection.execute(statement, of_part)
         progress(number, 2 * len(parts))
     sql = {"key": key, "asked": _ASKED, "share": SHARE, "in_part": IN_PART}
-    children.add_up(connection, parts, sql, lambda number: progress(len(parts) + number, 2 * len(parts)))
+    children.add_children(connection, parts, sql, lambda number: progress(len(parts) + number, 2 * len(parts)))
 
 
 def _peak_or_total(metric: ProcessMetric) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import SAMPLES, TimeRange, stored, utc
@@ -66,11 +66,11 @@ def top(
     limit: int = 15,
     is_tree: bool = False,
     now: datetime | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> Top:
     """Return the *limit* largest consumers of *span*; *is_tree*: and the ancestors of these processes.
 
-    *host*: see `machines`; *by*: `usage.largest`. Raises: PerftrackError.
+    *host*: see `machines`; *by*: `largest`. Raises: PerftrackError.
     """
     with snapshot(database) as connection:
         span = span._replace(hosts=tuple(machines(connection, host)))
@@ -86,11 +86,11 @@ def rankings(
     group: Group,
     limit: int,
     filters: Filters = ALL,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     is_tree: bool = False,
 ) -> list[Top]:
-    """Return one `Top` for each of *orders*, see `usage.largest`. *is_tree*: see `top`."""
+    """Return one `Top` for each of *orders*, see `largest`. *is_tree*: see `top`."""
     rows: dict[str, list[Ranked]] = {by: [] for by in orders}
     systems = []
     units = []

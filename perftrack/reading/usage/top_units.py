@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, text
 
 from perftrack.errors import PerftrackError
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.coverage import Coverage, coverage
 from perftrack.reading.machines import machines
 from perftrack.reading.queries import TimeRange
@@ -86,7 +86,7 @@ def top_units(
     limit: int = 15,
     as_tree: bool = False,
     now: datetime | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> TopUnits:
     """Return the *limit* largest units of *span*, or with *as_tree* the largest control groups.
 

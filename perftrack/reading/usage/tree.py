@@ -30,8 +30,8 @@ class Branch(NamedTuple):
 
 
 def with_parents(connection: Connection, rows: list[Ranked], *, host: str, by: str, is_tree: bool) -> list[Ranked]:
-    """Return *rows* of processes that `usage.add_up` has added up, with their parents as far as these are recorded in
-    the range. *is_tree*: those and all ancestors too.
+    """Return *rows* of processes that `add_up` has added up, with their parents as far as these are recorded in the
+    range. *is_tree*: those and all ancestors too.
     """
     found: dict[int, Ranked] = {}
     missing = rows

@@ -54,8 +54,8 @@ class UnitParts(NamedTuple):
 
 
 def unexplained_units(connection: Connection, span: TimeRange) -> UnitParts | None:
-    """Return what units of one machine used that the processes of `usage.add_up` do not explain. None: no sample of
-    *span* looked at control groups.
+    """Return what units of one machine used that the processes of `processes.add_up` do not explain. None: no sample
+    of *span* looked at control groups.
     """
     if not looks(connection, span).samples:
         return None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Row, text
 
-from perftrack.progress import Progress, unheard
+from perftrack.progress import Progress, no_progress
 from perftrack.reading.queries import TimeRange, utc
 from perftrack.reading.usage.groups import UNIT, Groups
 from perftrack.reading.usage.held import Held
@@ -160,7 +160,7 @@ def add_up_groups(
     connection: Connection,
     span: TimeRange,
     groups: Groups,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     with_memory: bool = True,
 ) -> None:
