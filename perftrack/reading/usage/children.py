@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from perftrack.reading.queries import OF_HOST
+from perftrack.reading.usage.parts import IN_PART, SHARE
 from perftrack.storage.intervals import ROUNDING_MS, TICKS_OF_A_BOOT
 
 CHILDREN_MS = "children_user_ms + children_system_ms"
@@ -68,10 +69,10 @@ WHERE taken_at >= datetime(:since, '{_LOOK_BACK}') AND taken_at < :until
   AND {OF_HOST}
 GROUP BY process_id
 """
-_WORKED = """
+_WORKED = f"""
 INSERT INTO worked (sample_id, boot_id, since_seconds, until_seconds, cpu_ms, share)
 SELECT sample_id, boot_id, uptime_seconds - seconds, uptime_seconds, cpu_ms, share
-FROM (SELECT sample_id, seconds, cpu_ms, {share} AS share FROM system_interval WHERE {in_part})
+FROM (SELECT sample_id, seconds, cpu_ms, {SHARE} AS share FROM system_interval WHERE {IN_PART})
   JOIN system_sample ON system_sample.id = sample_id
 WHERE :is_seen OR share > 0
 """
@@ -80,7 +81,7 @@ _IS_LONG = "seconds > sample_seconds + 0.001"
 _OWN = f"""
 INSERT INTO recorded
 SELECT sample_id, iif({_IS_LONG}, seconds, NULL) AS long_seconds, sum(cpu_ms)
-FROM process_interval WHERE {{in_part}} AND (:is_seen OR {{share}} > 0)
+FROM process_interval WHERE {IN_PART} AND (:is_seen OR {SHARE} > 0)
 GROUP BY +sample_id, long_seconds
 """
 _EVENT_KEY = {"process_id": "one"}
@@ -92,9 +93,9 @@ FROM (
   SELECT growth.*, {ONE_PROCESS.format(id="process_id")} AS one, system_sample.boot_id, uptime_seconds, started_ticks
   FROM (
     SELECT sample_id, process_id, seconds, {_IS_LONG} AS is_long, {CHILDREN_MS} AS grown_ms, {{key}} AS key,
-      {{asked}} AS is_asked, {{share}} AS share
+      {{asked}} AS is_asked, {SHARE} AS share
     FROM process_interval
-    WHERE {{in_part}} AND process_id IN (SELECT process_id FROM present WHERE children_ms > 0) AND {CHILDREN_MS} > 0
+    WHERE {IN_PART} AND process_id IN (SELECT process_id FROM present WHERE children_ms > 0) AND {CHILDREN_MS} > 0
     LIMIT -1) AS growth
     JOIN system_sample ON system_sample.id = sample_id
     JOIN process ON process.id = process_id
@@ -244,20 +245,20 @@ WHERE used.key = found.key
 
 
 def add_children(
-    connection: Connection, parts: list[dict[str, Any]], sql: dict[str, str], progress: Callable[[int], None]
+    connection: Connection, parts: list[dict[str, Any]], key: str, asked: str, progress: Callable[[int], None]
 ) -> None:
     """Put what ended children used into `used`, where processes.py has added up what their counters grew by.
 
-    *parts*: of the range, each the parameters of *sql*, which is that of processes.py. *progress* is told how many
-    are done.
+    *parts*: of the range, each the parameters of *asked*. *key*, *asked*: SQL for the key there of a row of
+    process_interval, and whether it counts. *progress* is told how many parts are done.
     """
     if not connection.execute(text("SELECT max(children_cpu_ms) FROM used")).scalar():
         return
     _create(connection)
     bounds = {"since": parts[0]["part_since"], "until": parts[-1]["part_until"], "host": parts[0]["host"]}
     connection.execute(text(_PRESENT), bounds)
-    of_part = (_WORKED, _OWN, _EVENTS)
-    statements = [text(each.format(event_key=_EVENT_KEY.get(sql["key"], "key"), **sql)) for each in of_part]
+    events = _EVENTS.format(key=key, event_key=_EVENT_KEY.get(key, "key"), asked=asked)
+    statements = [text(each) for each in (_WORKED, _OWN, events)]
     for number, parameters in enumerate(parts, 1):
         for statement in statements:
             connection.execute(statement, parameters)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, DateTime, Row, text
 
 from perftrack.progress import Progress, no_progress
-from perftrack.reading.metrics import CPU, PROCESS, RSS, ProcessMetric
+from perftrack.reading.metrics import CPU, PROCESS, RSS
 from perftrack.reading.queries import TimeRange, utc
 from perftrack.reading.usage import children
 from perftrack.reading.usage.parts import IN_PART, LOOK_AHEAD, SHARE, merged, parameters, parts_of
@@ -26,10 +26,10 @@ _ASKED = (
 
 # What is the key of a group; where that is not known, a text that none can have. Of a process it is an id.
 _GROUPED_BY = {"name": "name", "command": "coalesce(command, char(0))", "user": "coalesce(username, char(0))"}
-_ONE_PROCESS = children.ONE_PROCESS.format(id="key")
-# Of metrics that have no columns of their own below: the total of a counter, the peak of a gauge.
-_FURTHER = [metric for metric in PROCESS if metric not in (CPU, RSS)]
-_FURTHER_NAMES = "".join(f", {metric.name}" for metric in _FURTHER)
+# Metrics that have no columns of their own below: counters, of which it is the total, and gauges, the peak.
+_COUNTERS = [metric for metric in PROCESS if metric not in (CPU, RSS) and metric.per_second is not None]
+_GAUGES = [metric for metric in PROCESS if metric not in (CPU, RSS) and metric.per_second is None]
+_FURTHER = [*_COUNTERS, *_GAUGES]
 _RANKED_BY: dict[str, str] = {
     "cpu": "coalesce(cpu_ms + children_cpu_ms, cpu_ms, children_cpu_ms)",
     "rss": "rss_max_bytes",
@@ -44,54 +44,89 @@ _CREATE = f"""
 CREATE TEMPORARY TABLE used (
   key PRIMARY KEY, newest, peak, cpu_ms, cpu_estimated_ms, children_cpu_ms, children_estimated_ms, seconds,
   read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_max_bytes, rss_sum_bytes, rss_samples,
-  num_threads_max{_FURTHER_NAMES})
+  num_threads_max{"".join(f", {metric.name}" for metric in _FURTHER)})
 """
 _SUMS = (
     *("cpu_ms", "cpu_estimated_ms", "children_cpu_ms", "seconds", "rss_sum_bytes", "rss_samples"),
     *("read_bytes", "write_bytes", "own_read_bytes", "own_write_bytes"),
-    *(metric.name for metric in _FURTHER if metric.per_second is not None),
+    *(metric.name for metric in _COUNTERS),
 )
 _LARGEST = (
     *("newest", "peak", "rss_max_bytes", "num_threads_max"),
-    *(metric.name for metric in _FURTHER if metric.per_second is None),
+    *(metric.name for metric in _GAUGES),
 )
-# children_cpu_ms: what the counters grew by, until children.py takes off what samples show.
-# Innermost, each process's interval with its share; then the processes of a sample that are one group; then all.
-# The + before sample_id keeps SQLite from reading all samples in the order of their ids, to have them grouped;
-# LIMIT -1 from computing a column anew wherever it is used.
-_ADD_UP = """
+_FURTHER_COLUMNS = "".join(
+    [f"{metric.column}, " for metric in _COUNTERS]
+    + [f"{metric.column}, {metric.peak_column}, " for metric in _GAUGES]
+)
+# The rows of a part, each with its share. LIMIT -1 keeps SQLite from computing a column anew wherever it is used.
+_ROWS = f"""
+    SELECT {{key}} AS key, {{of_group}}process_id, sample_id, samples, seconds, cpu_ms, cpu_percent_max,
+      {children.CHILDREN_MS} AS children_ms, read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_bytes,
+      rss_max_bytes, num_threads_max, {_FURTHER_COLUMNS}{SHARE} AS share
+    FROM process_interval WHERE {IN_PART} AND {_ASKED} LIMIT -1"""
+
+
+def _seen(value: str) -> str:
+    """Return SQL for a *value* that is of an instant, which counts where that is in the range."""
+    return f"CASE WHEN :is_seen THEN {value} END"
+
+
+# children_cpu_ms is what the counters grew by, until children.py takes off what samples show.
+_ADD_PROCESSES = f"""
 INSERT INTO used
-SELECT {one}, max(sample_id << 32 | process_id), max(CAST(cpu_percent * 100 AS INTEGER) << 32 | sample_id),
-  sum(cpu_ms), sum(cpu_estimated_ms), sum(children_cpu_ms), 0, sum(seconds), sum(read_bytes), sum(write_bytes),
-  sum(own_read_bytes), sum(own_write_bytes),
-  max(rss_max_bytes), sum(rss_bytes * samples), sum(iif(rss_bytes IS NULL, 0, samples)), max(num_threads){further}
+SELECT {children.ONE_PROCESS.format(id="key")}, {_seen("max(sample_id << 32 | process_id)")},
+  {_seen("max(CAST(cpu_percent_max * 100 AS INTEGER) << 32 | sample_id)")}, sum(cpu_ms * share),
+  sum(CASE WHEN share < 1 THEN cpu_ms * share END), sum(children_ms), 0,
+  sum(CASE WHEN cpu_ms IS NOT NULL THEN seconds * share END), sum(read_bytes * share), sum(write_bytes * share),
+  sum(own_read_bytes * share), sum(own_write_bytes * share), {_seen("max(rss_max_bytes)")},
+  {_seen("sum(rss_bytes * max(samples, 1))")}, {_seen("sum(iif(rss_bytes IS NULL, 0, max(samples, 1)))")},
+  {_seen("max(num_threads_max)")}
+  {"".join(f", sum({each.column} * share)" for each in _COUNTERS)}
+  {"".join(f", {_seen(f'max({each.peak_column})')}" for each in _GAUGES)}
+FROM ({_ROWS.format(key="process_id", of_group="")})
+WHERE :is_seen OR share > 0
+GROUP BY key
+ON CONFLICT (key) DO UPDATE SET {merged(_SUMS, _LARGEST)}
+"""
+
+
+def _peak(value: str, peak: str, name: str) -> str:
+    """Return SQL for the largest *value* of those of a group in a sample together.
+
+    Of condensed rows it is at least so large: their peaks need not have been at once.
+    """
+    return f"max(sum({value}), max({peak})) AS {name}"
+
+
+# Of those of a group in a sample together; then of all. The + keeps SQLite from reading all samples in the order of
+# their ids, to have them grouped.
+_ADD_GROUPS = f"""
+INSERT INTO used
+SELECT key, {_seen("max(sample_id << 32 | process_id)")},
+  {_seen("max(CAST(cpu_percent * 100 AS INTEGER) << 32 | sample_id)")}, sum(cpu_ms), sum(cpu_estimated_ms),
+  sum(children_ms), 0, sum(seconds), sum(read_bytes), sum(write_bytes), sum(own_read_bytes), sum(own_write_bytes),
+  {_seen("max(rss_max_bytes)")}, {_seen("sum(rss_bytes * samples)")},
+  {_seen("sum(iif(rss_bytes IS NULL, 0, samples))")}, {_seen("max(num_threads)")}
+  {"".join(f", sum({each.name})" for each in _COUNTERS)}
+  {"".join(f", {_seen(f'max({each.name})')}" for each in _GAUGES)}
 FROM (
-  SELECT key, {any}(process_id) AS process_id, CASE WHEN :is_seen THEN sample_id END AS sample_id,
-    {cpu_peak} AS cpu_percent,
-    {sum}(cpu_ms * share) AS cpu_ms,
-    {sum}(CASE WHEN share < 1 THEN cpu_ms * share END) AS cpu_estimated_ms,
-    {sum}(children_ms) AS children_cpu_ms,
-    {any}(CASE WHEN cpu_ms IS NOT NULL THEN seconds * share END) AS seconds,
-    {sum}(read_bytes * share) AS read_bytes,
-    {sum}(write_bytes * share) AS write_bytes,
-    {sum}(own_read_bytes * share) AS own_read_bytes,
-    {sum}(own_write_bytes * share) AS own_write_bytes,
-    {sum}(CASE WHEN :is_seen THEN rss_bytes END) AS rss_bytes,
-    {rss_peak} AS rss_max_bytes,
-    {any}(CASE WHEN :is_seen THEN max(samples, 1) END) AS samples,
-    {threads_peak} AS num_threads{further_of_sample}
-  FROM (
-    SELECT {key} AS key, sample_id, process_id, seconds, cpu_ms, {children_ms} AS children_ms, {of_group}
-      cpu_percent_max, read_bytes, write_bytes, own_read_bytes, own_write_bytes, rss_bytes, rss_max_bytes,
-      num_threads_max, samples{columns}, {share} AS share
-    FROM process_interval
-    WHERE {in_part} AND {asked}
-    LIMIT -1) AS interval
+  SELECT key, max(process_id) AS process_id, sample_id,
+    {_peak("cpu_percent", "cpu_percent_max", "cpu_percent")}, sum(cpu_ms * share) AS cpu_ms,
+    sum(CASE WHEN share < 1 THEN cpu_ms * share END) AS cpu_estimated_ms, sum(children_ms) AS children_ms,
+    max(CASE WHEN cpu_ms IS NOT NULL THEN seconds * share END) AS seconds, sum(read_bytes * share) AS read_bytes,
+    sum(write_bytes * share) AS write_bytes, sum(own_read_bytes * share) AS own_read_bytes,
+    sum(own_write_bytes * share) AS own_write_bytes, sum(rss_bytes) AS rss_bytes,
+    {_peak("rss_bytes", "rss_max_bytes", "rss_max_bytes")}, max(max(samples, 1)) AS samples,
+    {_peak("num_threads", "num_threads_max", "num_threads")}
+    {"".join(f", sum({each.column} * share) AS {each.name}" for each in _COUNTERS)}
+    {"".join(f", {_peak(each.column, each.peak_column, each.name)}" for each in _GAUGES)}
+  FROM ({_ROWS.format(key="{key}", of_group="cpu_percent, num_threads, ")}) AS interval
   WHERE :is_seen OR share > 0
-  {grouped})
+  GROUP BY +interval.sample_id, key)
 WHERE true
 GROUP BY key
-ON CONFLICT (key) DO UPDATE SET {merged}
+ON CONFLICT (key) DO UPDATE SET {merged(_SUMS, _LARGEST)}
 """
 _SELECT = """
 SELECT used.*, {value} AS rank, peak_sample.taken_at AS peak_at, last_sample.taken_at AS last_seen_at,
@@ -106,9 +141,9 @@ WHERE :keys IS NULL OR used.key IN (SELECT value FROM json_each(:keys))
 ORDER BY rank DESC NULLS LAST, key
 LIMIT :limit
 """
-_SYSTEM = """
+_SYSTEM = f"""
 SELECT sum(cpu_ms * share), sum(CASE WHEN share < 1 THEN cpu_ms * share END)
-FROM (SELECT cpu_ms, {share} AS share FROM system_interval WHERE {in_part})
+FROM (SELECT cpu_ms, {SHARE} AS share FROM system_interval WHERE {IN_PART})
 """
 
 
@@ -201,56 +236,15 @@ def add_up(
     """
     connection.execute(text("DROP TABLE IF EXISTS used"))
     connection.execute(text(_CREATE))
-    of_processes = group == "process"
-    key = "process_id" if of_processes else _GROUPED_BY[group]
-    statement = text(
-        _ADD_UP.format(
-            one=_ONE_PROCESS if of_processes else "key",
-            key=key,
-            any="" if of_processes else "max",
-            sum="" if of_processes else "sum",
-            of_group="" if of_processes else "cpu_percent, num_threads,",
-            cpu_peak=_peak("cpu_percent", "cpu_percent_max", of_processes=of_processes),
-            rss_peak=_peak("rss_bytes", "rss_max_bytes", of_processes=of_processes),
-            threads_peak=_peak("num_threads", "num_threads_max", of_processes=of_processes),
-            grouped="" if of_processes else "GROUP BY +interval.sample_id, key",
-            further="".join(f", {_peak_or_total(metric)}({metric.name})" for metric in _FURTHER),
-            further_of_sample="".join(_of_sample(metric, of_processes=of_processes) for metric in _FURTHER),
-            columns="".join(
-                f", {each}" for metric in _FURTHER for each in {metric.column, metric.peak_column} - {"NULL"}
-            ),
-            share=SHARE,
-            in_part=IN_PART,
-            asked=_ASKED,
-            children_ms=children.CHILDREN_MS,
-            merged=merged(_SUMS, _LARGEST),
-        )
-    )
+    key = "process_id" if group == "process" else _GROUPED_BY[group]
+    statement = text(_ADD_PROCESSES if group == "process" else _ADD_GROUPS.format(key=key))
     parts = [parameters(span, part) | filters._asdict() for part in parts_of(connection, span, look_ahead)]
     for number, of_part in enumerate(parts, 1):
         connection.execute(statement, of_part)
         progress(number, 2 * len(parts))
-    sql = {"key": key, "asked": _ASKED, "share": SHARE, "in_part": IN_PART}
-    children.add_children(connection, parts, sql, lambda number: progress(len(parts) + number, 2 * len(parts)))
-
-
-def _peak_or_total(metric: ProcessMetric) -> str:
-    return "max" if metric.per_second is None else "sum"
-
-
-def _of_sample(metric: ProcessMetric, *, of_processes: bool) -> str:
-    if metric.per_second is None:
-        return f", {_peak(metric.column, metric.peak_column, of_processes=of_processes)} AS {metric.name}"
-    return f", {'' if of_processes else 'sum'}({metric.column} * share) AS {metric.name}"
-
-
-def _peak(value: str, peak: str, *, of_processes: bool) -> str:
-    """Return SQL for the largest value in what a row, or those of a group in a sample, stand for.
-
-    Of a group of condensed rows it is at least as large: their peaks need not have been at once.
-    """
-    seen = f"CASE WHEN :is_seen THEN {peak} END"
-    return seen if of_processes else f"max(sum(CASE WHEN :is_seen THEN {value} END), max({seen}))"
+    children.add_children(
+        connection, parts, key, _ASKED, lambda number: progress(len(parts) + number, 2 * len(parts))
+    )
 
 
 def largest(
@@ -275,8 +269,7 @@ def recorded_cpu_ms(connection: Connection) -> float:
 
 def system_cpu_ms(connection: Connection, span: TimeRange) -> tuple[float | None, float]:
     """Return what all CPUs of one machine worked in *span* (None: not known), and how much of that is an estimate."""
-    statement = text(_SYSTEM.format(share=SHARE, in_part=IN_PART))
-    found = [connection.execute(statement, parameters(span, part)).one() for part in parts_of(connection, span)]
+    found = [connection.execute(text(_SYSTEM), parameters(span, part)).one() for part in parts_of(connection, span)]
     known = [cpu_ms for cpu_ms, _ in found if cpu_ms is not None]
     return sum(known) if known else None, sum(estimated or 0 for _, estimated in found)
 
