@@ -77,7 +77,7 @@ def reports(
     Maxima are of *parts* parts. *host*: see `machines`. Raises: PerftrackError.
     """
     with snapshot(database) as connection:
-        span = span._replace(hosts=tuple(machines(connection, host)))
+        span = span._replace(hosts=machines(connection, host))
         covered = of_each_machine(connection, span, now or datetime.now(UTC))
         return [_report(connection, each, parts, progress) for each in covered]
 

@@ -50,7 +50,7 @@ class Status(NamedTuple):
 
     database: str
     revision: str
-    hosts: list[str]
+    hosts: tuple[str, ...]
     size_bytes: int
     log_bytes: int
     log_openers: list[Opener]
@@ -82,10 +82,10 @@ def status(settings: Settings, host: str | None = None) -> Status:
     with snapshot(database) as connection:
         hosts = machines(connection, host)
         held = queries.extent(connection, TimeRange())
-        newest = newest_recorded(connection, TimeRange(None, now + FUTURE, tuple(hosts)))
+        newest = newest_recorded(connection, TimeRange(None, now + FUTURE, hosts))
         newest_at = newest and utc(newest.taken_at)
         end = newest_at or now
-        before = TimeRange(end - DAY, end + timedelta(microseconds=1), tuple(hosts))
+        before = TimeRange(end - DAY, end + timedelta(microseconds=1), hosts)
         lately = coverage(connection, before, end)
         recently = newest and recent_seconds(connection, newest)
         usual = max((each for each in (lately.usual_seconds, recently) if each is not None), default=None)
@@ -107,7 +107,7 @@ def status(settings: Settings, host: str | None = None) -> Status:
             age_seconds=age,
             usual_seconds=usual,
             is_late=age is None or age > LATE_INTERVALS * (usual or 60.0),
-            day=coverage(connection, TimeRange(now - DAY, now, tuple(hosts)), now),
+            day=coverage(connection, TimeRange(now - DAY, now, hosts), now),
             cost=statistics(connection, lately, 1, RECORDER_CPU),
             pending_samples=pending.count(database),
             failures=failures_of(database, newest_at),

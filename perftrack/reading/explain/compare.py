@@ -101,7 +101,7 @@ def comparisons(
                 found.append(_comparison(connection, name, covered, by, progress))
         if found:
             return found
-        of_all = [coverage(connection, each._replace(hosts=tuple(names)), now) for each in (before, after)]
+        of_all = [coverage(connection, each._replace(hosts=names), now) for each in (before, after)]
         return [Comparison("", of_all[0], of_all[1], [], [])]
 
 

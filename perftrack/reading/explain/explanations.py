@@ -70,7 +70,7 @@ def explanations(
     Raises: PerftrackError.
     """
     with snapshot(database) as connection:
-        span = span._replace(hosts=tuple(machines(connection, host)))
+        span = span._replace(hosts=machines(connection, host))
         covered = of_each_machine(connection, span, datetime.now(UTC))
         return [_explanation(connection, each, at, progress) for each in covered]
 

@@ -97,24 +97,37 @@ MEASURES = (
     Measure(_METRICS["pressure_cpu"], "CPU pressure", "cpu", 4.0),
     Measure(_where_unknown(SYSTEM_SAMPLE.c.pressure_cpu_ms, _LOAD), "load per CPU", "cpu", 20.0),
 )
-# Each source of measures, and its columns of the time by the machine's wall clock and of how long its rows are.
-_SOURCES: tuple[tuple[FromClause, str, str], ...] = (
-    (SYSTEM_INTERVAL, "datetime", "seconds"),
-    (SYSTEM_SAMPLE, "taken_at_local", "NULL"),
+
+
+class _Source(NamedTuple):
+    """Where measures are taken from: a table or a view, and SQL for what is of its rows: the *sample_id*; *at*: the
+    time by the machine's wall clock; *seconds*: how long they are; *weight*: in a mean; *of_host*: whether of :host.
+    """
+
+    table: FromClause
+    sample_id: str
+    at: str
+    seconds: str
+    weight: str
+    of_host: str
+
+    @property
+    def measures(self) -> list[Measure]:
+        return [each for each in MEASURES if each.metric.source is self.table]
+
+
+_SOURCES = (
+    _Source(SYSTEM_INTERVAL, "sample_id", "datetime", "seconds", "seconds", "+host = :host"),
+    _Source(SYSTEM_SAMPLE, "id", "taken_at_local", "NULL", "coalesce(samples, 1)", OF_HOST),
 )
-_WEIGHTS = {SYSTEM_INTERVAL: "seconds", SYSTEM_SAMPLE: "coalesce(samples, 1)"}
-_OF_HOST = {
-    SYSTEM_INTERVAL: "+host = :host",
-    SYSTEM_SAMPLE: OF_HOST,
-}
 
 _CREATE = "CREATE TEMPORARY TABLE part_of_day (metric, slot, mean, high)"
 # One pass over each source, whatever number of measures it has. A condensed hour is in both of its parts.
 _COLLECT = """
 INSERT INTO part_of_day
 WITH wide AS (
-  SELECT {slot} - before AS slot, {columns} FROM {source} JOIN (SELECT 0 AS before UNION ALL SELECT 1)
-  WHERE taken_at >= :since AND taken_at < :until AND {of_host} AND (NOT before OR {in_both}) GROUP BY 1)
+  SELECT {slot} - before AS slot, {columns} FROM {source.table} JOIN (SELECT 0 AS before UNION ALL SELECT 1)
+  WHERE taken_at >= :since AND taken_at < :until AND {source.of_host} AND (NOT before OR {in_both}) GROUP BY 1)
 {each}
 """
 _MEAN = "sum({value} * {weight}) / nullif(sum(iif({value} IS NULL, 0, {weight})), 0)"
@@ -141,8 +154,8 @@ FROM middle JOIN apart USING (metric, part) GROUP BY metric, part
 """
 _HIGH = "max(high) OVER (PARTITION BY metric ORDER BY slot RANGE BETWEEN 1 PRECEDING AND 1 FOLLOWING)"
 _VALUES = """
-SELECT taken_at, {slot} % {parts} AS part, {length} AS seconds, {columns} FROM {source}
-WHERE taken_at >= :since AND taken_at < :until AND {of_host} ORDER BY taken_at
+SELECT taken_at, {slot} % {parts} AS part, {source.seconds} AS seconds, {columns} FROM {source.table}
+WHERE taken_at >= :since AND taken_at < :until AND {source.of_host} ORDER BY taken_at
 """
 
 
@@ -171,17 +184,10 @@ def values(connection: Connection, span: TimeRange) -> Iterator[tuple[list[Measu
     """Yield the measures of each source and its rows in *span* by time: taken_at, part of the day, seconds (NULL: it
     is of an instant), and the value of each measure.
     """
-    for source, at, length in _SOURCES:
-        measures = [each for each in MEASURES if each.metric.source is source]
-        statement = _VALUES.format(
-            slot=_slot(at),
-            parts=PARTS,
-            length=length,
-            columns=", ".join(as_sql(each.metric.value) for each in measures),
-            source=source,
-            of_host=_OF_HOST[source],
-        )
-        yield measures, iter(connection.execute(text(statement), bounds(span)))
+    for source in _SOURCES:
+        columns = ", ".join(as_sql(each.metric.value) for each in source.measures)
+        statement = _VALUES.format(source=source, slot=_slot(source.at), parts=PARTS, columns=columns)
+        yield source.measures, iter(connection.execute(text(statement), bounds(span)))
 
 
 def _medians(
@@ -193,20 +199,18 @@ def _medians(
     """
     connection.execute(text("DROP TABLE IF EXISTS part_of_day"))
     connection.execute(text(_CREATE))
-    for source, at, _ in _SOURCES:
-        measures = [each for each in MEASURES if each.metric.source is source]
+    for source in _SOURCES:
         statement = _COLLECT.format(
-            slot=_slot(at) if by_part else "id" if source is SYSTEM_SAMPLE else "sample_id",
+            source=source,
+            slot=_slot(source.at) if by_part else source.sample_id,
             in_both="samples > 1" if by_part else "false",
             columns=", ".join(
-                f"{_MEAN.format(value=f'({as_sql(each.metric.value)})', weight=_WEIGHTS[source])} AS mean_{number}, "
+                f"{_MEAN.format(value=f'({as_sql(each.metric.value)})', weight=source.weight)} AS mean_{number}, "
                 f"max({as_sql(each.metric.value if of_hours else each.metric.peak)}) AS high_{number}"
-                for number, each in enumerate(measures)
+                for number, each in enumerate(source.measures)
             ),
-            source=source,
-            of_host=_OF_HOST[source],
             each="\nUNION ALL ".join(
-                _EACH.format(name=each.metric.name, number=number) for number, each in enumerate(measures)
+                _EACH.format(name=each.metric.name, number=number) for number, each in enumerate(source.measures)
             ),
         )
         connection.execute(text(statement), bounds(span))

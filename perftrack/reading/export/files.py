@@ -25,7 +25,7 @@ class Exported(NamedTuple):
     process_rows: int | None
     in_range: Extent
     everything: Extent
-    hosts: list[str]
+    hosts: tuple[str, ...]
 
 
 def export(
@@ -49,8 +49,7 @@ def export(
         parquet.require()
     # in this order, so that nothing is published that is no snapshot
     with output_files(system_file, process_file) as (system, process), snapshot(database) as connection:
-        hosts = machines(connection, host)
-        span = span._replace(hosts=tuple(hosts))
+        span = span._replace(hosts=machines(connection, host))
         in_range = queries.extent(connection, span)
         everything = queries.held_at_all(connection, in_range)
 
@@ -62,4 +61,4 @@ def export(
 
         system_rows = written("system", system, 0)
         process_rows = written("process", process, in_range.rows)
-    return Exported(system_rows, process_rows, in_range, everything, hosts)
+    return Exported(system_rows, process_rows, in_range, everything, span.hosts)

@@ -45,7 +45,7 @@ def export_new(
     rows: dict[Log, int] = {}
     with ExitStack() as opened:
         with snapshot(database) as connection:
-            hosts = tuple(machines(connection, host))
+            hosts = machines(connection, host)
             newest = _sample(connection, select(func.max(SystemSample.id)).scalar_subquery())
             for log, path in targets:
                 if path is None:
@@ -65,7 +65,7 @@ def export_new(
         # behind the snapshot's end, so that nothing is kept that is none
         for log, file in files.items():
             file.save(newest or file.last, is_longer=file.is_begun or rows[log] > 0)
-    return Exported(rows.get("system"), rows.get("process"), came, came, list(hosts))
+    return Exported(rows.get("system"), rows.get("process"), came, came, hosts)
 
 
 def _written(log: Log, form: Form, host: str | None) -> dict[str, Any]:

@@ -175,8 +175,7 @@ def export_openmetrics(
     compression.require(file)
     with output_files(file) as (stream,), snapshot(database) as connection:
         assert stream is not None
-        hosts = machines(connection, host)
-        span = span._replace(hosts=tuple(hosts))
+        span = span._replace(hosts=machines(connection, host))
         in_range = queries.extent(connection, span)
         everything = queries.held_at_all(connection, in_range)
         parts = [part for part in parts_of(connection, span) if part.is_seen]
@@ -186,7 +185,7 @@ def export_openmetrics(
         for number, part in enumerate(parts, 1):
             parameters = {"since": stored_text(part.since), "until": stored_text(part.until)}
             for statement in _ADD:
-                connection.execute(text(statement), parameters | {"hosts": json.dumps(hosts)})
+                connection.execute(text(statement), parameters | {"hosts": json.dumps(span.hosts)})
             progress(number, total)
         values = 0
         since_ms = None if span.since is None else math.ceil(span.since.timestamp() * 1000)
@@ -196,7 +195,7 @@ def export_openmetrics(
             values += _write(stream, family, _points(connection, table, family, since_ms, shown))
             progress(number, total)
         stream.write("# EOF\n")
-    return Exported(values, None, in_range, everything, hosts)
+    return Exported(values, None, in_range, everything, span.hosts)
 
 
 def _points(

@@ -36,7 +36,7 @@ def read_plot(
     PerftrackError.
     """
     with snapshot(database) as connection:
-        span = span._replace(hosts=tuple(machines(connection, host)))
+        span = span._replace(hosts=machines(connection, host))
         covered, *others = of_each_machine(connection, span, datetime.now(UTC))
         if others:
             hosts = ", ".join(each.hosts[0] for each in (covered, *others))

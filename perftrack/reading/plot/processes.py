@@ -30,7 +30,7 @@ CREATE TEMPORARY TABLE cell (sample_id, name, seconds, sample_seconds, {_NAMES},
 CREATE TEMPORARY TABLE earlier (boot_id, name, since_seconds, until_seconds, {_NAMES});
 CREATE TEMPORARY TABLE point (name, place, samples, {
     ", ".join(f"{metric.name}_{kind}" for metric in PROCESS for kind in ("min", "mean", "max"))
-});
+})
 """
 
 
@@ -113,8 +113,7 @@ class ProcessPoints:
         self._host = host
         self.unattributed: dict[int, Point] = {}
         for statement in _CREATE.split(";\n"):
-            if statement.strip():
-                self._execute(statement)
+            self._execute(statement)
 
     def add(self, since: str, until: str, place: int | None) -> None:
         """Add the samples from *since* to *until*, as the database has instants: to the point *place*, or each as a

@@ -28,7 +28,7 @@ CREATE TEMPORARY TABLE holding (
   cgroup_id INTEGER PRIMARY KEY, boot_id, key, above, memory_bytes, tasks);
 CREATE TEMPORARY TABLE value (sample_id, turn, cgroup_id, boot_id, key, above, memory_bytes, tasks);
 CREATE TEMPORARY TABLE held (key, boot_id, sample_id, memory_bytes, tasks);
-CREATE TEMPORARY TABLE peak (key, memory_bytes, tasks);
+CREATE TEMPORARY TABLE peak (key, memory_bytes, tasks)
 """
 _AROUND = """
 CREATE TEMPORARY TABLE around AS
@@ -155,7 +155,7 @@ class Held:
         self._begin, self._values, self._peaks = (each.format(**names) for each in (_BEGIN, _VALUES, _PEAKS))
         for name in ("look", "holding", "value", "held", "peak", "around", "begun"):
             self._execute(f"DROP TABLE IF EXISTS temp.{name}")
-        for statement in _CREATE.strip().rstrip(";").split(";\n"):
+        for statement in _CREATE.split(";\n"):
             self._execute(statement)
         self._execute(_AROUND.format(**names))
         self._execute("CREATE TEMPORARY TABLE begun (boot_id INTEGER PRIMARY KEY)")

@@ -73,7 +73,7 @@ def top(
     *host*: see `machines`; *by*: `largest`. Raises: PerftrackError.
     """
     with snapshot(database) as connection:
-        span = span._replace(hosts=tuple(machines(connection, host)))
+        span = span._replace(hosts=machines(connection, host))
         covered = coverage(connection, span, now or datetime.now(UTC))
         (found,) = rankings(connection, covered, [by], group, limit, filters, progress, is_tree=is_tree)
         return found
@@ -124,7 +124,7 @@ def nearest_sample(database: str, instant: datetime, host: str | None = None) ->
     """Return the sample nearest to *instant*; None: there is none. *host*: see `machines`. Raises: PerftrackError."""
     taken_at = SAMPLES.taken_at
     with snapshot(database) as connection:
-        hosts = tuple(machines(connection, host))
+        hosts = machines(connection, host)
         before = _one(connection, hosts, taken_at < stored(instant), taken_at.desc())
         after = _one(connection, hosts, taken_at >= stored(instant), taken_at)
         near = [row for row in (before, after) if row is not None]

@@ -99,7 +99,7 @@ def top_units(
     used = 0.0
     looked_at = 0
     with snapshot(database) as connection:
-        span = span._replace(hosts=tuple(machines(connection, host)))
+        span = span._replace(hosts=machines(connection, host))
         covered = coverage(connection, span, now or datetime.now(UTC))
         for machine in covered.hosts:
             own_span = covered.span._replace(hosts=(machine,))
