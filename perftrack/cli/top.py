@@ -16,7 +16,7 @@ from perftrack.settings import load
 
 if TYPE_CHECKING:
     from perftrack.reading.queries import TimeRange
-    from perftrack.reading.usage.processes import Filters, Group, Ranked
+    from perftrack.reading.usage.processes import Ranked
     from perftrack.reading.usage.top import Top
     from perftrack.reading.usage.top_units import TopUnits
     from perftrack.reading.usage.tree import Branch
@@ -103,9 +103,23 @@ def top(
         return
 
     from perftrack.reading.usage.processes import Filters
+    from perftrack.reading.usage.top import top as largest
 
-    filters = Filters(name, pid, user)
-    found = _largest_processes(settings.database, span, host, by, group, filters, limit, is_tree=tree)
+    with progress_bar("reading samples") as progress:
+        found = largest(
+            settings.database,
+            span,
+            host=host,
+            by=by,
+            group=group,
+            filters=Filters(name, pid, user),
+            limit=limit,
+            is_tree=tree,
+            progress=progress,
+        )
+    coverage.require_samples(found.coverage, settings.database)
+    if not found.rows and not found.is_of_all:
+        raise PerftrackError("no process that was recorded in this range matches --name, --pid and --user")
     _print(found, by, group, output, is_tree=tree, spreadsheet_safe=spreadsheet_safe, wide=wide)
 
 
@@ -121,37 +135,6 @@ def _largest_units(
     coverage.require_samples(found.coverage, database)
     if not found.rows and not found.groups:
         raise PerftrackError(f"no unit that was recorded in this range has {name} in its name")
-    return found
-
-
-def _largest_processes(
-    database: str,
-    span: TimeRange,
-    host: str | None,
-    by: str,
-    group: Group,
-    filters: Filters,
-    limit: int,
-    *,
-    is_tree: bool,
-) -> Top:
-    from perftrack.reading.usage.top import top as read_top
-
-    with progress_bar("reading samples") as progress:
-        found = read_top(
-            database,
-            span,
-            host=host,
-            by=by,
-            group=group,
-            filters=filters,
-            limit=limit,
-            is_tree=is_tree,
-            progress=progress,
-        )
-    coverage.require_samples(found.coverage, database)
-    if not found.rows and not found.is_of_all:
-        raise PerftrackError("no process that was recorded in this range matches --name, --pid and --user")
     return found
 
 
