@@ -101,8 +101,8 @@ def _document(found: Report) -> dict[str, Any]:
 
 
 def _statistics_document(of: Statistics) -> dict[str, Any]:
-    figures = show.for_scripts(of._asdict(), {"metric", "total", "maxima"}, decimals=3)
-    return {"unit": of.metric.unit} | figures
+    fields = show.for_scripts(of._asdict(), {"metric", "total", "maxima"}, decimals=3)
+    return {"unit": of.metric.unit} | fields
 
 
 def _print(found: Report, shown: tuple[str, ...], *, wide: bool) -> None:

@@ -64,8 +64,8 @@ def _story(story: Story, found: Explanation) -> str:
         if is_last
         else f"From {_time(main.since, found, seconds=short)} to {_time(main.until, found, seconds=short)}"
     )
-    figures = [_figure(stretch, is_first=stretch is main) for stretch in story.stretches]
-    sentences = [f"{when} {', '.join(figures)}."]
+    shown = [_figure(stretch, is_first=stretch is main) for stretch in story.stretches]
+    sentences = [f"{when} {', '.join(shown)}."]
     return " ".join([*sentences, *_who(story.excesses, main)])
 
 

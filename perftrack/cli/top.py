@@ -167,15 +167,15 @@ def _print(
 
 def document(ranked: Ranked, group: str) -> dict[str, Any]:
     """Return a row for scripts."""
-    figures = {"host": ranked.host} | show.for_scripts(ranked.used._asdict())
+    fields = {"host": ranked.host} | show.for_scripts(ranked.used._asdict())
     if ranked.process is None:
-        return figures | {_GROUP_FIELD[group]: ranked.key}
+        return fields | {_GROUP_FIELD[group]: ranked.key}
     ids = {
         "process_id": ranked.process.process_id,
         "parent_process_id": ranked.parent_id,
         "ppid": ranked.process.ppid,
     }
-    return figures | ids | processes.identity(ranked.process)
+    return fields | ids | processes.identity(ranked.process)
 
 
 def _print_range(found: Top, branches: list[Branch], by: str, group: str, nothing: str, *, wide: bool) -> None:
