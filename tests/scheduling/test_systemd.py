@@ -246,11 +246,12 @@ MAIN = "import sys; sys.argv = sys.argv[1:]; from perftrack.__main__ import main
 
 
 def arrived(run: Inside, *arguments: str, **options: Any) -> dict[str, Any]:
-    """Return what `schedule show` tells, once there is a sample that the schedule took."""
+    """Return what `schedule show` tells, once there is a sample that the schedule took, and the tick has ended."""
     deadline = time.monotonic() + 120
     while True:
         shown = json.loads(run("schedule", "show", "--format=json", *arguments, **options).stdout)
-        if shown["newest_recorded_at"] or time.monotonic() > deadline:
+        is_idle = all(each["next_run_at"] or each["kind"] != "systemd timer" for each in shown["schedules"])
+        if (shown["newest_recorded_at"] and is_idle) or time.monotonic() > deadline:
             return shown
         time.sleep(1)
 
