@@ -28,9 +28,9 @@ def main() -> None:
     doing = "making" if is_new else "updating"
     say(f"{doing} the virtual environment {stamp.parent}, once; its packages come from the index, in a minute or so")
     if not os.access(stamp.parent if stamp.parent.exists() else root, os.W_OK):
-        if made_for == str(root) and os.path.lexists(python_of(stamp.parent)) and not usable:
-            theirs, venv = os.path.realpath(python_of(stamp.parent)), stamp.parent
-            fail(f"this user may not run {theirs}, of which {venv} was made: remove that, and make it of another")
+        if is_forbidden(python_of(stamp.parent)):
+            theirs = os.path.realpath(python_of(stamp.parent))
+            fail(f"this user may not run {theirs}: the owner of {stamp.parent} can remove it, and make it of another")
         fail(f"{root} is not writable; run this once as the owner of that folder")
     if is_new:
         make_venv(stamp.parent)
@@ -52,6 +52,15 @@ def lock(folder: pathlib.Path) -> None:
 def python_of(venv: pathlib.Path) -> str:
     """Return the Python of *venv*."""
     return str(venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+
+
+def is_forbidden(python: str) -> bool:
+    """Return whether *python* is there, but not for this user, as one in another user's home."""
+    try:
+        os.stat(python)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return not os.access(python, os.X_OK)
 
 
 def make_venv(venv: pathlib.Path) -> None:

@@ -243,10 +243,10 @@ def _read_file(path: str, *, must_exist: bool) -> dict[str, tuple[Any, int]]:
 
 def _line_of(name: str, text: str) -> int:
     """Return the number of the line that *name* is set in; 1 where it is not written in a plain way."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.replace('"', "").replace(" ", "").startswith((f"{name}=", f"[{name}]")):
-            return number
-    return 1
+    import re
+
+    sets = re.compile(rf"""[\s\["']*{re.escape(name)}["']?\s*[=.\]]""")
+    return next((number for number, line in enumerate(text.splitlines(), start=1) if sets.match(line)), 1)
 
 
 def _parse(name: str, text: str, where: str) -> Any:

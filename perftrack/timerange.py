@@ -82,7 +82,8 @@ def parse_range(text: str, now: datetime) -> tuple[datetime, datetime]:
 
 def is_dated(text: str) -> bool:
     """Return whether *text* names a day, or a time of one: 2026-11-20, 2026-11-20 14:30, yesterday 14:30."""
-    return _DATE.fullmatch(text.strip()) is not None or _NAMED.fullmatch(text.strip().lower()) is not None
+    written = " ".join(text.split())
+    return _DATE.fullmatch(written) is not None or _NAMED.fullmatch(written.lower()) is not None
 
 
 def _is_day(text: str) -> bool:

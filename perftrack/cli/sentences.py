@@ -196,7 +196,7 @@ def _compared(found: Explanation) -> str:
         return f"Usual is what {norm.days} days before were at the same hour."
     if norm.days:
         days = figures.count(norm.days, "day")
-        return f"With only {days} before, usual is what all their hours were."
+        return f"With only {days} before, usual is what all hours of that time were."
     return f"There is little to compare with, only {recorded} recorded: usual is what most of it was."
 
 

@@ -1,4 +1,4 @@
-"""What the commands that answer share: tables, figures and times as a person reads them, and the same for scripts.
+"""What the commands that answer share: tables, lines and bars on a screen, and rows for scripts.
 
 rich is imported where something is printed with it: each command imports this module, and an export prints nothing.
 """

@@ -16,6 +16,9 @@ from perftrack.errors import PerftrackError
 from perftrack.settings import load
 from perftrack.storage.sqlite_file import address, connect, is_immutable
 
+# https://sqlite.org/releaselog/3_33_0.html; the program need not be of the library that Python has.
+_HAS_BOX = (3, 33)
+
 
 def shell(
     sql: Annotated[
@@ -39,7 +42,8 @@ def shell(
             "Ubuntu) or sqlite (Fedora, Alpine, Arch)"
         )
     named = address(path, read_only=True) if is_immutable(path) else path
-    command = [program, "-readonly", "-header", "-box", named, *(sql or [])]
+    looks = "-box" if _version() >= _HAS_BOX else "-column"
+    command = [program, "-readonly", "-header", looks, named, *(sql or [])]
     sys.stdout.flush()
     if os.name == "nt":
         raise typer.Exit(subprocess.run(command, check=False).returncode)
@@ -47,3 +51,8 @@ def shell(
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     os.execv(program, command)  # noqa: S606 - in our place: signals and the terminal are its own
+
+
+def _version() -> tuple[int, ...]:
+    text = programs.run("sqlite3", "-version").output.split(b" ")[0].decode(errors="replace")
+    return tuple(int(part) if part.isdigit() else 0 for part in text.split("."))

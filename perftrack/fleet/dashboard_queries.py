@@ -65,7 +65,7 @@ SELECT CASE WHEN silence < interval '1 hour' THEN '' ELSE 'silent' END AS state,
   extract(epoch FROM silence)::float8 AS "last shipped", skew_seconds AS skew, version, role
 FROM ({NEWEST.strip()}) AS newest
 WHERE {_IS_CHOSEN.format(every=EVERY, host="newest.host")}
-ORDER BY silence DESC NULLS FIRST, host"""
+ORDER BY silence DESC, host"""
 
 _PART = """CASE WHEN length > 0 THEN greatest(0, least(ended, (point + 1) * $__interval_ms, $__to)
         - greatest(ended - length, point * $__interval_ms, $__from))::float8 / length ELSE 1 END"""

@@ -39,7 +39,7 @@ def fetched(url: str, span: TimeRange, pattern: str | None, progress: Progress =
     with TemporaryDirectory(prefix="perftrack-") as folder:
         path = os.path.join(folder, "perftrack.db")
         with (
-            _explained(folder),
+            _readable_errors(folder),
             connected(url, "perftrack fleet") as centre,
             centre.transaction(),
         ):
@@ -62,7 +62,7 @@ def fetched(url: str, span: TimeRange, pattern: str | None, progress: Progress =
 
 
 @contextmanager
-def _explained(folder: str) -> Generator[None]:
+def _readable_errors(folder: str) -> Generator[None]:
     try:
         yield
     except sqlite3.Error as error:

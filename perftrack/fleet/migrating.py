@@ -37,7 +37,7 @@ def owner(url: str) -> Iterator[Connection]:
     """
     psycopg_module()
     engine = create_engine("postgresql+psycopg://", creator=lambda: _plain(url), poolclass=NullPool)
-    with _explained(url), engine.connect() as connection, connection.begin():
+    with _readable_errors(url), engine.connect() as connection, connection.begin():
         connection.exec_driver_sql(OWNERS_LOCK)
         yield connection
 
@@ -49,7 +49,7 @@ def _plain(url: str) -> object:
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
+def _readable_errors(url: str) -> Iterator[None]:
     """As `readable_errors`, of what SQLAlchemy wraps too."""
     with readable_errors(url):
         try:

@@ -21,7 +21,7 @@ from perftrack.fleet import hint, local
 from perftrack.fleet.connecting import FORMAT, address, connected
 from perftrack.progress import Progress, no_progress
 from perftrack.storage.opening import open_current
-from perftrack.storage.sqlite_file import readable_errors as sqlite_explained
+from perftrack.storage.sqlite_file import readable_errors
 
 # sd_id128_get_machine_app_specific(3): the machine-id itself is never shown to others.
 _APPLICATION = UUID("5a1b9b6e-61a4-4a0b-8d92-0a1d3c0f8c55")
@@ -63,7 +63,7 @@ def ship(path: str, url: str, progress: Progress = no_progress) -> Shipped:
     """
     with (
         hint.noted(path) as acknowledged,
-        sqlite_explained(path),
+        readable_errors(path),
         closing(open_current(path, read_only=True)) as database,
     ):
         database.execute("BEGIN")  # one snapshot of it, whatever is recorded meanwhile

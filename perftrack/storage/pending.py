@@ -162,7 +162,8 @@ def _write(path: str, folder: str, text: bytes) -> None:
         raise
     private.sync_folder(folder)
     if not names:  # the folder itself may be new
-        private.sync_folder(os.path.dirname(folder))
+        with suppress(OSError):  # the one it is in may be one that this user may not list
+            private.sync_folder(os.path.dirname(folder))
 
 
 def _clean(folder: str) -> None:

@@ -12,7 +12,7 @@ from perftrack import private
 from perftrack.errors import PerftrackError
 from perftrack.storage import schema
 from perftrack.storage.snapshot import require_unchanged
-from perftrack.storage.sqlite_file import connect, may_be_ours, readable_errors
+from perftrack.storage.sqlite_file import connect, may_be_ours, readable_errors, refuse_old_sqlite
 from perftrack.upkeep import surroundings
 from perftrack.upkeep.copying import ALONE, answers, error_code, problems_of
 from perftrack.upkeep.surroundings import Finding
@@ -29,6 +29,7 @@ def check(database: str, disk_floor_mib: int, *, quick: bool = False) -> list[Fi
     look at is neither. Raises: PerftrackError where there is no database; BusyError where it was written meanwhile
     and SQLite makes no snapshot of it.
     """
+    refuse_old_sqlite()
     if not os.path.lexists(database):
         connect(database, read_only=True)
     # before SQLite opens it, which for root gives its log to the owner

@@ -109,6 +109,10 @@ class TestTheFile:
             ("database = 5\n", 1, "a path"),
             ("top = 1\n[recording]\nevery = 5\n", 2, "unknown setting 'recording'"),
             ("top = \n", 1, "Invalid value"),
+            ("all = true\n\ttop\t= -5\n", 2, "a whole number"),
+            ("all = true\n[[ship]]\n", 2, "unknown setting 'ship'"),
+            ("all = true\nship.to = 1\n", 2, "unknown setting 'ship'"),
+            ("all = true\n'top' = 1.5\n", 2, "a whole number"),
         ],
     )
     def test_that_is_wrong_is_named_with_its_line(self, config_file: Path, text: str, line: int, says: str) -> None:

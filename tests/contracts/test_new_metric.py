@@ -1,4 +1,4 @@
-"""A new metric is four edits: the model, where it is read, the list of readers, and `alembic revision`.
+"""A new metric is four edits: the model, where it is read, the list of metrics, and `alembic revision`.
 
 Two real ones are added to a copy of the repository: a counter of the system and one of processes. Nothing else is
 touched, and the views, the report and a plot show them.

@@ -50,14 +50,16 @@ main()
 """
 
 
-@pytest.mark.parametrize("command", ["record", "top"])
+@pytest.mark.parametrize("command", ["record", "top", "database check"])
 def test_that_is_too_old_is_refused_in_one_line(path: str, command: str) -> None:
     env = {**os.environ, "PERFTRACK_DATABASE": path, "PERFTRACK_CPU_WINDOW": "0"}
-    if command == "top":
+    if command != "record":
         subprocess.run([sys.executable, "-m", "perftrack", "record"], env=env, check=True)
-    done = subprocess.run([sys.executable, "-c", OLD, command], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", OLD, *command.split()], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert done.stderr == (
         "perftrack: perftrack needs SQLite 3.34 or newer, and this Python has 3.33.0: use a newer one\n"
     )
-    assert Path(path).exists() is (command == "top")
+    assert Path(path).exists() is (command != "record")

@@ -12,6 +12,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,7 +154,9 @@ class TestWhatCannotBeWritten:
             whole[: 2 * 4096] if what == "truncated" else whole[: root * 4096] + page + whole[(root + 1) * 4096 :]
         )
         Path(path).write_bytes(broken)
-        self.refused(settings(), path, "it is damaged")
+        self.refused(
+            settings(), path, r"it is damaged.*`sqlite3 FILE \.recover \| sqlite3 NEW` may save what is in it"
+        )
         Path(path).write_bytes(whole)
         record_one(settings())
         assert len(instants(path)) == 3
@@ -290,6 +293,21 @@ class TestTheFile:
             before, _, after = (tmp_path / "trace").read_text().partition("rename(")
             assert re.findall(r"^fsync\(\d+<(.*)>\) += 0$", before, re.MULTILINE)[-1].endswith(".json.new")
             assert re.findall(r"^fsync\(\d+<(.*)>\) += 0$", after, re.MULTILINE)[: len(folders)] == folders
+
+    @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can be another user")
+    def test_is_kept_in_a_folder_that_its_user_may_not_list(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/perftrack.db"
+            Path(path).write_bytes(b"no database at all")
+            for made in (path, folder):
+                os.chown(made, 65534, 65534)
+            os.chmod(folder, 0o300)
+            pid = os.fork()
+            if pid == 0:
+                os.setuid(65534)
+                os._exit(not pending.keep(path, sample(), PROBLEM).kept)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            assert pending.count(path) == 1
 
     def test_brings_back_the_very_rows(self, path: str, connection: sqlite3.Connection, tmp_path: Path) -> None:
         rows = [process_row(pid=1), process_row(pid=2, name="\\xff\n", username=None, cpu_percent=0.1 + 0.2)]

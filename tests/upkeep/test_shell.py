@@ -109,6 +109,19 @@ class TestTheProgram:
         env = {**os.environ, "PERFTRACK_DATABASE": path}
         return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
 
+    def test_of_long_ago_knows_no_boxes(self, path: str, tmp_path: Path) -> None:
+        fill(path)
+        old = tmp_path / "sqlite3"
+        old.write_text(
+            '#!/bin/sh\n[ "$1" != -version ] || { echo "3.31.1 2020-01-27 19:55:54 3bfa9cc"; exit; }\n'
+            'for each; do [ "$each" != -box ] || { echo "unknown option: -box" >&2; exit 1; }; done\n'
+            f'exec {SHELL} "$@"\n'
+        )
+        old.chmod(0o755)
+        done = self.run(path, tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.split() == ["samples", "-------", "3"]
+
     def test_that_is_missing_is_a_line_that_says_what_to_install(self, path: str, tmp_path: Path) -> None:
         fill(path)
         done = self.run(path, tmp_path)

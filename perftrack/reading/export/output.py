@@ -35,7 +35,7 @@ class OutputFile:
         self._former: str | None = None  # where what was at the target is until all files are published
         self._is_new = False
         self._compressed: IO[bytes] | None = None  # what the stream is compressed into
-        with self._explained():
+        with self._readable_errors():
             if path in _STDOUT_NAMES:
                 self.stream = open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False)
             elif _is_special(path):
@@ -51,7 +51,7 @@ class OutputFile:
 
     def sync(self) -> None:
         """Put everything on the disk."""
-        with self._explained():
+        with self._readable_errors():
             file: IO[str] | IO[bytes] = self.stream
             if self._compressed is not None:
                 self.stream.close()  # which writes its end, and leaves the file open
@@ -65,7 +65,7 @@ class OutputFile:
     def publish(self, *, for_good: bool) -> None:
         """Take the target's place; not *for_good*: as long as it is not taken back."""
         if self._temporary is not None:
-            with self._explained():
+            with self._readable_errors():
                 if not for_good:
                     self._keep_former(self._temporary.removesuffix(".tmp") + "-former.tmp")
                 os.replace(self._temporary, self.path)
@@ -107,7 +107,7 @@ class OutputFile:
             pass
 
     @contextmanager
-    def _explained(self) -> Generator[None]:
+    def _readable_errors(self) -> Generator[None]:
         try:
             yield
         except BrokenPipeError:
