@@ -34,7 +34,7 @@ from perftrack.__main__ import main
 folder, at_once, rounds, kill = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] == ["kill"]
 sys.argv[1:] = ["record"]
 
-def start(count):
+def start(count, is_killed=False):
     gate, opener = os.pipe()
     runs = []
     for _ in range(count):
@@ -47,9 +47,15 @@ def start(count):
             finally:
                 os._exit(99)
         runs.append(run)
+    if is_killed:
+        stop(runs)
     os.close(gate)
     os.close(opener)
     return runs
+
+def stop(runs):
+    for run in runs:
+        os.kill(run, signal.SIGKILL)
 
 def codes(runs):
     return [os.waitstatus_to_exitcode(os.waitpid(run, 0)[1]) for run in runs]
@@ -64,7 +70,7 @@ assert codes(start(at_once)) == [0] * at_once
 took = time.monotonic() - began
 for number in range(rounds):
     path = begin(number)
-    runs = start(at_once)
+    runs = start(at_once, kill and number % 10 == 7)
     if kill:
         if number % 10 == 8:
             while not os.path.exists(path):
@@ -73,8 +79,7 @@ for number in range(rounds):
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         else:
             time.sleep(1.2 * took * number / (rounds - 1))
-        for run in runs:
-            os.kill(run, signal.SIGKILL)
+        stop(runs)
     ended = codes(runs)
     left = {name: os.path.getsize(path + name) for name in ("", "-wal", "-journal") if os.path.exists(path + name)}
     then = codes(start(1))
@@ -120,8 +125,10 @@ def test_eight_first_runs_at_the_same_moment_keep_all_samples(tmp_path: Path) ->
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_first_runs_that_are_killed_lose_no_sample_and_the_next_tick_goes_on(tmp_path: Path, at_once: int) -> None:
     killed = first_runs(tmp_path, at_once, KILLS, "kill")
-    # At every stage: before there is a schema, and when a sample is there. Most are killed after a time, which on a
-    # busy machine may be before or after both; some as soon as the file is there, some as soon as one has ended.
+    # At every stage: before there is a file, before there is a schema, and when a sample is there. Most are killed
+    # after a time, which on a busy machine may be before or after them all; some before they begin, as soon as the
+    # file is there, or as soon as one has ended.
+    assert any(not left for _, _, left in killed)
     assert any(left.get("", sys.maxsize) <= 4096 for _, _, left in killed)
     assert any(0 in ended for _, ended, _ in killed)
 

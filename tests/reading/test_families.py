@@ -304,6 +304,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow  # and by itself: where all CPUs are busy, what these worked bounds what is known of children
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc")
 def test_of_real_short_processes_who_started_them_shows_what_the_kernel_counted(
     connection: sqlite3.Connection, perftrack: Run, path: str
@@ -338,8 +339,6 @@ def test_of_real_short_processes_who_started_them_shows_what_the_kernel_counted(
     if not found["system_cpu_seconds"]:
         pytest.skip("this sandbox does not say what its CPUs do")
     (row,) = [row for row in found["rows"] if row["pid"] == starter.pid]
-    # the busier the machine, the more of them a sample meets, which then have lines of their own
-    met = sum(each["cpu_seconds"] or 0 for each in found["rows"] if each["ppid"] == starter.pid)
-    assert 0.95 * used <= row["children_cpu_seconds"] + met <= used + 0.02
+    assert 0.95 * used <= row["children_cpu_seconds"] <= used + 0.02
     assert row["cpu_seconds"] < used
     assert found["recorded_cpu_seconds"] <= found["system_cpu_seconds"] + 0.1
