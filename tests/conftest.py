@@ -87,6 +87,13 @@ def perftrack(path: str, tmp_path: Path) -> Run:
     return run
 
 
+def let_others_in(folder: Path) -> None:
+    """Let other users into *folder*, and into those of pytest that it is in."""
+    for each in (folder, *folder.parents):
+        if each.is_relative_to(tempfile.gettempdir()) and str(each) != tempfile.gettempdir():
+            each.chmod(0o755)
+
+
 def on_a_terminal(
     *arguments: str,
     program: Sequence[str] = (sys.executable, "-m", "perftrack"),

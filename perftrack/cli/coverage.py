@@ -33,20 +33,14 @@ def require_samples(covered: Coverage, database: str) -> None:
         raise PerftrackError(nothing_in_range(covered.everything, database))
 
 
-def _what_is_recorded(covered: Coverage) -> str:
-    """Return which processes the samples of a range could hold, and how others are recorded."""
-    recorded = (
-        " and ".join(f"`perftrack record {selection}`" for selection in covered.selections) or "another program"
-    )
-    return (
-        f"it was recorded by {recorded}. To record others too, set process_filter, top or all in the config file "
-        "(`perftrack config init` writes one, `perftrack config show` tells what is in effect)"
-    )
-
-
 def nothing_recorded(covered: Coverage) -> str:
-    """Return the line that says that a range holds samples, but no processes."""
-    return f"no process was recorded in this range; {_what_is_recorded(covered)}"
+    """Return the line that says that a range holds samples, but no processes, and how others are recorded."""
+    recorders = [f"`perftrack record {selection}`" for selection in covered.selections] or ["another program"]
+    return (
+        f"no process was recorded in this range; it was recorded by {' and '.join(recorders)}. To record others too, "
+        "set process_filter, top or all in the config file (`perftrack config init` writes one, `perftrack config "
+        "show` tells what is in effect)"
+    )
 
 
 def lines(covered: Coverage) -> list[str]:

@@ -7,13 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, on_a_terminal, query
+from conftest import REPOSITORY, let_others_in, on_a_terminal, query
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these are shell scripts")
 SCRIPTS = ("log_current_state_linux.sh", "generate_extract_linux.sh")
@@ -198,9 +197,7 @@ class TestAMachineThatLacksSomething:
         (venv / "bin").mkdir(parents=True)
         (venv / "bin" / "python").symlink_to(hidden / "python3")
         (venv / ".installed").write_text(f"{bare_clone}\n")
-        for folder in (bare_clone, *bare_clone.parents):
-            if folder.is_relative_to(tempfile.gettempdir()) and str(folder) != tempfile.gettempdir():
-                folder.chmod(0o755)
+        let_others_in(bare_clone)
         command = ["setpriv", "--reuid=65534", "--clear-groups", bare_clone / "bin" / "perftrack", "record"]
         done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
         advice = f"the owner of {venv} can remove it, and make it of another"

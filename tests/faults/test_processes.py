@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import query
+from conftest import let_others_in, query
 from faulty import RECORD, Place
 from test_together import AS_USER, NOBODY
 
@@ -128,9 +127,7 @@ def test_kernel_threads(place: Place) -> None:
 def test_proc_that_hides_the_processes_of_others(tmp_path: Path) -> None:
     """mount -o hidepid=2 /proc: what cannot be seen is not counted, and everything else is recorded."""
     place = Place(tmp_path, 0, PERFTRACK_ALL="true", PERFTRACK_CPU_WINDOW="0.05")
-    for folder in (place.folder, *place.folder.parents):
-        if folder.is_relative_to(tempfile.gettempdir()) and str(folder) != tempfile.gettempdir():
-            folder.chmod(0o755)
+    let_others_in(place.folder)
     os.chown(place.folder, NOBODY, NOBODY)
     seen = []
     for options in ("", "mount -t proc -o hidepid=2 proc /proc && "):
